@@ -39,7 +39,7 @@ pub(crate) use self::tokens::Tokens;
 use crate::cells::Cells;
 use crate::checkout::Store;
 use crate::inspect::Inspectable;
-use crate::live::{Commands, Events, Live, LogBuffer, StatusBoard};
+use crate::live::{Commands, Events, LiveTable, LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
 
 /// The listener. Nothing is left to answer once it is dropped, so its grace is never used.
@@ -74,7 +74,7 @@ const HOLD: &str = r#"{"id": "d1", "projects": ["blog"], "lease_ms": 30000}"#;
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub(crate) board: Arc<StatusBoard>,
-    pub(crate) live: Arc<Live>,
+    pub(crate) live: Arc<LiveTable>,
     pub(crate) events: Arc<Events>,
     pub(crate) logs: Arc<LogBuffer>,
     pub(crate) store: Arc<Store>,
@@ -94,7 +94,7 @@ pub(crate) struct Admin {
 }
 
 /// The state of handlers.
-type Shared = State<Arc<Admin>>;
+type AdminState = State<Arc<Admin>>;
 
 impl Admin {
     /// Serves `listener`. Dropping the future ends all its connections.
@@ -178,11 +178,11 @@ fn inspect_routes() -> Routes<Arc<Admin>> {
         .add(get("/projects/{name}/inspect/{cell}").query(&["token"]).permit(stream), inspect::inspect_cell)
 }
 
-async fn need_token(State(admin): Shared, request: Request, next: Next) -> Result<Response, Problem> {
+async fn need_token(State(admin): AdminState, request: Request, next: Next) -> Result<Response, Problem> {
     authorized(&admin, request, false, next).await
 }
 
-async fn need_any_token(State(admin): Shared, request: Request, next: Next) -> Result<Response, Problem> {
+async fn need_any_token(State(admin): AdminState, request: Request, next: Next) -> Result<Response, Problem> {
     authorized(&admin, request, true, next).await
 }
 
@@ -198,7 +198,7 @@ async fn authorized(
 }
 
 async fn unknown_path() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path")
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", "unknown path: GET /openapi.json lists all")
 }
 
 /// Has the kernel notice a client that vanished without a word. Otherwise its connection, and a
@@ -220,5 +220,5 @@ pub(crate) fn sends() -> Arc<Semaphore> {
 }
 
 fn unknown_project(name: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown-project", format!("there is no project {name:?}"))
+    Problem::new(StatusCode::NOT_FOUND, "unknown-project", format!("unknown project {name:?}"))
 }

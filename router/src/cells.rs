@@ -101,8 +101,8 @@ pub(crate) struct LaunchSpec {
 }
 
 impl LaunchSpec {
-    fn start(&self, settings: &CellSettings, folders: Folders, identity: Option<Identity>) -> Start {
-        let Folders { socket, probe, inspect, tmp, data, cache } = folders;
+    fn start(&self, settings: &CellSettings, folders: CellPaths, identity: Option<Identity>) -> Start {
+        let CellPaths { socket, probe, inspect, tmp, data, cache } = folders;
         let version = self.version.to_string();
         let own = [
             ("SWITCHYARD_PROJECT", self.version.project.to_string()),
@@ -159,7 +159,7 @@ impl LaunchSpec {
 }
 
 /// The paths of one cell.
-struct Folders {
+struct CellPaths {
     socket: PathBuf,
     probe: PathBuf,
     inspect: Option<PathBuf>,

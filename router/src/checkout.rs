@@ -13,5 +13,5 @@ mod times;
 
 pub(crate) use bounds::{Interruption, Pace, ReadBounds};
 pub(crate) use node_modules::NodeModules;
-pub(crate) use snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError};
+pub(crate) use snapshot::{FileHash, FileHashes, HashCache, Snapshot, SnapshotError};
 pub(crate) use store::{Checkout, CheckoutError, Store, StoredVersion};

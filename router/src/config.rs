@@ -92,7 +92,7 @@ pub struct AdminConfig {
     pub event_secret_file: Option<PathBuf>,
 }
 
-/// When a change is seen, built and published.
+/// Options of seeing, building and publishing changes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Reloading")]
 pub struct ReloadConfig {

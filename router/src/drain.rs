@@ -26,7 +26,7 @@ pub(crate) struct InFlight {
 
 /// One request in flight. Dropped when the last byte of its answer is sent, or its tunnel is closed.
 #[derive(Debug)]
-pub(crate) struct Guard(Arc<InFlight>);
+pub(crate) struct RequestGuard(Arc<InFlight>);
 
 impl InFlight {
     pub(crate) fn count(&self) -> usize {
@@ -37,9 +37,9 @@ impl InFlight {
     ///
     /// The count goes up before `closed` is read and `closed` is set before the count is read
     /// (both sequentially consistent), so no request slips in behind [`InFlight::close`].
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Guard> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<RequestGuard> {
         self.count.fetch_add(1, SeqCst);
-        let guard = Guard(self.clone());
+        let guard = RequestGuard(self.clone());
         (!self.closed.load(SeqCst)).then_some(guard)
     }
 
@@ -63,9 +63,9 @@ impl InFlight {
         self.count()
     }
 
-    /// How many requests were in the cell when it died, as is known now: those that noticed, and those
-    /// that are about to.
-    pub(crate) fn at_crash(&self, now: Instant) -> usize {
+    /// Returns the number of requests that were in the cell when it crashed, as far as is known
+    /// now: those whose connections broke, and those whose connections are about to break.
+    pub(crate) fn count_at_crash(&self, now: Instant) -> usize {
         let broken = self.broken_since(now);
         self.count() + broken.len()
     }
@@ -91,9 +91,9 @@ impl InFlight {
     }
 }
 
-impl Guard {
+impl RequestGuard {
     /// Ends the request, whose connection to the cell broke: the cell may have crashed.
-    pub(crate) fn broke(self) {
+    pub(crate) fn mark_broken(self) {
         let in_flight = self.0.clone();
         let now = Instant::now();
         let mut broken = in_flight.broken_since(now);
@@ -104,7 +104,7 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, SeqCst) == 1 {
             self.0.idle.notify_waiters();
@@ -141,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn what_broke_a_moment_before_a_death_was_in_flight_then() {
+    fn a_connection_that_broke_just_before_a_crash_counts_as_in_flight() {
         let in_flight = Arc::new(InFlight::default());
         let (_stays, breaks) = (in_flight.enter().unwrap(), in_flight.enter().unwrap());
         drop(in_flight.enter());
-        breaks.broke();
+        breaks.mark_broken();
         let now = Instant::now();
-        assert_eq!((in_flight.count(), in_flight.at_crash(now)), (1, 2));
-        assert_eq!(in_flight.at_crash(now + NOTICED_WITHIN), 1);
+        assert_eq!((in_flight.count(), in_flight.count_at_crash(now)), (1, 2));
+        assert_eq!(in_flight.count_at_crash(now + NOTICED_WITHIN), 1);
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         let in_flight = Arc::new(InFlight::default());
         let guard = in_flight.enter().unwrap();
         assert!(!in_flight.is_in_doubt());
-        guard.broke();
+        guard.mark_broken();
         let now = Instant::now();
         assert!(in_flight.is_in_doubt());
         assert!(in_flight.doubt(now).is_some_and(|left| left <= DOUBT));

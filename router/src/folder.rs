@@ -19,7 +19,7 @@ pub(crate) use self::trash::Trash;
 
 /// The disk usage of everything below one or more folders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
+pub(crate) struct DiskUsage {
     /// Bytes that are allocated on disk.
     pub(crate) bytes: u64,
     /// Number of names of files, folders and links. Each hard link to a file counts.
@@ -41,8 +41,8 @@ pub(crate) fn remove(path: &Path) {
 
 /// Measures everything below `folder`. An entry that vanishes meanwhile, or a folder that cannot be
 /// entered, counts as its name alone.
-pub(crate) fn measure(folder: &Path) -> Usage {
-    let mut usage = Usage::default();
+pub(crate) fn measure(folder: &Path) -> DiskUsage {
+    let mut usage = DiskUsage::default();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let enter = |at: BorrowedFd<'_>, name: &CStr| openat(at, name, flags, Mode::empty()).and_then(Dir::new);
     let mut levels: Vec<Dir> =
@@ -73,7 +73,7 @@ pub(crate) fn measure(folder: &Path) -> Usage {
     usage
 }
 
-impl std::iter::Sum for Usage {
+impl std::iter::Sum for DiskUsage {
     fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
         usages.fold(Self::default(), |one, other| Self {
             bytes: one.bytes.saturating_add(other.bytes),

@@ -21,7 +21,7 @@ use switchyard_edge::forwarded::TrustedProxies;
 use switchyard_edge::listener::{ListenerLimits, ListenerSettings, Server};
 
 use self::handle::RequestHandler;
-use crate::live::{Commands, Live};
+use crate::live::{Commands, LiveTable};
 use crate::metrics::Metrics;
 
 /// The settings of the data flow.
@@ -42,7 +42,7 @@ pub(crate) struct HttpSettings {
 pub(crate) fn start(
     listener: TcpListener,
     settings: &HttpSettings,
-    live: &Arc<Live>,
+    live: &Arc<LiveTable>,
     commands: &Commands,
     metrics: &Metrics,
 ) -> Result<Server> {

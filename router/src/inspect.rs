@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn an_invalid_name_is_refused() {
         assert!(read(&["blog,S.hop"]).unwrap_err().to_string().contains("\"S.hop\""));
     }
 }

@@ -14,7 +14,7 @@ pub(crate) use debuggers::{DebugSession, Debuggers};
 pub(crate) use events::{EventDetails, Events};
 pub(crate) use logs::{LogBatch, LogBuffer, LogReader};
 pub(crate) use table::{
-    CellSet, CellState, Failure, Live, LiveVersion, ProjectEntry, RunningCell, Table, TableChange,
+    CellSet, CellState, FailedVersion, LiveTable, LiveVersion, ProjectEntry, RunningCell, Table, TableChange,
 };
 
 pub(crate) use crate::build::LiveSite;

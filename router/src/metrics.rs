@@ -19,14 +19,14 @@ const BAD_ANSWERS_LOGGED: Duration = Duration::from_secs(1);
 
 /// The answers of one project by status class. Counted for every request, with one relaxed add.
 #[derive(Debug, Default)]
-pub(crate) struct Requests {
+pub(crate) struct ResponseCounters {
     classes: [AtomicU64; 5],
     bad_answers: AtomicU64,
     /// The number of invalid answers that are not logged yet, and the time of the last log line.
     unlogged: Mutex<(u64, Option<Instant>)>,
 }
 
-impl Requests {
+impl ResponseCounters {
     pub(crate) fn count(&self, status: http::StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.classes[class].fetch_add(1, Relaxed);
@@ -136,11 +136,7 @@ impl Metrics {
             "From the checkout to a handler that serves",
             build_seconds.0.clone(),
         );
-        registry.register(
-            "switchyard_cells_died",
-            "Cells that ended by themselves, by reason",
-            cells_died.clone(),
-        );
+        registry.register("switchyard_cells_died", "Cells that crashed, by reason", cells_died.clone());
         registry.register(
             "switchyard_cells_evicted",
             "Cells stopped until their next request: beyond --max-cells, or idle",

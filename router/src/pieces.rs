@@ -35,13 +35,13 @@ pub(crate) struct FilePieces {
 pub(crate) struct OpenedFile {
     /// Size of the file in bytes.
     pub(crate) size: u64,
-    pub(crate) range: Range,
+    pub(crate) range: ByteRange,
     pub(crate) pieces: FilePieces,
 }
 
 /// A range of a file's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Range {
+pub(crate) enum ByteRange {
     All,
     /// The bytes from the first to the last, both included.
     Part(RangeInclusive<u64>),
@@ -58,7 +58,7 @@ impl FilePieces {
     pub(crate) async fn open(
         path: Arc<Path>,
         peek: bool,
-        choose: impl FnOnce(u64) -> Range + Send + 'static,
+        choose: impl FnOnce(u64) -> ByteRange + Send + 'static,
     ) -> io::Result<OpenedFile> {
         let opened = spawn_blocking(move || {
             let file = open(&path)?;
@@ -66,9 +66,9 @@ impl FilePieces {
             let range = choose(size);
             let (at, left) = match &range {
                 _ if peek => (0, 0),
-                Range::All => (0, size),
-                Range::Part(part) => (*part.start(), part.end() + 1 - part.start()),
-                Range::Unsatisfiable => (0, 0),
+                ByteRange::All => (0, size),
+                ByteRange::Part(part) => (*part.start(), part.end() + 1 - part.start()),
+                ByteRange::Unsatisfiable => (0, 0),
             };
             let ready = if left > 0 { Some(read(file, at, left)?) } else { None };
             let at = at + ready.as_ref().map_or(0, Bytes::len) as u64;
@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    async fn all(path: &Path, range: Range) -> Vec<u8> {
+    async fn all(path: &Path, range: ByteRange) -> Vec<u8> {
         let opened = FilePieces::open(path.into(), false, |_| range).await.unwrap();
         let mut pieces = opened.pieces;
         let (mut bytes, promised) = (Vec::new(), pieces.left());
@@ -152,14 +152,14 @@ mod tests {
         let path = dir.path().join("file");
         let content: Vec<u8> = (0..3 * PIECE + 7).map(|n| (n % 251) as u8).collect();
         std::fs::write(&path, &content).unwrap();
-        assert!(all(&path, Range::All).await == content);
+        assert!(all(&path, ByteRange::All).await == content);
         for (from, to) in [(0, 0), (5, PIECE), (PIECE, 2 * PIECE - 1), (PIECE - 1, 3 * PIECE + 6)] {
             let part = &content[usize::try_from(from).unwrap()..=usize::try_from(to).unwrap()];
-            assert!(all(&path, Range::Part(from..=to)).await == part, "{from} to {to}");
+            assert!(all(&path, ByteRange::Part(from..=to)).await == part, "{from} to {to}");
         }
-        assert!(all(&path, Range::Unsatisfiable).await.is_empty());
+        assert!(all(&path, ByteRange::Unsatisfiable).await.is_empty());
         std::fs::write(&path, "").unwrap();
-        assert!(all(&path, Range::All).await.is_empty());
+        assert!(all(&path, ByteRange::All).await.is_empty());
     }
 
     #[tokio::test]
@@ -167,7 +167,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, vec![0; 2 * usize::try_from(PIECE).unwrap()]).unwrap();
-        let mut pieces = FilePieces::open(path.as_path().into(), false, |_| Range::All).await.unwrap().pieces;
+        let mut pieces =
+            FilePieces::open(path.as_path().into(), false, |_| ByteRange::All).await.unwrap().pieces;
         assert!(poll_fn(|cx| pieces.poll_next(cx)).await.unwrap().is_ok());
         std::fs::write(&path, "short").unwrap();
         assert!(poll_fn(|cx| pieces.poll_next(cx)).await.unwrap().is_err());
@@ -181,7 +182,11 @@ mod tests {
         std::fs::write(&file, "x").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         for path in [link.as_path(), dir.path(), &dir.path().join("gone")] {
-            assert!(FilePieces::open(path.into(), true, |_| Range::All).await.is_err(), "{}", path.display());
+            assert!(
+                FilePieces::open(path.into(), true, |_| ByteRange::All).await.is_err(),
+                "{}",
+                path.display()
+            );
         }
     }
 }

@@ -116,7 +116,7 @@ impl Policy {
 
 impl Grant {
     /// Returns true if cells of `other` can serve with this grant: only limits of requests differ.
-    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+    pub(crate) fn is_equivalent(&self, other: &Self) -> bool {
         let of_cells = |grant: &Self| (grant.limits, grant.cells);
         (&self.permissions, &self.env) == (&other.permissions, &other.env)
             && of_cells(self) == of_cells(other)

@@ -6,9 +6,9 @@ mod functions;
 mod include;
 mod installed;
 mod keys;
+mod lifecycle;
 mod routes;
 mod site;
-mod upkeep;
 mod worker;
 
 use std::path::Path;
@@ -24,14 +24,14 @@ use switchyard_protocol::assets::Assets;
 
 pub(crate) use self::diagnostic::{diagnostic, in_file};
 use self::document::Document;
-pub(crate) use self::functions::{Function, Role};
-pub(crate) use self::include::{Include, Included, is_beside};
+pub(crate) use self::functions::{FolderRole, SupabaseFunction};
+pub(crate) use self::include::{Include, IncludeList, is_beside};
 pub(crate) use self::installed::{
-    Installed, MAX_PACKAGES, NODE_MODULES, Progress, has_packages, is_of_packages, is_store,
+    InstallProgress, InstalledPackages, MAX_PACKAGES, NODE_MODULES, has_packages, is_of_packages, is_store,
 };
+pub(crate) use self::lifecycle::{Healthcheck, LifecycleOptions};
 pub(crate) use self::routes::ClaimedRoutes;
-pub(crate) use self::site::settle;
-pub(crate) use self::upkeep::{Healthcheck, Upkeep};
+pub(crate) use self::site::choose_fallback;
 use crate::policy::PermissionRequest;
 
 /// The most nested folders of a project, counting symbolic links. A walk holds a kilobyte of stack, or a descriptor, for
@@ -43,14 +43,14 @@ pub(crate) const MAX_DEPTH: usize = 128;
 pub(crate) struct Manifest {
     pub(crate) entry: Entry,
     pub(crate) routes: ClaimedRoutes,
-    pub(crate) prefix: Prefix,
-    pub(crate) asked: PermissionRequest,
+    pub(crate) prefix: PrefixHandling,
+    pub(crate) requested: PermissionRequest,
     pub(crate) include: Vec<Include>,
-    pub(crate) upkeep: Upkeep,
+    pub(crate) lifecycle: LifecycleOptions,
     /// The platform that the configuration names, or that the files show.
     pub(crate) platform: Platform,
     /// The settings of the function in a folder of Supabase's functions; `None` for other projects.
-    pub(crate) function: Option<Function>,
+    pub(crate) function: Option<SupabaseFunction>,
     /// The import map, relative to the project, if no deno.json names one.
     pub(crate) import_map: Option<String>,
     /// The port of the server that is served, of several.
@@ -63,7 +63,7 @@ pub(crate) struct Manifest {
 
 /// The treatment of a path prefix that led to the project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Prefix {
+pub(crate) enum PrefixHandling {
     /// The prefix is removed: `/blog/x` and `/shop/x` are `/x`.
     #[default]
     Strip,
@@ -73,9 +73,9 @@ pub(crate) enum Prefix {
     KeepName,
 }
 
-impl Prefix {
+impl PrefixHandling {
     /// Returns the number of bytes of `prefix` that are removed from a path.
-    pub(crate) fn stripped(self, prefix: &str) -> usize {
+    pub(crate) fn stripped_len(self, prefix: &str) -> usize {
         match self {
             Self::Strip => prefix.len(),
             Self::Keep => 0,
@@ -92,7 +92,7 @@ impl Manifest {
     pub(crate) fn read(
         dir: &Path,
         name: &ProjectName,
-        function: Option<Function>,
+        function: Option<SupabaseFunction>,
     ) -> Result<Self, Diagnostic> {
         let Documents { config, package } = Documents::read(dir)?;
         let mut routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
@@ -105,15 +105,15 @@ impl Manifest {
         let function = (platform == Platform::Supabase).then(|| function.unwrap_or_default());
         let strip = config.as_ref().map_or(Ok(None), Document::strip_prefix)?;
         let prefix = match strip {
-            Some(true) => Prefix::Strip,
-            Some(false) => Prefix::Keep,
-            None if function.is_some() => Prefix::KeepName,
-            None => Prefix::Strip,
+            Some(true) => PrefixHandling::Strip,
+            Some(false) => PrefixHandling::Keep,
+            None if function.is_some() => PrefixHandling::KeepName,
+            None => PrefixHandling::Strip,
         };
-        let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
+        let requested = config.as_ref().map(Document::requested).transpose()?.unwrap_or_default();
         let mut include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default();
         if let Some(root) = dir.parent().filter(|_| function.is_some()) {
-            include.imply(&functions::beside(root, dir));
+            include.imply(&functions::shared_names(root, dir));
         }
         // Only projects that include this one use the value. It is checked here.
         config.as_ref().map(Document::share).transpose()?;
@@ -125,28 +125,28 @@ impl Manifest {
         let of_worker = worker.as_ref().map(|worker| worker::served(worker, dir, own_entry)).transpose()?;
         let configured = function.as_ref().and_then(|function| function.entry.as_deref());
         let served = match configured.filter(|path| dir.join(path).is_file()) {
-            Some(path) => Serving::of_function(path, platform),
+            Some(path) => ServedContent::of_function(path, platform),
             None => match of_worker.flatten() {
                 Some(served) => served,
-                None => Serving::find(dir, [&config, &package], worker.as_ref(), platform)?,
+                None => ServedContent::find(dir, [&config, &package], worker.as_ref(), platform)?,
             },
         };
         let import_map = function
             .as_ref()
             .and_then(|function| function.import_map.clone().or_else(|| functions::import_map(dir)));
-        let upkeep = config.as_ref().map(Document::upkeep).transpose()?.unwrap_or_default();
+        let lifecycle = config.as_ref().map(Document::lifecycle).transpose()?.unwrap_or_default();
         let port = config.as_ref().map_or(Ok(None), Document::port)?;
         if function.is_some() {
             routes.imply(name);
         }
-        let (Serving { entry, platform, assets }, include) = (served, include.entries);
+        let (ServedContent { entry, platform, assets }, include) = (served, include.entries);
         Ok(Self {
             entry,
             routes,
             prefix,
-            asked,
+            requested,
             include,
-            upkeep,
+            lifecycle,
             platform,
             function,
             import_map,
@@ -178,14 +178,14 @@ impl Documents {
 }
 
 /// The program and the files that a project serves.
-struct Serving {
+struct ServedContent {
     entry: Entry,
     platform: Platform,
     /// Files that are served without the program.
     assets: Option<Assets>,
 }
 
-impl Serving {
+impl ServedContent {
     /// Returns the entry that config.toml names for a function of Supabase's.
     fn of_function(path: &str, platform: Platform) -> Self {
         let (path, reason) = (path.to_owned(), "entrypoint in config.toml".to_owned());
@@ -217,7 +217,7 @@ impl Serving {
 ///
 /// # Errors
 /// The field `switchyard.include` is invalid.
-pub(crate) fn included(dir: &Path) -> Result<Included, Diagnostic> {
+pub(crate) fn included(dir: &Path) -> Result<IncludeList, Diagnostic> {
     let config = Document::config(dir).unwrap_or_default();
     let named = config.as_ref().and_then(|config| config.platform().ok().flatten());
     let mut included = config.as_ref().map(Document::included).transpose()?.unwrap_or_default();
@@ -227,7 +227,7 @@ pub(crate) fn included(dir: &Path) -> Result<Included, Diagnostic> {
         Some(platform) => platform == Platform::Supabase,
     };
     if is_function {
-        included.imply(&functions::beside(root, dir));
+        included.imply(&functions::shared_names(root, dir));
     }
     Ok(included)
 }
@@ -274,9 +274,9 @@ mod tests {
             let config = format!("{{\"switchyard\": {{{own}}}}}");
             read(&[("deno.json", &config), ("main.ts", "")]).map(|manifest| manifest.prefix)
         };
-        assert_eq!(read("").unwrap(), Prefix::Strip);
-        assert_eq!(read("\"stripPrefix\": true").unwrap(), Prefix::Strip);
-        assert_eq!(read("\"stripPrefix\": false").unwrap(), Prefix::Keep);
+        assert_eq!(read("").unwrap(), PrefixHandling::Strip);
+        assert_eq!(read("\"stripPrefix\": true").unwrap(), PrefixHandling::Strip);
+        assert_eq!(read("\"stripPrefix\": false").unwrap(), PrefixHandling::Keep);
         let error = read("\"stripPrefix\": \"no\"").unwrap_err();
         assert_eq!(error.file.as_deref(), Some("deno.json"));
         assert!(error.message.contains("switchyard.stripPrefix"), "{}", error.message);
@@ -319,17 +319,17 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_does_not_parse_is_named_with_its_place() {
+    fn a_configuration_that_does_not_parse_is_reported_with_its_position() {
         let error = read(&[("main.ts", ""), ("deno.json", "{\n  \"imports\": }")]).unwrap_err();
         assert_eq!((error.file.as_deref(), error.line), (Some("deno.json"), Some(2)));
     }
 
     #[test]
-    fn what_it_asks_for_is_named_with_file_and_field_when_it_is_malformed() {
+    fn a_malformed_request_is_reported_with_file_and_field() {
         let asking = |text| read(&[("main.ts", ""), ("deno.json", text)]);
-        assert_eq!(asking("{}").unwrap().asked, PermissionRequest::default());
+        assert_eq!(asking("{}").unwrap().requested, PermissionRequest::default());
         assert_ne!(
-            asking(r#"{"permissions": {"default": {}}}"#).unwrap().asked,
+            asking(r#"{"permissions": {"default": {}}}"#).unwrap().requested,
             PermissionRequest::default()
         );
         let error = asking(r#"{"permissions": {"default": {"net": 1}}}"#).unwrap_err();
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_key_is_named_with_its_place_and_the_right_one() {
+    fn a_misspelt_key_is_reported_with_its_position_and_the_right_key() {
         for (file, text, place, says) in [
             ("deno.json", "{\n  \"permisions\": {}\n}", (2, 3), "did you mean \"permissions\"?"),
             ("deno.jsonc", "{\"switchyard\": {\n\"entyr\": \"x\"}}", (2, 1), "did you mean \"entry\"?"),
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_nobody_wrote_is_not_parsed() {
+    fn a_missing_configuration_is_not_parsed() {
         let deep = "[".repeat(100_000);
         assert!(read(&[("main.ts", ""), ("deno.json", &deep)]).is_err());
         let large = format!("{{\"x\": \"{}\"}}", "x".repeat(1 << 20));

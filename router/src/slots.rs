@@ -51,10 +51,10 @@ impl Slots {
         self.waiting.load(SeqCst)
     }
 
-    fn queue_up(&self, max_queued: usize) -> Option<Waiting<'_>> {
+    fn queue_up(&self, max_queued: usize) -> Option<WaitingCount<'_>> {
         let one_more = |waiting| (waiting < max_queued).then_some(waiting + 1);
         self.waiting.fetch_update(SeqCst, SeqCst, one_more).ok()?;
-        Some(Waiting(&self.waiting))
+        Some(WaitingCount(&self.waiting))
     }
 
     /// Changes the number of slots. Requests that hold slots beyond it finish. There must be one caller at a time.
@@ -89,9 +89,9 @@ impl Drop for Slot {
     }
 }
 
-struct Waiting<'a>(&'a AtomicUsize);
+struct WaitingCount<'a>(&'a AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingCount<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, SeqCst);
     }
@@ -108,7 +108,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     #[tokio::test]
-    async fn places_go_to_those_who_wait_in_the_order_in_which_they_came() {
+    async fn slots_go_to_waiting_requests_in_order_of_arrival() {
         let slots = Arc::new(Slots::new(1));
         let held = slots.enter().unwrap();
         let (mut first, mut second) = (Box::pin(slots.wait(2, LONG)), Box::pin(slots.wait(2, LONG)));
@@ -116,15 +116,15 @@ mod tests {
         assert_eq!(slots.waiting(), 2);
         assert!(slots.wait(2, LONG).await.is_none(), "a third one does not even wait");
         drop(held);
-        assert!(slots.enter().is_none(), "who comes now does not get ahead of those who wait");
+        assert!(slots.enter().is_none(), "a new request does not get ahead of waiting ones");
         assert!(poll!(&mut second).is_pending());
         let Poll::Ready(Some(_held)) = poll!(&mut first) else { panic!("it is the first one's turn") };
         drop(second);
-        assert_eq!(slots.waiting(), 0, "who left is not counted");
+        assert_eq!(slots.waiting(), 0, "a request that left is not counted");
     }
 
     #[tokio::test]
-    async fn who_leaves_while_a_place_is_handed_over_leaves_the_place_too() {
+    async fn a_request_that_leaves_while_it_is_handed_a_slot_frees_the_slot() {
         let slots = Arc::new(Slots::new(1));
         let held = slots.enter().unwrap();
         let mut waiting = Box::pin(slots.wait(1, LONG));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn fewer_places_are_reached_as_requests_end_and_more_are_there_at_once() {
+    async fn fewer_slots_are_reached_as_requests_end_and_more_are_available_at_once() {
         let slots = Arc::new(Slots::new(3));
         let mut held: Vec<_> = std::iter::from_fn(|| slots.enter()).collect();
         assert_eq!(held.len(), 3);

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_signed_so_is_refused() {
+    fn a_token_with_another_signature_is_refused() {
         let (signed, signature) = TOKEN.rsplit_once('.').unwrap();
         let none = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
         let (_, claims) = signed.split_once('.').unwrap();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_wanted_where_tokens_are_verified() {
+    fn a_secret_is_required_where_tokens_are_verified() {
         let name = ProjectName::parse("hello").unwrap();
         let env = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_stay_needed_when_the_configuration_that_wanted_them_is_gone() {
+    fn tokens_stay_required_when_the_configuration_that_required_them_is_gone() {
         let name = ProjectName::parse("hello").unwrap();
         let of = |before, pairs: &[(&str, &str)]| {
             let env = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

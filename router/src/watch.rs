@@ -71,7 +71,7 @@ pub(crate) enum Measurement {
 }
 
 /// The receiver of [`Measurement`]s. Called on the threads of the watch, so it must not block.
-pub(crate) type Observer = Arc<dyn Fn(Measurement) + Send + Sync>;
+pub(crate) type MeasurementSink = Arc<dyn Fn(Measurement) + Send + Sync>;
 
 /// Settings of the watch.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ impl Watch {
     /// A thread cannot be started.
     pub(crate) fn start(
         settings: WatchSettings,
-        observer: Observer,
+        observer: MeasurementSink,
         changes: tokio::sync::mpsc::Sender<WatchEvent>,
     ) -> Result<Self> {
         let (sender, messages) = mpsc::channel();

@@ -518,7 +518,7 @@ async fn the_bridge_and_its_status_command_show_conflicts() {
         .await;
         let status = cli::run(&bridge, &["status", name]).await;
         assert!(
-            status.stdout.contains("\"/victim\" is the project victim's by its name"),
+            status.stdout.contains("\"/victim\" belongs to the project victim by its name"),
             "{}",
             status.stdout
         );

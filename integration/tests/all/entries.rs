@@ -212,7 +212,10 @@ async fn a_program_of_an_installed_package_serves_what_its_arguments_name() {
     served_by_a_program(&volume);
     let router = Router::builder(&volume).unwatched().start().await;
     let error = router.admin.project("a").await.error.unwrap();
-    assert!(error.message.contains("the program \"x-serve\" is not there: install the package"), "{error:?}");
+    assert!(
+        error.message.contains("the program \"x-serve\" is not installed: install the package"),
+        "{error:?}"
+    );
     // The layout of pnpm: the dependencies lie beside the program's real path.
     let real = "a/node_modules/.store/serve/node_modules";
     volume.write(&format!("{real}/@x/serve/package.json"), r#"{"bin": {"x-serve": "bin"}}"#);

@@ -95,7 +95,7 @@ async fn without_include_nothing_beside_the_project_can_be_loaded() {
     let router = Router::builder(&volume).unwatched().start().await;
     let error = router.admin.project("a").await.error.unwrap();
     assert_eq!((error.file.as_deref(), error.line), (Some("main.ts"), Some(1)));
-    let begin = "Module not found: there is no file \"../_shared/mod.ts\" in this version";
+    let begin = "Module not found: \"../_shared/mod.ts\" does not exist in this version";
     assert!(error.message.contains(begin) && error.message.contains("include"), "{}", error.message);
 }
 

@@ -216,6 +216,6 @@ async fn packages_that_no_package_needs_are_not_found() {
     volume.write("a/main.ts", GREETS.replace("'greeting'", "'other'"));
     let router = registry.router(&volume).start().await;
     let error = fails(&router).await;
-    assert!(error.message.contains("There is no package \"other\""), "{}", error.message);
+    assert!(error.message.contains("The package \"other\" was not found"), "{}", error.message);
     assert_eq!((error.file.as_deref(), error.line), (Some("main.ts"), Some(1)));
 }

@@ -126,12 +126,12 @@ async fn requested_granted_and_refused_permissions_are_shown_side_by_side() {
                   [defaults.limits]\nmax_queued = 7\nevent_loop = \"2s\"";
     let router = with_policy(&volume, policy).flag("max-body", 1000).start().await;
     let grants = router.admin.project("a").await.grants.unwrap();
-    assert_eq!(grants.asked.read, ["./data", "/etc"]);
+    assert_eq!(grants.requested.read, ["./data", "/etc"]);
     assert_eq!(grants.granted.read, [".", "$DATA_DIR", "$TMPDIR"]);
     assert_eq!(grants.refused.read, ["/etc"]);
     assert_eq!(grants.granted.net, ["api.example.com:443"]);
     assert_eq!(grants.refused.net, ["other.net"]);
-    assert_eq!((grants.asked.run, grants.refused.run), (vec!["*".to_owned()], vec!["*".to_owned()]));
+    assert_eq!((grants.requested.run, grants.refused.run), (vec!["*".to_owned()], vec!["*".to_owned()]));
     let limits = grants.limits;
     assert_eq!(
         (limits.max_queued, limits.event_loop_ms, limits.body, limits.max_in_flight),

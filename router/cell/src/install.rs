@@ -27,12 +27,12 @@ use switchyard_protocol::{InstallOutcome, InstallRequest, Limits, fetched};
 
 use self::client::Client;
 use self::diagnostic::diagnostic;
-use self::graph::Walk;
+use self::graph::ModuleWalk;
 use self::npm::NpmPackages;
 use self::written::WrittenBytes;
 use crate::errors::log;
 use crate::kernel::{limits, process, sandbox};
-use crate::modules::names::Names;
+use crate::modules::names::PathNames;
 use crate::modules::roots::Roots;
 
 /// The limits of an installation. Large registries' lists of versions and the largest packages are
@@ -106,7 +106,7 @@ async fn install(
         node_modules: request.node_modules.clone(),
         other_node_modules: request.other_node_modules.clone(),
     };
-    let names = Names::for_install(&roots, &request.folder);
+    let names = PathNames::for_install(&roots, &request.folder);
     log::show_paths_as(names.clone());
     let client = Client::new(request.downloads.clone(), request.authorities.as_deref(), Arc::clone(written));
     let client = Arc::new(client.map_err(|error| diagnostic(&names, &error))?);
@@ -122,7 +122,7 @@ async fn install(
 async fn fetch(
     request: &InstallRequest,
     roots: &Roots,
-    names: &Names,
+    names: &PathNames,
     client: &Arc<Client>,
 ) -> Result<(), Diagnostic> {
     loop {
@@ -160,7 +160,7 @@ fn empty(folder: &Path) -> io::Result<()> {
 async fn fetch_all(
     request: &InstallRequest,
     roots: &Roots,
-    names: &Names,
+    names: &PathNames,
     client: &Arc<Client>,
 ) -> Result<(), Diagnostic> {
     let main_module = main_module(request).map_err(|error| diagnostic(names, &error))?;
@@ -171,7 +171,7 @@ async fn fetch_all(
     installer.initialize_npm_resolution_if_managed().await.map_err(diagnostic)?;
     let npm = NpmPackages::new(&installer, client, request.folder.clone()).await.map_err(diagnostic)?;
     npm.resolve_dependencies().await.map_err(diagnostic)?;
-    let mut walk = Walk::new(&installer, roots, names, client, &npm).await.map_err(diagnostic)?;
+    let mut walk = ModuleWalk::new(&installer, roots, names, client, &npm).await.map_err(diagnostic)?;
     walk.walk_from(main_module, request.as_workers).await?;
     let lock = installer.maybe_lockfile().await.map_err(diagnostic)?;
     if let Some(lock) = lock {

@@ -13,9 +13,9 @@ use switchyard_contract::event::Diagnostic;
 use switchyard_protocol::{FromCell, Limit, Start};
 
 use self::version::Version;
-use crate::errors::diagnose::{diagnose, misconfigured};
+use crate::errors::diagnose::{configuration_diagnostic, diagnose};
 use crate::errors::{log, refusals};
-use crate::glue::ending::Ending;
+use crate::glue::ending::EndingGlue;
 use crate::glue::servers::Servers;
 use crate::glue::{platform, requests, workers};
 use crate::kernel::control::{Control, Reporter};
@@ -23,7 +23,7 @@ use crate::kernel::process::{self, trim_memory};
 use crate::kernel::sandbox::{self, FileRules};
 use crate::kernel::watchdog::Pulse;
 use crate::kernel::{disk, limits};
-use crate::modules::names::Names;
+use crate::modules::names::PathNames;
 use crate::modules::project::Project;
 use crate::modules::roots::Roots;
 use crate::runtime::inspector::Inspector;
@@ -35,24 +35,24 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let mut spare = Spare::new();
     requests::mark_output(&mut spare.worker);
     let servers = Servers::prepare(&mut spare.worker.js_runtime);
-    let ending = Ending::prepare(&mut spare.worker.js_runtime);
+    let ending = EndingGlue::prepare(&mut spare.worker.js_runtime);
     let rules = FileRules::prepare();
     trim_memory();
     control.send(&FromCell::Ready);
     let start = control.start().await;
     let roots = Roots::new(&start);
-    let names = Names::new(&roots);
+    let names = PathNames::new(&roots);
     log::show_paths_as(names.clone());
     let reporter = control.reporter();
     disk::limit(&start, move || reporter.out_of_space());
     let (project, debugger_listener) = match assign(&mut spare, rules, &start, roots, names.clone()).await {
         Ok(assigned) => assigned,
-        Err(error) => return fail(&control, misconfigured(&names, &error)),
+        Err(error) => return fail(&control, configuration_diagnostic(&names, &error)),
     };
     limit_heap(&mut spare.worker.js_runtime, heap_limit(start.limits.memory), control.reporter());
     let inspector = match enable_inspector(debugger_listener, &spare, &start, &control, &pulse) {
         Ok(inspector) => inspector,
-        Err(error) => return fail(&control, misconfigured(&names, &error.into())),
+        Err(error) => return fail(&control, configuration_diagnostic(&names, &error.into())),
     };
     let settle = servers.listen_at(&mut spare.worker.js_runtime, &project, true);
     let runtime = &mut spare.worker.js_runtime;
@@ -102,7 +102,7 @@ async fn assign(
     rules: anyhow::Result<FileRules>,
     start: &Start,
     roots: Roots,
-    names: Names,
+    names: PathNames,
 ) -> anyhow::Result<(Arc<Project>, Option<UnixListener>)> {
     // First, so that the sockets belong to the version's user.
     sandbox::become_user(start.identity.clone())?;

@@ -87,9 +87,9 @@ pub enum ServerKind {
 pub enum Limit {
     /// All memory of the process.
     Memory,
-    /// One turn of the event loop went on for too long.
+    /// One turn of the event loop took too long.
     EventLoop,
-    /// Disk space: the cell's folders went on growing after they were full.
+    /// Disk space: the cell's folders kept growing after they were full.
     Disk,
 }
 
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_leads_back_to_the_same() {
+    fn the_displayed_form_parses_back_to_the_same_value() {
         let space = ToCell::DiskSpace { bytes: 1 << 40, files: 0, is_answer: true };
         for message in [ToCell::Drain { within_ms: 30_000 }, space] {
             let text = serde_json::to_string(&message).unwrap();

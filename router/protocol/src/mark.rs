@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_read_as_something_else_in_a_log_is_no_id() {
+    fn text_that_a_log_could_misread_is_not_an_id() {
         let long = "x".repeat(65);
         for id in ["", "a b", "a\n", "a\"", "a,b", "ä", &long] {
             assert_eq!(Mark::parse(id), None, "{id}");

@@ -106,11 +106,11 @@ pub struct DeniedPermissions {
     pub write: Vec<String>,
     /// Hosts that it does not reach.
     pub net: Vec<String>,
-    /// Kinds of system information that it does not ask for.
+    /// Kinds of system information that it does not request.
     pub sys: Vec<String>,
 }
 
-/// System information that every version may ask for: no such question changes anything.
+/// System information that every version may request: reading it changes nothing.
 pub const TRIVIAL_SYS: &[&str] = &[
     "cpus",
     "getPriority",

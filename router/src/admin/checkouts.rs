@@ -17,7 +17,7 @@ use switchyard_edge::problem::Problem;
 use tokio::task::spawn_blocking;
 use utoipa::IntoParams;
 
-use super::{Admin, Shared, unknown_project};
+use super::{Admin, AdminState, unknown_project};
 use crate::version::Tenant;
 
 /// The checkouts that are sent at once: each holds a thread.
@@ -50,7 +50,7 @@ impl FromQuery for CheckoutQuery {
     ),
 )]
 pub(super) async fn checkouts(
-    State(admin): Shared,
+    State(admin): AdminState,
     Path(name): Path<String>,
     Query(query): Query<CheckoutQuery>,
 ) -> Result<Response, Problem> {
@@ -96,7 +96,7 @@ pub(super) async fn checkouts(
     ),
 )]
 pub(super) async fn checkout(
-    State(admin): Shared,
+    State(admin): AdminState,
     Path((name, short)): Path<(String, String)>,
     Query(query): Query<CheckoutQuery>,
 ) -> Result<Response, Problem> {
@@ -111,7 +111,7 @@ pub(super) async fn checkout(
         if admin.board.one(&name).is_none() {
             return Err(unknown_project(&name));
         }
-        let detail = format!("there is no checkout {short:?} of {name} (any more)");
+        let detail = format!("unknown checkout {short:?} of {name}: it may have been removed");
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-checkout", detail));
     };
     let (digest, version) = (header(&kept.version.digest), header(&kept.version));

@@ -13,7 +13,7 @@ use switchyard_edge::api::path::Path;
 use switchyard_edge::problem::Problem;
 use tokio::sync::oneshot;
 
-use super::{Admin, HOLD, Shared};
+use super::{Admin, AdminState, HOLD};
 use crate::live::{self, Command, DeployRefusal};
 
 /// The limits on a hold. A thousand projects with long names fit in 64 KiB, which no deployer needs
@@ -25,7 +25,7 @@ const HOLD_LIMITS: BodyLimits = BodyLimits { bytes: 64 * 1024, time: Duration::f
     (status = 204, description = "The projects are held"),
     (status = 409, description = "held: another deploy holds one of them"),
 ))]
-pub(super) async fn hold(State(admin): Shared, body: Body) -> Result<Response, Problem> {
+pub(super) async fn hold(State(admin): AdminState, body: Body) -> Result<Response, Problem> {
     let hold = read_hold(body).await?;
     admin.deploy(|answer| Command::Hold { hold, answer }).await?;
     Ok(no_content())
@@ -36,10 +36,10 @@ pub(super) async fn hold(State(admin): Shared, body: Body) -> Result<Response, P
     params(("id" = String, Path, description = "The deploy")),
     responses(
         (status = 200, description = "The outcome of each project", body = Reports),
-        (status = 404, description = "unknown-deploy: it is over, or its lease is"),
+        (status = 404, description = "unknown-deploy: it has ended, or its lease has expired"),
     ),
 )]
-pub(super) async fn build(State(admin): Shared, Path(deploy): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn build(State(admin): AdminState, Path(deploy): Path<String>) -> Result<Response, Problem> {
     let projects = admin.deploy(|answer| Command::Build { deploy: deploy.as_str().into(), answer }).await?;
     Ok(json(StatusCode::OK, &Reports { projects }))
 }
@@ -49,11 +49,14 @@ pub(super) async fn build(State(admin): Shared, Path(deploy): Path<String>) -> R
     params(("id" = String, Path, description = "The deploy")),
     responses(
         (status = 200, description = "The outcome of each project", body = Reports),
-        (status = 404, description = "unknown-deploy: it is over, or its lease is"),
+        (status = 404, description = "unknown-deploy: it has ended, or its lease has expired"),
         (status = 409, description = "not-built"),
     ),
 )]
-pub(super) async fn publish(State(admin): Shared, Path(deploy): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn publish(
+    State(admin): AdminState,
+    Path(deploy): Path<String>,
+) -> Result<Response, Problem> {
     let projects = admin.deploy(|answer| Command::Publish { deploy: deploy.as_str().into(), answer }).await?;
     Ok(json(StatusCode::OK, &Reports { projects }))
 }
@@ -62,11 +65,14 @@ pub(super) async fn publish(State(admin): Shared, Path(deploy): Path<String>) ->
 #[utoipa::path(delete, path = "/_deploys/{id}", tag = "deploys",
     params(("id" = String, Path, description = "The deploy")),
     responses(
-        (status = 204, description = "The projects are free"),
-        (status = 404, description = "unknown-deploy: it is over, or its lease is"),
+        (status = 204, description = "The projects are released"),
+        (status = 404, description = "unknown-deploy: it has ended, or its lease has expired"),
     ),
 )]
-pub(super) async fn release(State(admin): Shared, Path(deploy): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn release(
+    State(admin): AdminState,
+    Path(deploy): Path<String>,
+) -> Result<Response, Problem> {
     admin.deploy(|answer| Command::Release { deploy: deploy.as_str().into(), answer }).await?;
     Ok(no_content())
 }

@@ -12,7 +12,7 @@ use switchyard_contract::event::Event;
 use switchyard_edge::api::sse::{answer, event_with_id};
 use tokio::sync::broadcast::Receiver;
 
-use super::Shared;
+use super::AdminState;
 
 /// Events of all projects, as they happen
 ///
@@ -23,7 +23,7 @@ use super::Shared;
         (status = 200, description = "The data", body = Event, content_type = "text/event-stream"),
     ),
 )]
-pub(super) async fn events(State(admin): Shared, headers: HeaderMap) -> Response {
+pub(super) async fn events(State(admin): AdminState, headers: HeaderMap) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let (replay, later) = admin.events.follow(last);
     let router = sse::Event::default().comment(format!("router {}", admin.events.router()));

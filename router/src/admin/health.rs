@@ -5,11 +5,11 @@ use axum::response::Response;
 use http::StatusCode;
 use switchyard_edge::api::answer::text;
 
-use super::Shared;
+use super::AdminState;
 
 /// Liveness probe
 #[utoipa::path(get, path = "/healthz", tag = "health", responses(
-    (status = 200, description = "It runs", body = str, content_type = "text/plain"),
+    (status = 200, description = "The router runs", body = str, content_type = "text/plain"),
 ))]
 pub(super) async fn healthz() -> Response {
     text(StatusCode::OK, "ok\n")
@@ -19,9 +19,9 @@ pub(super) async fn healthz() -> Response {
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
     (status = 200, description = "Every project was read. A line for each missing sandbox layer",
         body = str, content_type = "text/plain"),
-    (status = 503, description = "It is starting or stopping", body = str, content_type = "text/plain"),
+    (status = 503, description = "The router is starting or stopping", body = str, content_type = "text/plain"),
 ))]
-pub(super) async fn readyz(State(admin): Shared) -> Response {
+pub(super) async fn readyz(State(admin): AdminState) -> Response {
     match admin.board.ready() {
         Ok(()) => {
             let missing = admin.board.gaps().into_iter().map(|gap| format!("missing {gap}\n"));

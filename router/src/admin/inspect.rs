@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use self::target::DebugTarget;
 use self::tunnel::{Handshake, Tunnel};
-use super::{Admin, Shared};
+use super::{Admin, AdminState};
 
 /// The version of the protocol that V8 speaks.
 const PROTOCOL: &str = "1.3";
@@ -42,14 +42,14 @@ enum InspectError {
     Off,
     #[error("{0} may not be debugged: start the router with --inspect {0}")]
     NotInspectable(String),
-    #[error("web pages may not debug: use DevTools, or no browser")]
+    #[error("web pages may not attach a debugger: use DevTools, or a client other than a browser")]
     ForeignOrigin,
     #[error("name the host that you connect to, as HTTP/1.1 does")]
     NoHost,
-    #[error("there is no project {0:?}")]
+    #[error("unknown project {0:?}")]
     UnknownProject(String),
     #[error(
-        "no such process of {0} is live: /json/list has those that are; an idle project is started by its next \
+        "no such process of {0} is live: /json/list has the live ones; an idle project is started by its next \
          request"
     )]
     UnknownProcess(String),
@@ -85,7 +85,7 @@ impl From<InspectError> for Problem {
     (status = 200, description = "Browser and Protocol-Version", body = Object),
     (status = 403, description = "not-inspectable or foreign-origin"),
 ))]
-pub(super) async fn version(State(admin): Shared, request: Request) -> Result<Response, Problem> {
+pub(super) async fn version(State(admin): AdminState, request: Request) -> Result<Response, Problem> {
     admin.check_debugger(&request.into_parts().0)?;
     let name = concat!("Switchyard/", env!("CARGO_PKG_VERSION"));
     Ok(json(StatusCode::OK, &json!({ "Browser": name, "Protocol-Version": PROTOCOL })))
@@ -96,7 +96,7 @@ pub(super) async fn version(State(admin): Shared, request: Request) -> Result<Re
     (status = 200, description = "A target for each process", body = [Object]),
     (status = 403, description = "not-inspectable or foreign-origin"),
 ))]
-pub(super) async fn targets(State(admin): Shared, request: Request) -> Result<Response, Problem> {
+pub(super) async fn targets(State(admin): AdminState, request: Request) -> Result<Response, Problem> {
     let request = request.into_parts().0;
     admin.check_debugger(&request)?;
     let host = gate::authority(&request).ok().flatten().ok_or(InspectError::NoHost)?;
@@ -110,7 +110,7 @@ pub(super) async fn targets(State(admin): Shared, request: Request) -> Result<Re
     (status = 200, description = "A target for each process", body = [Object]),
     (status = 403, description = "not-inspectable or foreign-origin"),
 ))]
-pub(super) async fn target_list(admin: Shared, request: Request) -> Result<Response, Problem> {
+pub(super) async fn target_list(admin: AdminState, request: Request) -> Result<Response, Problem> {
     targets(admin, request).await
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn target_list(admin: Shared, request: Request) -> Result<Respo
     responses((status = 101, description = "A WebSocket with the DevTools Protocol")),
 )]
 pub(super) async fn inspect(
-    State(admin): Shared,
+    State(admin): AdminState,
     Path(name): Path<String>,
     conn: ClientConn,
     Extension(permit): Extension<Arc<Permit>>,
@@ -142,7 +142,7 @@ pub(super) async fn inspect(
     responses((status = 101, description = "A WebSocket with the DevTools Protocol")),
 )]
 pub(super) async fn inspect_cell(
-    State(admin): Shared,
+    State(admin): AdminState,
     Path((name, cell)): Path<(String, String)>,
     conn: ClientConn,
     Extension(permit): Extension<Arc<Permit>>,

@@ -15,7 +15,7 @@ use switchyard_edge::api::sse::{answer, event};
 use switchyard_edge::problem::Problem;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Shared, unknown_project};
+use super::{AdminState, unknown_project};
 use crate::live::{LogBatch, LogReader};
 
 /// The minimum interval between two batches of lines: a project that prints without pause does not
@@ -25,7 +25,7 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// The data of an event `gap`.
 #[derive(Serialize)]
 struct Gap {
-    /// LogBuffer that were dropped before the client could be sent them.
+    /// The number of lines that were dropped before they could be sent to the client.
     lost: u64,
 }
 
@@ -41,7 +41,7 @@ struct Gap {
     ),
 )]
 pub(super) async fn logs(
-    State(admin): Shared,
+    State(admin): AdminState,
     Path(name): Path<String>,
     Query(LogQuery { lines, follow }): Query<LogQuery>,
 ) -> Result<Response, Problem> {

@@ -17,13 +17,13 @@ use switchyard_edge::api::answer::{OPEN_METRICS, whole};
 use switchyard_edge::problem::Problem;
 use switchyard_program::log;
 
-use super::{Admin, Shared};
+use super::{Admin, AdminState};
 
 /// Metrics, for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
     (status = 200, description = "OpenMetrics", body = str, content_type = "application/openmetrics-text"),
 ))]
-pub(super) async fn metrics(State(admin): Shared) -> Result<Response, Problem> {
+pub(super) async fn metrics(State(admin): AdminState) -> Result<Response, Problem> {
     let scraped = admin.clone();
     admin.blocking(move |_| answer(scraped)).await?
 }
@@ -38,7 +38,7 @@ fn answer(admin: Arc<Admin>) -> Result<Response, Problem> {
     Ok(whole(StatusCode::OK, OPEN_METRICS, page))
 }
 
-/// The metrics that are read when they are asked for, instead of being counted.
+/// The metrics that are read on demand instead of being counted.
 struct Gauges(Arc<Admin>);
 
 impl fmt::Debug for Gauges {
@@ -61,7 +61,7 @@ impl Gauges {
         let table = self.0.live.load();
         let mut requests = encoder.encode_descriptor(
             "switchyard_requests",
-            "Answers by project and class of status",
+            "Responses by project and status class",
             None,
             MetricType::Counter,
         )?;
@@ -86,7 +86,7 @@ impl Gauges {
         per_project(
             encoder,
             "switchyard_log_dropped_lines",
-            "LogBuffer of a project that are not in the log: more than --project-log",
+            "Lines of a project that were not logged, as it printed more than --project-log",
             dropped.iter().map(|(project, volume)| (project, volume.lines)),
         )?;
         per_project(
@@ -104,7 +104,7 @@ impl Gauges {
         let serving = table.values().filter_map(|entry| entry.serving());
         let running = serving.map(|serving| serving.cells().len()).sum();
         let spare = self.0.cells.spare_count();
-        gauge(encoder, "switchyard_live_projects", "Projects that are known to requests", table.len())?;
+        gauge(encoder, "switchyard_live_projects", "Projects in the live table", table.len())?;
         gauge(encoder, "switchyard_running_cells", "Cells of live versions", running)?;
         gauge(encoder, "switchyard_spare_cells", "Warmed cells without a version", spare)
     }
@@ -114,7 +114,7 @@ impl Gauges {
         let counts = publisher.counters();
         for (name, help, count) in [
             ("switchyard_events_delivered", "Events that the ingress accepted", counts.delivered),
-            ("switchyard_events_retried", "Deliveries that were tried again", counts.retried),
+            ("switchyard_events_retried", "Deliveries of events that were retried", counts.retried),
             ("switchyard_events_given_up", "Events that the ingress did not accept", counts.given_up),
             ("switchyard_events_dropped", "Events dropped from a full queue", counts.dropped),
         ] {

@@ -10,7 +10,7 @@ use switchyard_edge::api::query::{FromQuery, Query, QueryPairs};
 use switchyard_edge::problem::Problem;
 use utoipa::IntoParams;
 
-use super::{Shared, unknown_project};
+use super::{AdminState, unknown_project};
 use crate::live::BoardChanges;
 
 /// The parameters of `GET /projects`, both from one earlier answer.
@@ -49,7 +49,7 @@ impl ChangesQuery {
     (status = 200, description = "The projects", body = Projects),
 ))]
 pub(super) async fn projects(
-    State(admin): Shared,
+    State(admin): AdminState,
     Query(query): Query<ChangesQuery>,
 ) -> Result<Response, Problem> {
     let make = move |admin: &super::Admin| {
@@ -69,7 +69,7 @@ pub(super) async fn projects(
         (status = 404, description = "unknown-project"),
     ),
 )]
-pub(super) async fn project(State(admin): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn project(State(admin): AdminState, Path(name): Path<String>) -> Result<Response, Problem> {
     let status = admin.board.one(&name).ok_or_else(|| unknown_project(&name))?;
     Ok(json(StatusCode::OK, &status))
 }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_question_says_which_field_is_wrong() {
+    fn an_invalid_query_is_refused_with_the_invalid_field() {
         for (query, says) in [
             ("since=x&router=r1", "invalid since \"x\": expected the \"revision\""),
             ("since=-1&router=r1", "invalid since \"-1\": expected the \"revision\""),

@@ -9,7 +9,7 @@ use switchyard_edge::api::answer::json;
 use switchyard_edge::api::path::Path;
 use switchyard_edge::problem::Problem;
 
-use super::{Shared, unknown_project};
+use super::{AdminState, unknown_project};
 use crate::live::Command;
 
 /// Reads one project, and answers when its new version is live or has failed
@@ -20,7 +20,7 @@ use crate::live::Command;
         (status = 404, description = "unknown-project"),
     ),
 )]
-pub(super) async fn reload(State(admin): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn reload(State(admin): AdminState, Path(name): Path<String>) -> Result<Response, Problem> {
     let report = admin.command(|answer| Command::Reload { project: name.clone(), answer }).await?;
     match report.outcome {
         ReloadOutcome::Unknown => Err(unknown_project(&name)),
@@ -32,7 +32,7 @@ pub(super) async fn reload(State(admin): Shared, Path(name): Path<String>) -> Re
 #[utoipa::path(post, path = "/_reload", tag = "reloads", responses(
     (status = 200, description = "The outcome of each project", body = Reports),
 ))]
-pub(super) async fn reload_all(State(admin): Shared) -> Result<Response, Problem> {
+pub(super) async fn reload_all(State(admin): AdminState) -> Result<Response, Problem> {
     let projects = admin.command(|answer| Command::ReloadAll { answer }).await?;
     Ok(json(StatusCode::OK, &Reports { projects }))
 }

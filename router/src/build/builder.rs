@@ -10,7 +10,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::plan::{Plan, RecordedVersion};
 use super::read::{SlowProjects, find_recorded};
-use super::readers::{Readers, Reading, Turn};
+use super::readers::{Readers, Reading, ReadingTurn};
 use crate::cells::{Cell, Cells, LaunchSpec, StartError};
 use crate::checkout::Store;
 use crate::health;
@@ -80,7 +80,7 @@ pub(crate) struct Builder {
     /// One permit a core: more builds at once would only slow each other down.
     pub(crate) permits: Arc<Semaphore>,
     /// The time that a cell has to serve.
-    pub(crate) patience: Duration,
+    pub(crate) time_limit: Duration,
     pub(crate) readers: Readers,
     /// Notified of projects whose packages take long to fetch.
     pub(crate) slow: SlowProjects,
@@ -145,7 +145,7 @@ impl Builder {
         tokio::select! {
             started = self.start(launch, healthcheck, cells) => started,
             () = superseded => Err(BuildError::Superseded),
-            () = make_room => unreachable!("it never ends"),
+            () = make_room => unreachable!("this future never ends"),
         }
     }
 
@@ -192,10 +192,10 @@ impl Builder {
         let began = Instant::now();
         loop {
             let attempt_began = Instant::now();
-            match self.cells.start(launch, self.patience).await {
+            match self.cells.start(launch, self.time_limit).await {
                 Ok(cell) => {
                     let Some(healthcheck) = healthcheck else { return Ok(cell) };
-                    let left = self.patience.saturating_sub(attempt_began.elapsed());
+                    let left = self.time_limit.saturating_sub(attempt_began.elapsed());
                     let (socket, takes_urls) = (cell.socket(), cell.takes_urls());
                     let checked = health::check(socket, takes_urls, project, healthcheck, left);
                     // An unhealthy cell ends here, with its last handle.
@@ -204,10 +204,10 @@ impl Builder {
                 }
                 Err(StartError::Missing(diagnostic)) => return Err(LaunchError::Missing(diagnostic)),
                 Err(StartError::Failed(diagnostic)) => return Err(BuildError::Failed(diagnostic).into()),
-                Err(StartError::TimedOut(patience)) => {
-                    return Err(BuildError::Failed(timed_out(patience)).into());
+                Err(StartError::TimedOut(limit)) => {
+                    return Err(BuildError::Failed(timed_out(limit)).into());
                 }
-                Err(StartError::NoProcess(error)) if began.elapsed() < self.patience => {
+                Err(StartError::NoProcess(error)) if began.elapsed() < self.time_limit => {
                     tracing::warn!(project.name = %project, "no process yet: {error:#}");
                     sleep(NO_PROCESS_PAUSE).await;
                 }
@@ -224,7 +224,7 @@ impl Builder {
     pub(crate) async fn find(&self, recorded: RecordedVersion, policy: Arc<Policy>) -> Option<Plan> {
         let time = policy.reads(&recorded.version.project).time;
         let wanted = (self.store.clone(), self.root.clone(), recorded, policy);
-        let find = |wanted: &mut (Arc<Store>, Root, RecordedVersion, Arc<Policy>), turn: &Turn| {
+        let find = |wanted: &mut (Arc<Store>, Root, RecordedVersion, Arc<Policy>), turn: &ReadingTurn| {
             let (store, root, recorded, policy) = wanted;
             let found = find_recorded(store, root, recorded, policy, turn);
             turn.count(0)?;
@@ -235,11 +235,11 @@ impl Builder {
     }
 }
 
-fn timed_out(patience: Duration) -> Diagnostic {
+fn timed_out(limit: Duration) -> Diagnostic {
     diagnostic(format!(
         "did not serve within {} ms (--build-timeout): its top level never comes to an end (an await that never \
          settles, an endless loop), or it has no handler: export default {{ fetch }}, call Deno.serve, or let a \
          node:http server listen",
-        patience.as_millis()
+        limit.as_millis()
     ))
 }

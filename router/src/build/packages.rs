@@ -41,7 +41,9 @@ impl Builder {
         });
         let found = found.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         found.map_err(|error| {
-            BuildError::Failed(diagnostic(format!("what was fetched for it cannot be used: {error}")))
+            BuildError::Failed(diagnostic(format!(
+                "the packages that were fetched for it cannot be used: {error}"
+            )))
         })
     }
 
@@ -55,15 +57,15 @@ impl Builder {
         let wanted = spawn_blocking(move || Ok((installation(&own), key(&own)?, specifiers(&own)))).await;
         let (install, key, specifiers) =
             wanted.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(|error| {
-                BuildError::Failed(diagnostic(format!("its packages are not known: {error}")))
+                BuildError::Failed(diagnostic(format!("its packages cannot be determined: {error}")))
             })?;
         let checkout = checkout.clone();
-        let order = packages::InstallSpec { tenant: version.tenant(), install, key, specifiers };
+        let spec = packages::InstallSpec { tenant: version.tenant(), install, key, specifiers };
         tokio::select! {
-            installed = self.packages.install(order, move |folder| checkout.attach(folder)) => {
+            installed = self.packages.install(spec, move |folder| checkout.attach(folder)) => {
                 installed.map_err(BuildError::Failed)
             }
-            () = self.slow.report(&version.project) => unreachable!("it never ends"),
+            () = self.slow.report(&version.project) => unreachable!("this future never ends"),
         }
     }
 }

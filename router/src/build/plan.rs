@@ -11,7 +11,10 @@ use super::LiveSite;
 use crate::cells::LaunchSpec;
 use crate::checkout::{Checkout, Store};
 use crate::policy::{PermissionRequest, Policy};
-use crate::project::{ClaimedRoutes, Function, Healthcheck, Installed, Manifest, Prefix, Upkeep, settle};
+use crate::project::{
+    ClaimedRoutes, Healthcheck, InstalledPackages, LifecycleOptions, Manifest, PrefixHandling,
+    SupabaseFunction, choose_fallback,
+};
 use crate::token::TokenVerifier;
 use crate::version::Version;
 
@@ -23,15 +26,15 @@ pub(crate) type Candidate = Result<Plan, Diagnostic>;
 pub(crate) struct Plan {
     pub(crate) launch: Arc<LaunchSpec>,
     pub(crate) routes: ClaimedRoutes,
-    pub(crate) prefix: Prefix,
+    pub(crate) prefix: PrefixHandling,
     /// Verifies the tokens of its requests.
     pub(crate) verifier: Option<Arc<TokenVerifier>>,
     /// The configuration of the Supabase functions folder that the project lies in.
-    pub(crate) function: Option<Function>,
-    pub(crate) upkeep: Upkeep,
-    pub(crate) asked: Arc<PermissionRequest>,
+    pub(crate) function: Option<SupabaseFunction>,
+    pub(crate) lifecycle: LifecycleOptions,
+    pub(crate) requested: Arc<PermissionRequest>,
     /// The packages on the volume that it was made with. `None`: it was made by an earlier run.
-    pub(crate) installed: Option<Installed>,
+    pub(crate) installed: Option<InstalledPackages>,
     /// The files that are served without a cell.
     pub(crate) site: Option<Arc<LiveSite>>,
     /// `true`: the version consists of files alone and has no cell.
@@ -41,9 +44,9 @@ pub(crate) struct Plan {
 /// The configuration that a Supabase functions folder has for a project.
 #[derive(Debug, Default)]
 pub(super) struct FunctionConfig {
-    pub(super) current: Option<Function>,
+    pub(super) current: Option<SupabaseFunction>,
     /// The configuration of the live version.
-    pub(super) of_live: Option<Function>,
+    pub(super) of_live: Option<SupabaseFunction>,
 }
 
 /// The last good version of an earlier run.
@@ -51,7 +54,7 @@ pub(super) struct FunctionConfig {
 pub(crate) struct RecordedVersion {
     pub(crate) version: Version,
     /// The configuration of its functions folder at that time.
-    pub(crate) function: Option<Function>,
+    pub(crate) function: Option<SupabaseFunction>,
 }
 
 impl Plan {
@@ -65,14 +68,14 @@ impl Plan {
         policy: &Policy,
         store: &Store,
     ) -> Result<Self, Diagnostic> {
-        let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
+        let grant = Arc::new(policy.grant(&version.project, &manifest.requested));
         let Manifest {
             entry,
             routes,
             prefix,
-            asked,
+            requested,
             include,
-            upkeep,
+            lifecycle,
             platform,
             function,
             import_map,
@@ -98,8 +101,8 @@ impl Plan {
             prefix,
             verifier,
             function: config.current,
-            upkeep,
-            asked: Arc::new(asked),
+            lifecycle,
+            requested: Arc::new(requested),
             installed: None,
             site,
             is_static,
@@ -118,14 +121,14 @@ impl Plan {
     /// The health check that its cells have to pass. A check that a file answers is left out: it
     /// proves nothing about a cell.
     pub(super) fn healthcheck(&self) -> Option<&Healthcheck> {
-        let healthcheck = self.upkeep.healthcheck.as_ref()?;
+        let healthcheck = self.lifecycle.healthcheck.as_ref()?;
         let found = self.site.as_ref().map(|site| site.find(healthcheck.path.path()));
         (!matches!(found, Some(assets::AssetMatch::File(_)))).then_some(healthcheck)
     }
 
     /// Replaces its grant with the one of `policy`. Returns true if that is another grant.
     pub(crate) fn renew(&mut self, policy: &Policy) -> bool {
-        let grant = policy.grant(&self.version().project, &self.asked);
+        let grant = policy.grant(&self.version().project, &self.requested);
         let differs = grant != *self.launch.grant;
         if differs {
             Arc::make_mut(&mut self.launch).grant = Arc::new(grant);
@@ -135,12 +138,12 @@ impl Plan {
 
     /// Returns true if the grant of `policy` differs from its own in a way that a cell can observe.
     pub(crate) fn is_outdated(&self, policy: &Policy) -> bool {
-        !policy.grant(&self.version().project, &self.asked).is_alike(&self.launch.grant)
+        !policy.grant(&self.version().project, &self.requested).is_equivalent(&self.launch.grant)
     }
 }
 
 fn site(mut assets: Assets, is_all: bool, checkout: &Checkout, store: &Store) -> LiveSite {
     let contents = store.contents(checkout);
-    settle(&mut assets, &checkout.dir, contents.keys().map(String::as_str));
+    choose_fallback(&mut assets, &checkout.dir, contents.keys().map(String::as_str));
     LiveSite::new(assets, is_all, contents, checkout.clone())
 }

@@ -12,12 +12,14 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
 use super::plan::{Candidate, FunctionConfig, Plan, RecordedVersion};
-use super::readers::{ReadError, Readers, Reading, Turn};
+use super::readers::{Readers, Reading, ReadingError, ReadingTurn};
 use crate::checkout::{
     CheckoutError, HashCache, Interruption, Pace, ReadBounds, Snapshot, SnapshotError, Store,
 };
 use crate::policy::{Policy, ReadLimit, ReadLimits};
-use crate::project::{Function, Installed, Manifest, Progress, Role, diagnostic};
+use crate::project::{
+    FolderRole, InstallProgress, InstalledPackages, Manifest, SupabaseFunction, diagnostic,
+};
 use crate::root::Root;
 use crate::version::{Tenant, Version};
 
@@ -44,7 +46,7 @@ pub(crate) struct ReadResult {
     pub(crate) state: FolderState<Candidate>,
     /// The digest of the project's own files, if its version has included files too.
     pub(crate) own: Option<Digest>,
-    pub(crate) installed: Installed,
+    pub(crate) installed: InstalledPackages,
     pub(crate) cache: HashCache,
     /// `true`: the reading took too long. Another one may succeed although nothing has changed.
     pub(crate) is_late: bool,
@@ -60,7 +62,7 @@ impl ReadResult {
         Self {
             state,
             own: None,
-            installed: Installed::default(),
+            installed: InstalledPackages::default(),
             cache: HashCache::default(),
             is_late: false,
             limits: ReadLimits::NONE,
@@ -82,15 +84,15 @@ pub(crate) struct ReadRequest {
     /// The project's incarnation at the last reading.
     pub(crate) incarnation: Option<Incarnation>,
     /// The packages that the live version was made with.
-    pub(crate) live_with: Option<Installed>,
+    pub(crate) live_with: Option<InstalledPackages>,
     /// The functions folder's configuration of the live version.
-    pub(crate) live_function: Option<Function>,
+    pub(crate) live_function: Option<SupabaseFunction>,
     /// `true`: the live version would get another grant now.
     pub(crate) outdated: bool,
     pub(crate) policy: Arc<Policy>,
     /// The version that failed last, and the packages that it failed with. It is not built again
     /// while both are the same. `None`: another attempt was requested.
-    pub(crate) failed: Option<(Version, Installed)>,
+    pub(crate) failed: Option<(Version, InstalledPackages)>,
     pub(crate) trigger: Trigger,
     /// `true`: a deploy holds the project and waits for the version that it has put there.
     pub(crate) is_deployed: bool,
@@ -104,15 +106,15 @@ impl ReadRequest {
     }
 
     /// Returns true if the live version was made with packages other than `installed`.
-    fn has_other_packages(&self, installed: Installed) -> bool {
+    fn has_other_packages(&self, installed: InstalledPackages) -> bool {
         self.live_with.is_some_and(|with| with != installed)
     }
 
     /// Returns true if packages may be half installed. The watch waits until they are complete, and
     /// callers who request a reload know that they are; other readings happen at any time.
-    fn may_be_half_installed(&self, installed: Installed) -> bool {
+    fn may_be_half_installed(&self, installed: InstalledPackages) -> bool {
         let at_any_time = matches!(self.trigger, Trigger::Scan | Trigger::Policy);
-        at_any_time && installed.progress != Progress::Complete
+        at_any_time && installed.progress != InstallProgress::Complete
     }
 
     fn is_gone(&self) -> bool {
@@ -121,13 +123,13 @@ impl ReadRequest {
 
     /// The functions folder's configuration of the project, or the result if there is nothing to
     /// read.
-    fn function(&self) -> Result<Option<Function>, Box<ReadResult>> {
-        match Role::of(self.root.path(), self.project.as_str(), self.live_function.as_ref()) {
-            Ok(Role::LeftOut(why)) if self.is_deployed && !self.is_gone() => {
+    fn function(&self) -> Result<Option<SupabaseFunction>, Box<ReadResult>> {
+        match FolderRole::of(self.root.path(), self.project.as_str(), self.live_function.as_ref()) {
+            Ok(FolderRole::LeftOut(why)) if self.is_deployed && !self.is_gone() => {
                 let error = format!("{} is left out: {why}. Do not deploy it", self.project);
                 Err(Box::new(ReadResult::invalid(diagnostic(error))))
             }
-            Ok(Role::LeftOut(why)) => {
+            Ok(FolderRole::LeftOut(why)) => {
                 tracing::info!(project.name = %self.project, "{} is left out: {why}", self.project);
                 Err(Box::new(ReadResult::new(FolderState::Gone)))
             }
@@ -149,14 +151,14 @@ pub(crate) struct ReadJob {
 pub(crate) struct SlowProjects {
     pub(crate) sender: mpsc::Sender<ProjectName>,
     /// The time after which a slow step is no longer waited for.
-    pub(crate) patience: Duration,
+    pub(crate) time_limit: Duration,
 }
 
 impl SlowProjects {
     /// Reports `project` once its patience is over. Never ends, so that it can run beside the slow
     /// step.
     pub(super) async fn report(&self, project: &ProjectName) {
-        sleep(self.patience).await;
+        sleep(self.time_limit).await;
         // The receiver may be gone.
         let _ = self.sender.send(project.clone()).await;
         std::future::pending::<()>().await;
@@ -181,45 +183,45 @@ pub(crate) async fn read(
     };
     let (job, result) = tokio::select! {
         read = readers.read(&mut reading, time, job, read_blocking, || is_slow.notify_one()) => read,
-        () = takes_long => unreachable!("it never ends"),
+        () = takes_long => unreachable!("this future never ends"),
     };
     let result = result.unwrap_or_else(|error| failed_reading(&error, time));
     let cache = job.map(|job| job.cache).unwrap_or_default();
     ReadResult { took: began.elapsed(), cache, limits, reading, ..result }
 }
 
-fn failed_reading(error: &ReadError, time: Duration) -> ReadResult {
+fn failed_reading(error: &ReadingError, time: Duration) -> ReadResult {
     let millis = time.as_millis();
     let message = match error {
-        ReadError::Late => {
+        ReadingError::Late => {
             format!("its files could not be read within {millis} ms: {}", ReadLimit::Time.fix())
         }
-        ReadError::Stuck => format!(
-            "reading its files has not come back after {millis} ms (--read-timeout): see why the file \
-             system that they are on does not answer"
+        ReadingError::Stuck => format!(
+            "reading its files did not end within {millis} ms (--read-timeout): check the file system that \
+             they are on, which does not answer"
         ),
-        ReadError::Panicked(panic) => format!("the router failed to read the project: {panic}"),
+        ReadingError::Panicked(panic) => format!("the router failed to read the project: {panic}"),
     };
-    let is_late = !matches!(error, ReadError::Panicked(_));
+    let is_late = !matches!(error, ReadingError::Panicked(_));
     ReadResult { is_late, ..ReadResult::invalid(diagnostic(message)) }
 }
 
 /// The outcome of one pass over the files.
-enum Pass {
+enum PassOutcome {
     Ended(Box<ReadResult>),
     /// The files changed under it.
     Moved,
 }
 
-impl From<ReadResult> for Pass {
+impl From<ReadResult> for PassOutcome {
     fn from(result: ReadResult) -> Self {
         Self::Ended(Box::new(result))
     }
 }
 
-fn read_blocking(job: &mut ReadJob, turn: &Turn) -> Result<ReadResult, Interruption> {
+fn read_blocking(job: &mut ReadJob, turn: &ReadingTurn) -> Result<ReadResult, Interruption> {
     for _ in 0..MAX_COPIES {
-        if let Pass::Ended(result) = read_once(job, turn)? {
+        if let PassOutcome::Ended(result) = read_once(job, turn)? {
             return Ok(*result);
         }
     }
@@ -228,7 +230,7 @@ fn read_blocking(job: &mut ReadJob, turn: &Turn) -> Result<ReadResult, Interrupt
     Ok(ReadResult::invalid(diagnostic(error)))
 }
 
-fn read_once(job: &mut ReadJob, turn: &Turn) -> Result<Pass, Interruption> {
+fn read_once(job: &mut ReadJob, turn: &ReadingTurn) -> Result<PassOutcome, Interruption> {
     let ReadJob { store, request, cache } = job;
     let pace = |bytes| turn.count(bytes);
     let tenant = match request.tenant() {
@@ -237,7 +239,7 @@ fn read_once(job: &mut ReadJob, turn: &Turn) -> Result<Pass, Interruption> {
     };
     let function = match request.function() {
         Ok(function) => function,
-        Err(result) => return Ok(Pass::Ended(result)),
+        Err(result) => return Ok(PassOutcome::Ended(result)),
     };
     let bounds = ReadBounds { limits: request.policy.reads(&request.project), pace: &pace };
     let snapshot = match store.snapshot(&request.root.project(request.project.as_str()), bounds, cache) {
@@ -251,7 +253,7 @@ fn read_once(job: &mut ReadJob, turn: &Turn) -> Result<Pass, Interruption> {
     };
     // Files that a deploy put here after a removal do not belong to the incarnation before it.
     if request.tenant().ok().as_ref() != Some(&tenant) {
-        return Ok(Pass::Moved);
+        return Ok(PassOutcome::Moved);
     }
     judge(store, request, &tenant, function, &snapshot, &pace)
 }
@@ -261,11 +263,11 @@ fn judge(
     store: &Store,
     request: &ReadRequest,
     tenant: &Tenant,
-    function: Option<Function>,
+    function: Option<SupabaseFunction>,
     snapshot: &Snapshot,
     pace: Pace<'_>,
-) -> Result<Pass, Interruption> {
-    let installed = Installed::of(snapshot.packages());
+) -> Result<PassOutcome, Interruption> {
+    let installed = InstalledPackages::of(snapshot.packages());
     let ended =
         |state| Ok(ReadResult { own: snapshot.own_digest, installed, ..ReadResult::new(state) }.into());
     let version = Version::new(tenant, snapshot.digest);
@@ -293,7 +295,7 @@ fn judge(
                 .map(|plan| Plan { installed: Some(installed), ..plan });
             ended(FolderState::Candidate(version, plan))
         }
-        Err(CheckoutError::Moved) => Ok(Pass::Moved),
+        Err(CheckoutError::Moved) => Ok(PassOutcome::Moved),
         Err(CheckoutError::Interrupted) => Err(Interruption),
         Err(CheckoutError::Invalid(error)) => ended(FolderState::Invalid(error)),
         Err(CheckoutError::Failed(error)) => {
@@ -310,7 +312,7 @@ pub(super) fn find_recorded(
     root: &Root,
     recorded: &RecordedVersion,
     policy: &Policy,
-    turn: &Turn,
+    turn: &ReadingTurn,
 ) -> Option<Plan> {
     let RecordedVersion { version, function } = recorded;
     let current = incarnation(root, &version.project, Some(version.incarnation)).ok()?;

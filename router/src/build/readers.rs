@@ -61,7 +61,7 @@ type Lanes = Arc<[Arc<Semaphore>; LANES.len()]>;
 
 /// One reading.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct ReadingTurn {
     began: Instant,
     time: Duration,
     /// See [`LaneLimit::work`].
@@ -80,11 +80,11 @@ struct Lane {
 
 /// A project's newest reading. The next reading has to wait for it only while it is still running.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Reading(Option<Weak<Turn>>);
+pub(crate) struct Reading(Option<Weak<ReadingTurn>>);
 
 /// The reason why a reading gave no result.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum ReadError {
+pub(super) enum ReadingError {
     /// The reading took longer than its limit.
     Late,
     /// The reading, or the one before it, is stuck in the kernel.
@@ -102,7 +102,7 @@ impl Readers {
     }
 
     /// Runs `work` on a thread of its own when its turn comes. `work` reports each of its steps to
-    /// [`Turn::count`]. If it is interrupted, it runs once more with the `state` that it has left.
+    /// [`ReadingTurn::count`]. If it is interrupted, it runs once more with the `state` that it has left.
     /// `is_slow` is called when the reading leaves the fastest lane, and may be called again.
     ///
     /// # Errors
@@ -112,9 +112,9 @@ impl Readers {
         reading: &mut Reading,
         time: Duration,
         mut state: S,
-        work: fn(&mut S, &Turn) -> Result<T, Interruption>,
+        work: fn(&mut S, &ReadingTurn) -> Result<T, Interruption>,
         is_slow: impl Fn(),
-    ) -> (Option<S>, Result<T, ReadError>)
+    ) -> (Option<S>, Result<T, ReadingError>)
     where
         S: Send + 'static,
         T: Send + 'static,
@@ -122,12 +122,12 @@ impl Readers {
         let mut number = 0;
         loop {
             if reading.is_stuck() {
-                return (Some(state), Err(ReadError::Stuck));
+                return (Some(state), Err(ReadingError::Stuck));
             }
             let Ok(permit) = self.lanes[number].clone().acquire_owned().await else {
-                return (Some(state), Err(ReadError::Late));
+                return (Some(state), Err(ReadingError::Late));
             };
-            let turn = Arc::new(Turn::new(time, self.lanes.clone(), Lane { number, permit }));
+            let turn = Arc::new(ReadingTurn::new(time, self.lanes.clone(), Lane { number, permit }));
             *reading = Reading(Some(Arc::downgrade(&turn)));
             let own = turn.clone();
             let working = spawn_blocking(move || {
@@ -143,7 +143,7 @@ impl Readers {
             state = back;
             match done {
                 Ok(done) => return (Some(state), Ok(done)),
-                Err(Interruption) if turn.is_late() => return (Some(state), Err(ReadError::Late)),
+                Err(Interruption) if turn.is_late() => return (Some(state), Err(ReadingError::Late)),
                 Err(Interruption) => {
                     number = turn.lane().number + 1;
                     is_slow();
@@ -154,10 +154,10 @@ impl Readers {
 
     async fn watch<T>(
         &self,
-        turn: &Arc<Turn>,
+        turn: &Arc<ReadingTurn>,
         working: tokio::task::JoinHandle<T>,
         is_slow: &impl Fn(),
-    ) -> Result<T, ReadError> {
+    ) -> Result<T, ReadingError> {
         tokio::pin!(working);
         let ended = match timeout(SLOW, &mut working).await {
             Ok(ended) => ended,
@@ -167,16 +167,16 @@ impl Readers {
                     Ok(ended) => ended,
                     Err(_) => {
                         self.abandon(turn);
-                        return Err(ReadError::Stuck);
+                        return Err(ReadingError::Stuck);
                     }
                 }
             }
         };
-        ended.map_err(|panic| ReadError::Panicked(panic.to_string()))
+        ended.map_err(|panic| ReadingError::Panicked(panic.to_string()))
     }
 
     /// Frees the lane of a stuck turn, unless too many threads are stuck already.
-    fn abandon(&self, turn: &Turn) {
+    fn abandon(&self, turn: &ReadingTurn) {
         turn.is_over.store(true, Ordering::Relaxed);
         if let Ok(permit) = self.stuck.clone().try_acquire_owned() {
             turn.lane().permit = permit;
@@ -184,7 +184,7 @@ impl Readers {
     }
 }
 
-impl Turn {
+impl ReadingTurn {
     fn new(time: Duration, lanes: Lanes, lane: Lane) -> Self {
         let (work, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
         Self { began: Instant::now(), time, work, is_over, lanes, lane: Mutex::new(lane) }
@@ -240,7 +240,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn until(turn: &Turn, is_done: impl Fn() -> bool) -> Result<(), Interruption> {
+    fn until(turn: &ReadingTurn, is_done: impl Fn() -> bool) -> Result<(), Interruption> {
         while !is_done() {
             turn.count(1 << 20)?;
             std::thread::sleep(Duration::from_millis(1));
@@ -253,15 +253,16 @@ mod tests {
         readers.read(reading, LONG, (), |(), turn| turn.count(0), || ()).await.1.is_ok()
     }
 
-    /// A reading that goes on until the returned flag is set.
+    /// A reading that continues until the returned flag is set.
     fn endless(
         readers: &Readers,
         time: Duration,
-    ) -> (Arc<AtomicBool>, tokio::task::JoinHandle<Result<(), ReadError>>) {
+    ) -> (Arc<AtomicBool>, tokio::task::JoinHandle<Result<(), ReadingError>>) {
         let (end, readers) = (Arc::new(AtomicBool::new(false)), readers.clone());
         let ending = end.clone();
         let task = tokio::spawn(async move {
-            let work = |end: &mut Arc<AtomicBool>, turn: &Turn| until(turn, || end.load(Ordering::Relaxed));
+            let work =
+                |end: &mut Arc<AtomicBool>, turn: &ReadingTurn| until(turn, || end.load(Ordering::Relaxed));
             readers.read(&mut Reading::default(), time, ending, work, || ()).await.1
         });
         (end, task)
@@ -287,14 +288,15 @@ mod tests {
         let permits: Vec<_> =
             readers.lanes[1..].iter().map(|lane| lane.clone().try_acquire_owned()).collect();
         assert!(permits.iter().all(Result::is_ok), "there is no other lane for it");
-        let small = |(): &mut (), turn: &Turn| {
-            // The processor is somebody else's for a while.
+        let small = |(): &mut (), turn: &ReadingTurn| {
+            // Other threads use the processor for a while.
             std::thread::sleep(4 * SLOW);
             (0..LANES[0].work / STEP).try_for_each(|_| turn.count(0))
         };
         assert_eq!(readers.read(&mut Reading::default(), LONG, (), small, || ()).await.1, Ok(()));
-        let files = |(): &mut (), turn: &Turn| (0..=LANES[0].work / STEP).try_for_each(|_| turn.count(0));
-        let bytes = |(): &mut (), turn: &Turn| turn.count(LANES[0].work).and_then(|()| turn.count(0));
+        let files =
+            |(): &mut (), turn: &ReadingTurn| (0..=LANES[0].work / STEP).try_for_each(|_| turn.count(0));
+        let bytes = |(): &mut (), turn: &ReadingTurn| turn.count(LANES[0].work).and_then(|()| turn.count(0));
         for large in [files, bytes] {
             let mut reading = Reading::default();
             let more = readers.read(&mut reading, LONG, (), large, || ());
@@ -309,7 +311,7 @@ mod tests {
         let permit = readers.lanes[0].clone().try_acquire_owned().unwrap();
         let began = Instant::now().checked_sub(2 * LANES[0].time).unwrap();
         let lane = Lane { number: 0, permit };
-        let turn = Turn { began, ..Turn::new(LONG, readers.lanes.clone(), lane) };
+        let turn = ReadingTurn { began, ..ReadingTurn::new(LONG, readers.lanes.clone(), lane) };
         assert_eq!(turn.count(0), Ok(()));
         assert_eq!(turn.lane().number, 1);
         assert_eq!(readers.lanes[0].available_permits(), 1);
@@ -319,7 +321,7 @@ mod tests {
     async fn a_reading_ends_when_its_time_is_over() {
         let readers = Readers::new(1);
         let (_, task) = endless(&readers, Duration::from_millis(300));
-        assert_eq!(task.await.unwrap(), Err(ReadError::Late));
+        assert_eq!(task.await.unwrap(), Err(ReadingError::Late));
         assert!(quick(&readers).await);
     }
 
@@ -337,7 +339,7 @@ mod tests {
             let is_waiting = slow.fetch_add(1, Ordering::Relaxed) == 1;
             end.store(is_waiting, Ordering::Relaxed);
         };
-        let work = |times: &mut u32, turn: &Turn| {
+        let work = |times: &mut u32, turn: &ReadingTurn| {
             *times += 1;
             if *times == 1 { until(turn, || false) } else { Ok(()) }
         };
@@ -351,16 +353,16 @@ mod tests {
         let readers = Readers { overdue: Duration::ZERO, ..Readers::new(1) };
         let mut reading = Reading::default();
         let (release, held) = channel();
-        let work = |held: &mut Option<Receiver<()>>, _: &Turn| {
+        let work = |held: &mut Option<Receiver<()>>, _: &ReadingTurn| {
             let _ = held.take().map(|held| held.recv());
             Ok(())
         };
         let time = Duration::from_millis(100);
         let (_, done) = readers.read(&mut reading, time, Some(held), work, || ()).await;
-        assert_eq!(done, Err(ReadError::Stuck));
+        assert_eq!(done, Err(ReadingError::Stuck));
         assert!(quick(&readers).await);
         let (_, done) = readers.read(&mut reading, time, None, work, || ()).await;
-        assert_eq!(done, Err(ReadError::Stuck), "a second thread would be stuck too");
+        assert_eq!(done, Err(ReadingError::Stuck), "a second thread would be stuck too");
         release.send(()).unwrap();
         while reading.is_stuck() {
             std::thread::yield_now();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use switchyard_protocol::assets::{AssetMatch, Assets};
 
-use crate::checkout::{Checkout, FileHash, Files};
+use crate::checkout::{Checkout, FileHash, FileHashes};
 use crate::drain::InFlight;
 
 /// The files of a version that are served without its code. The version's checkout is not pruned
@@ -15,14 +15,14 @@ pub(crate) struct LiveSite {
     pub(crate) assets: Assets,
     /// `true`: the version has no code, so a path without a file is answered with 404.
     pub(crate) is_all: bool,
-    contents: Arc<Files>,
+    contents: Arc<FileHashes>,
     checkout: Checkout,
     /// The answers under way.
     pub(crate) in_flight: Arc<InFlight>,
 }
 
 impl LiveSite {
-    pub(crate) fn new(assets: Assets, is_all: bool, contents: Arc<Files>, checkout: Checkout) -> Self {
+    pub(crate) fn new(assets: Assets, is_all: bool, contents: Arc<FileHashes>, checkout: Checkout) -> Self {
         Self { assets, is_all, contents, checkout, in_flight: Arc::default() }
     }
 

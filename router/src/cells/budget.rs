@@ -57,8 +57,8 @@ impl Budget {
     }
 
     /// The projects whose cells have to end for the running cells to be within the limit, least
-    /// recently used first. `spared` was just wanted. `idle_since`: the instant since which a
-    /// project's cells are idle; `None` while they are in use.
+    /// recently used first. `spared` has just been requested. `idle_since`: the instant since which
+    /// a project's cells are idle; `None` while they are in use.
     pub(crate) fn to_evict(
         &self,
         spared: &ProjectName,

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use switchyard_protocol::{MODULE_CACHE_UNFINISHED, ModuleCache};
 
-use crate::folder::{Usage, names, try_remove};
+use crate::folder::{DiskUsage, names, try_remove};
 use crate::version::Tenant;
 
 /// Age at which an unused module is removed: by then no rollback needs it either.
@@ -60,7 +60,7 @@ impl Caches {
     }
 
     /// Returns true if a project's folder has more in it than its cells' runtime ever writes.
-    pub(super) fn is_overfull(&self, used: Usage) -> bool {
+    pub(super) fn is_overfull(&self, used: DiskUsage) -> bool {
         let bytes = self.limit.saturating_mul(EXCESS);
         used.bytes > bytes || used.files > bytes / BLOCK || used.is_too_deep
     }
@@ -148,7 +148,8 @@ mod tests {
         crate::folder::names(folder).into_iter().collect()
     }
 
-    /// A folder of project `a` with entries of 16 KiB, each of which was used so many seconds ago.
+    /// A folder of project `a` with entries of 16 KiB, each last used the given number of seconds
+    /// ago.
     fn folder(root: &Path, entries: &[(&str, u64)]) -> PathBuf {
         let folder = root.join("a");
         fs::create_dir_all(&folder).unwrap();
@@ -186,11 +187,11 @@ mod tests {
     #[test]
     fn a_folder_is_overfull_with_more_than_runtimes_write_in_bytes_or_in_empty_files() {
         let caches = Caches::new(PathBuf::new(), 1 << 20);
-        let used = |bytes, files| Usage { bytes, files, is_too_deep: false };
+        let used = |bytes, files| DiskUsage { bytes, files, is_too_deep: false };
         for normal in [used(0, 0), used(4 << 20, 1024)] {
             assert!(!caches.is_overfull(normal), "{normal:?}");
         }
-        for excess in [used((4 << 20) + 1, 1), used(0, 1025), Usage { is_too_deep: true, ..used(0, 1) }] {
+        for excess in [used((4 << 20) + 1, 1), used(0, 1025), DiskUsage { is_too_deep: true, ..used(0, 1) }] {
             assert!(caches.is_overfull(excess), "{excess:?}");
         }
     }

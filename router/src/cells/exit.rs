@@ -1,4 +1,4 @@
-//! The end of a cell: its reason, and the words for it.
+//! The end of a cell: its reason, and the text for it.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt as _;
@@ -100,10 +100,10 @@ impl fmt::Display for Exit {
             ExitReason::Limit(Limit::Memory) => f.write_str("out of memory"),
             ExitReason::Limit(Limit::EventLoop) => f.write_str("its event loop was blocked for too long"),
             ExitReason::Limit(Limit::Disk) => {
-                f.write_str("DATA_DIR and TMPDIR went on growing beyond limits.disk or limits.disk_files")
+                f.write_str("DATA_DIR and TMPDIR kept growing beyond limits.disk or limits.disk_files")
             }
             ExitReason::Unhealthy(why) => {
-                write!(f, "no request got a good answer, and neither did the router's probe: {why}")
+                write!(f, "requests and the router's probe got no good answer: {why}")
             }
             ExitReason::Unknown => f.write_str("reason unknown"),
         }

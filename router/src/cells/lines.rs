@@ -34,13 +34,13 @@ impl LineAbridger {
             self.left_out += dropped.map_or(0, |dropped| dropped.bytes.len());
             (None, None)
         } else {
-            (self.held.take().map(|held| self.noted(held)), Some(piece))
+            (self.held.take().map(|held| self.with_note(held)), Some(piece))
         };
         held.into_iter().chain(passed)
     }
 
     /// The first piece after a gap, with a note of the gap.
-    fn noted(&mut self, piece: LinePiece) -> LinePiece {
+    fn with_note(&mut self, piece: LinePiece) -> LinePiece {
         match std::mem::take(&mut self.left_out) {
             0 => piece,
             left_out => {

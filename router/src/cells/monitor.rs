@@ -1,7 +1,7 @@
 //! The memory and disk that cells use, measured where the kernel's own bounds are not exact: those
 //! count reserved memory instead of used memory, and single files instead of folders. A cell is
-//! told what it may still add to its folders and refuses more; a cell whose folders grow
-//! nevertheless is ended.
+//! sent the amount that it may still add to its folders and refuses more; a cell whose folders keep
+//! growing is ended.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,9 +16,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use super::process::Cell;
 use super::recount::Recount;
 use super::usage;
-use crate::folder::{Usage, measure};
+use crate::folder::{DiskUsage, measure};
 
-/// Interval between two looks at memory. A look at an idle cell costs some 20 microseconds.
+/// Interval between two measurements of memory. Measuring an idle cell takes some 20 microseconds.
 const LOOKS: Duration = Duration::from_millis(500);
 
 /// Number of cells whose folders are counted at once. Each count holds a thread and up to 128
@@ -56,7 +56,7 @@ pub(super) struct Monitor {
 #[derive(Debug)]
 struct MonitoredCell {
     cell: Weak<Cell>,
-    /// The processor time at the last look, in ticks.
+    /// The processor time at the last measurement, in ticks.
     time: u64,
     disk: DiskState,
 }
@@ -73,9 +73,9 @@ enum DiskState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FullFolders {
     /// The least usage since then.
-    least: Usage,
-    /// `true`: they were full at the count before, too, so the cell has been told and had time to
-    /// stop.
+    least: DiskUsage,
+    /// `true`: they were full at the count before, too, so the cell was notified and has had time
+    /// to stop.
     is_known: bool,
 }
 
@@ -118,7 +118,7 @@ impl Monitor {
         let mut counts = JoinSet::new();
         loop {
             tokio::select! {
-                _ = looks.tick() => self.look(&mut counts).await,
+                _ = looks.tick() => self.check(&mut counts).await,
                 () = self.requested.notified() => self.count_where_due(&HashMap::new(), &mut counts),
                 Some(counted) = counts.join_next() => {
                     // A panic is logged; that cell's folders are not counted again.
@@ -129,8 +129,8 @@ impl Monitor {
     }
 
     /// Checks the memory of all cells, and has the folders of active cells counted.
-    async fn look(&self, counts: &mut JoinSet<DiskCount>) {
-        let cells = self.living();
+    async fn check(&self, counts: &mut JoinSet<DiskCount>) {
+        let cells = self.running_cells();
         let looked = spawn_blocking(move || {
             let time = |cell: &Arc<Cell>| usage::time(cell.pid());
             // A process that is gone uses nothing. Its owner reports its end.
@@ -173,8 +173,8 @@ impl Monitor {
         }
     }
 
-    /// The cells whose process may still run, each with its processor time at the last look.
-    fn living(&self) -> Vec<(Arc<Cell>, u64)> {
+    /// The cells whose process may still run, each with its processor time at the last measurement.
+    fn running_cells(&self) -> Vec<(Arc<Cell>, u64)> {
         let mut cells = self.cells();
         cells.retain(|_, watched| watched.cell.upgrade().is_some_and(|cell| !cell.has_exited()));
         cells.values().filter_map(|watched| Some((watched.cell.upgrade()?, watched.time))).collect()
@@ -242,8 +242,8 @@ impl DiskCounter {
             return DiskCount { id: self.cell.id(), full, took: LOOKS };
         };
         let took = began.elapsed();
-        let named = [data, tmp].into_iter().sum::<Usage>();
-        let used = Usage { bytes: named.bytes.saturating_add(unlinked), ..named };
+        let named = [data, tmp].into_iter().sum::<DiskUsage>();
+        let used = DiskUsage { bytes: named.bytes.saturating_add(unlinked), ..named };
         match judge(&self.limits, used, &mut full) {
             DiskVerdict::Nothing => {}
             DiskVerdict::Reached => warn(&self.cell, &self.limits, used),
@@ -265,7 +265,7 @@ impl DiskCounter {
 /// them together fit into it. A cell that needs more requests another count, and subtracts open
 /// files without a name itself. Negative beyond a limit: removed files give room only once the
 /// limit is reached again.
-fn room(limits: &Limits, named: Usage, sharers: u64) -> (i64, i64) {
+fn room(limits: &Limits, named: DiskUsage, sharers: u64) -> (i64, i64) {
     if named.is_too_deep {
         return (0, 0);
     }
@@ -277,9 +277,9 @@ fn room(limits: &Limits, named: Usage, sharers: u64) -> (i64, i64) {
     (share(limits.disk, named.bytes), share(limits.disk_files, named.files))
 }
 
-/// Compares a count with the limits and with the counts before. A cell whose full folders go on
+/// Compares a count with the limits and with the counts before. A cell whose full folders keep
 /// growing does not keep to the room that it was given.
-fn judge(limits: &Limits, used: Usage, full: &mut Option<FullFolders>) -> DiskVerdict {
+fn judge(limits: &Limits, used: DiskUsage, full: &mut Option<FullFolders>) -> DiskVerdict {
     let is_full = used.bytes.saturating_add(LEAST_BYTES) > limits.disk
         || used.files >= limits.disk_files
         || used.is_too_deep;
@@ -296,12 +296,12 @@ fn judge(limits: &Limits, used: Usage, full: &mut Option<FullFolders>) -> DiskVe
         return DiskVerdict::Exceeded;
     }
     let bytes = if is_known { least.bytes.min(used.bytes) } else { used.bytes };
-    let least = Usage { bytes, files: least.files.min(used.files), is_too_deep: false };
+    let least = DiskUsage { bytes, files: least.files.min(used.files), is_too_deep: false };
     *full = Some(FullFolders { least, is_known: true });
     DiskVerdict::Nothing
 }
 
-fn warn(cell: &Cell, limits: &Limits, used: Usage) {
+fn warn(cell: &Cell, limits: &Limits, used: DiskUsage) {
     let reached = if used.is_too_deep {
         "have folders nested more than 128 deep"
     } else if used.files >= limits.disk_files {
@@ -328,7 +328,7 @@ mod tests {
     /// The verdicts on successive counts, in megabytes and files.
     fn verdicts(counts: &[(u64, u64)]) -> Vec<DiskVerdict> {
         let mut full = None;
-        let used = |&(megabytes, files)| Usage { bytes: megabytes << 20, files, is_too_deep: false };
+        let used = |&(megabytes, files)| DiskUsage { bytes: megabytes << 20, files, is_too_deep: false };
         counts.iter().map(used).map(|used| judge(&LIMITS, used, &mut full)).collect()
     }
 
@@ -353,12 +353,12 @@ mod tests {
 
     #[test]
     fn cells_that_share_a_folder_share_the_room_in_it() {
-        let used = Usage { bytes: 4 << 20, files: 400, is_too_deep: false };
+        let used = DiskUsage { bytes: 4 << 20, files: 400, is_too_deep: false };
         assert_eq!(room(&LIMITS, used, 1), (6 << 20, 600));
         assert_eq!(room(&LIMITS, used, 3), (2 << 20, 200));
-        let full = Usage { bytes: 11 << 20, files: 1001, is_too_deep: false };
+        let full = DiskUsage { bytes: 11 << 20, files: 1001, is_too_deep: false };
         assert_eq!(room(&LIMITS, full, 2), (-1 << 20, -1));
-        assert_eq!(room(&LIMITS, Usage { is_too_deep: true, ..used }, 1), (0, 0));
+        assert_eq!(room(&LIMITS, DiskUsage { is_too_deep: true, ..used }, 1), (0, 0));
     }
 
     #[test]
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn folders_that_cannot_be_counted_are_not_left_to_grow() {
-        let (deep, mut full) = (Usage { bytes: 1, files: 1, is_too_deep: true }, None);
+        let (deep, mut full) = (DiskUsage { bytes: 1, files: 1, is_too_deep: true }, None);
         assert_eq!(judge(&LIMITS, deep, &mut full), DiskVerdict::Reached);
         assert_eq!(judge(&LIMITS, deep, &mut full), DiskVerdict::Exceeded);
     }

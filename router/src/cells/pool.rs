@@ -57,7 +57,7 @@ impl Cells {
         settings.data.finish_removals();
         folder(settings.caches.root(), mode)?;
         let output = Output::start(settings.sink.clone(), settings.log_limit)
-            .context("start the thread that reads what cells print")?;
+            .context("start the thread that reads the output of cells")?;
         Ok(Arc::new(Self {
             budget: Mutex::new(Budget::new(settings.max_cells)),
             settings: Arc::new(settings),
@@ -91,7 +91,7 @@ impl Cells {
             match self.spawn().await {
                 Ok(spare) => self.spares().push_back(spare),
                 Err(error) => {
-                    tracing::error!("no spare cell: {error:#}");
+                    tracing::error!("cannot make a spare cell: {error:#}");
                     sleep(RETRY).await;
                 }
             }
@@ -112,7 +112,7 @@ impl Cells {
     pub(crate) async fn start(
         &self,
         launch: &Arc<LaunchSpec>,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<Arc<Cell>, StartError> {
         self.starting.fetch_add(1, Ordering::SeqCst);
         let _guard = StartGuard(self);
@@ -126,7 +126,7 @@ impl Cells {
         };
         let cell = Arc::new(cell);
         self.monitor.add(&cell);
-        cell.start(launch, patience).await?;
+        cell.start(launch, limit).await?;
         self.prober.add(&cell);
         Ok(cell)
     }

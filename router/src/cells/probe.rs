@@ -21,8 +21,8 @@ use super::process::Cell;
 /// as much as a request.
 const SUSPECT: u32 = 3;
 
-/// Interval between two looks for suspect cells, as for memory: a look reads one number of each
-/// cell.
+/// Interval between two searches for suspect cells, as for memory: a search reads one number of
+/// each cell.
 const LOOKS: Duration = Duration::from_millis(500);
 
 /// Pause after an answered probe before the next one, whatever the project's handler answers.
@@ -53,7 +53,7 @@ pub(crate) struct PendingAnswer<'a>(Option<&'a AnswerTally>);
 
 impl AnswerTally {
     /// Counts the outcome of a request.
-    pub(crate) fn awaited(&self) -> PendingAnswer<'_> {
+    pub(crate) fn begin_request(&self) -> PendingAnswer<'_> {
         PendingAnswer(Some(self))
     }
 
@@ -70,7 +70,7 @@ impl AnswerTally {
 
 impl PendingAnswer<'_> {
     /// Counts the answer of the cell.
-    pub(crate) fn answered(mut self, status: http::StatusCode) {
+    pub(crate) fn record_status(mut self, status: http::StatusCode) {
         if !status.is_client_error()
             && !status.is_server_error()
             && let Some(answers) = self.0.take()
@@ -80,7 +80,7 @@ impl PendingAnswer<'_> {
     }
 
     /// Does not count a request that the cell did not get.
-    pub(crate) fn not_sent(mut self) {
+    pub(crate) fn discard(mut self) {
         self.0 = None;
     }
 }
@@ -148,13 +148,14 @@ impl Prober {
 async fn examine(cell: Weak<Cell>) {
     let mut wrong = None;
     for _ in 0..PROBES {
-        let Some((probe, patience)) = cell.upgrade().map(|cell| (cell.probe(), patience(&cell))) else {
+        let Some((probe, answer_timeout)) = cell.upgrade().map(|cell| (cell.probe(), answer_timeout(&cell)))
+        else {
             return;
         };
-        wrong = match timeout(patience, send_probe(&probe)).await {
+        wrong = match timeout(answer_timeout, send_probe(&probe)).await {
             Ok(Ok(())) => None,
             Ok(Err(wrong)) => Some(wrong),
-            Err(_) => Some(ProbeFailure::Late(patience)),
+            Err(_) => Some(ProbeFailure::Late(answer_timeout)),
         };
         if wrong.is_none() {
             break;
@@ -173,7 +174,7 @@ async fn examine(cell: Weak<Cell>) {
 }
 
 /// The time that a cell has to answer a probe.
-fn patience(cell: &Cell) -> Duration {
+fn answer_timeout(cell: &Cell) -> Duration {
     let turn = cell.limits().map_or(0, |limits| limits.event_loop_ms);
     Duration::from_millis(turn) + PATIENCE
 }
@@ -204,12 +205,12 @@ mod tests {
     fn after(outcomes: &[Option<u16>]) -> bool {
         let answers = AnswerTally::default();
         for outcome in outcomes {
-            let awaited = answers.awaited();
+            let awaited = answers.begin_request();
             if let Some(status) = outcome {
-                awaited.answered(StatusCode::from_u16(*status).unwrap());
+                awaited.record_status(StatusCode::from_u16(*status).unwrap());
             }
         }
-        answers.awaited().not_sent();
+        answers.begin_request().discard();
         answers.are_suspect()
     }
 

@@ -30,7 +30,7 @@ use super::output::{AssignedVersion, Output};
 use super::probe::AnswerTally;
 use super::recount::Recount;
 use super::{CellSettings, Groups, LaunchSpec, StartError};
-use crate::folder::Usage;
+use crate::folder::DiskUsage;
 use crate::project::diagnostic;
 use crate::user::User;
 
@@ -54,7 +54,7 @@ const DATA: &str = "data";
 /// half a second after its time; the rest is for a busy machine.
 const OVERDUE: Duration = Duration::from_secs(2);
 
-/// Interval between two looks at an ending process.
+/// Interval between two checks of an ending process.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The state of a cell. The outcome of its start stays known after its end.
@@ -188,7 +188,7 @@ impl Cell {
         self.pid
     }
 
-    /// The socket on which it answers HTTP/1.1.
+    /// The socket on which the cell answers HTTP/1.1.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
@@ -198,7 +198,7 @@ impl Cell {
         self.takes_urls.load(Relaxed)
     }
 
-    /// The socket on which it answers the router's probe.
+    /// The socket on which the cell answers the router's probe.
     pub(super) fn probe(&self) -> PathBuf {
         self.socket.with_file_name(PROBE)
     }
@@ -232,7 +232,7 @@ impl Cell {
         self.has_exited() || !running().unwrap_or(false)
     }
 
-    /// Assigns a version to a spare and waits until it serves, at most for `patience`.
+    /// Assigns a version to a spare and waits until it serves, at most for `limit`.
     ///
     /// # Errors
     /// The version cannot be served or did not serve in time, or the router could not prepare the
@@ -240,15 +240,15 @@ impl Cell {
     pub(super) async fn start(
         self: &Arc<Self>,
         launch: &Arc<LaunchSpec>,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<(), StartError> {
         // Preparing looks for packages on the volume, which may be slow.
         let prepared = spawn_blocking({
             let (cell, launch) = (self.clone(), launch.clone());
             move || cell.prepare(&launch)
         });
-        let Ok(prepared) = timeout(patience, prepared).await else {
-            return Err(StartError::TimedOut(patience));
+        let Ok(prepared) = timeout(limit, prepared).await else {
+            return Err(StartError::TimedOut(limit));
         };
         let start = prepared.map_err(|error| StartError::NoProcess(error.into())).flatten()?;
         let _ = self.assigned.set(launch.version.clone());
@@ -256,8 +256,8 @@ impl Cell {
         let _ = self.commands.send(ToOwner::Send(start)).await;
         let mut status = self.status.clone();
         let settled = |status: &CellStatus| status.outcome.is_some() || status.exit.is_some();
-        let Ok(settled) = timeout(patience, status.wait_for(settled)).await else {
-            return Err(StartError::TimedOut(patience));
+        let Ok(settled) = timeout(limit, status.wait_for(settled)).await else {
+            return Err(StartError::TimedOut(limit));
         };
         let status = settled.map(|status| status.clone()).unwrap_or_default();
         match status.outcome {
@@ -283,13 +283,12 @@ impl Cell {
         self.assigned.get().map(|version| version.project.as_str())
     }
 
-    /// Its `TMPDIR`.
+    /// The cell's `TMPDIR`.
     pub(super) fn tmp(&self) -> &Path {
         &self.tmp
     }
 
-    /// Its `DATA_DIR`, which it shares with the other cells of the project. `None`: it has no
-    /// version yet.
+    /// The project's `DATA_DIR`, which its cells share. `None`: the cell has no version yet.
     pub(super) fn data(&self) -> Option<Arc<Path>> {
         self.data.get().cloned()
     }
@@ -301,7 +300,7 @@ impl Cell {
 
     /// Ends the process if the folder for compiled modules has more in it than its runtime writes,
     /// and prunes the folder then.
-    pub(super) async fn check_modules(&self, used: Usage) {
+    pub(super) async fn check_modules(&self, used: DiskUsage) {
         if !self.settings.caches.is_overfull(used) {
             return;
         }
@@ -323,7 +322,7 @@ impl Cell {
         }
     }
 
-    /// Its request for a count of its folders.
+    /// The cell's request for a count of its folders.
     pub(super) fn recount(&self) -> &Recount {
         &self.recount
     }

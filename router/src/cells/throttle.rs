@@ -28,11 +28,11 @@ pub(super) struct Throttle {
     /// Bytes that one project may log in a minute, or at once after a quiet minute.
     limit: u64,
     all: Bucket,
-    projects: HashMap<ProjectName, Share>,
+    projects: HashMap<ProjectName, LogShare>,
 }
 
 #[derive(Debug)]
-struct Share {
+struct LogShare {
     bucket: Bucket,
     /// The output that was dropped since the project is known, and the part of it that was
     /// reported.
@@ -57,7 +57,7 @@ impl Throttle {
     pub(super) fn admits(&mut self, project: &ProjectName, bytes: usize, now: Instant) -> bool {
         if !self.projects.contains_key(project) {
             let bucket = Bucket::new(self.limit, now);
-            let share = Share { bucket, dropped: LogVolume::default(), reported: LogVolume::default() };
+            let share = LogShare { bucket, dropped: LogVolume::default(), reported: LogVolume::default() };
             self.projects.insert(project.clone(), share);
         }
         let Some(share) = self.projects.get_mut(project) else { return false };
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_logs_a_burst_and_then_so_much_a_minute() {
+    fn a_project_logs_a_burst_and_then_its_share_a_minute() {
         let mut scene = Scene::new();
         assert_eq!(scene.print("a", 100), 60);
         assert_eq!(scene.print("a", 100), 0);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_is_counted_and_reported_once() {
+    fn dropped_lines_are_counted_and_reported_once() {
         let mut scene = Scene::new();
         scene.print("quiet", 1);
         scene.print("a", 70);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_are_bounded_and_the_quiet_are_heard_beside_the_noisy() {
+    fn all_together_are_bounded_and_quiet_projects_are_logged_beside_noisy_ones() {
         let mut scene = Scene::new();
         let noisy: Vec<_> = (0..20).map(|n| format!("noisy-{n}")).collect();
         let all = (SHARES * LIMIT / 1000) as usize;

@@ -23,8 +23,8 @@ pub(super) fn time(process: u32) -> io::Result<u64> {
 /// The bytes on the disk of open files without a name, which no folder lists.
 ///
 /// # Errors
-/// The router lacks the right to look. It needs root's, or a process of its own user that is not
-/// protected as cells are.
+/// The router may not list the process's descriptors. That takes root's rights, or a process of the
+/// router's own user that is not protected as cells are.
 pub(super) fn unlinked(process: u32) -> io::Result<u64> {
     let folder = File::open(format!("/proc/{process}/fd"))?;
     let mut files = HashMap::new();

@@ -30,7 +30,7 @@ const RACY: Duration = Duration::from_secs(2);
 pub(crate) type FileHash = [u8; 32];
 
 /// The hashes of files by path relative to the project. Paths of includes begin with `../`.
-pub(crate) type Files = BTreeMap<String, FileHash>;
+pub(crate) type FileHashes = BTreeMap<String, FileHash>;
 
 /// A project's files at one moment.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct Snapshot {
     pub(crate) digest: Digest,
     /// The digest of the project's own files, if it has includes.
     pub(crate) own_digest: Option<Digest>,
-    pub(crate) files: Arc<Files>,
+    pub(crate) files: Arc<FileHashes>,
     /// The listing, with its folders held open.
     listing: FileListing,
 }
@@ -85,16 +85,17 @@ impl Snapshot {
     ///
     /// # Errors
     /// The file is gone, or is not a regular file.
-    pub(super) fn open(&self, path: &str) -> Result<(File, u64), ReadError> {
-        let listed = self.listing.files.get(path).ok_or(ReadError::Moved)?;
-        let file = self.listing.folders.open_file(&listed.at).map_err(|error| ReadError::of(path, &error))?;
+    pub(super) fn open(&self, path: &str) -> Result<(File, u64), FileReadError> {
+        let listed = self.listing.files.get(path).ok_or(FileReadError::Moved)?;
+        let file =
+            self.listing.folders.open_file(&listed.at).map_err(|error| FileReadError::of(path, &error))?;
         Ok((file, listed.stamp.size))
     }
 }
 
 /// The reason why a file was not read.
 #[derive(Debug)]
-pub(super) enum ReadError {
+pub(super) enum FileReadError {
     /// The file differs from its listing.
     Moved,
     /// The file cannot be read.
@@ -103,7 +104,7 @@ pub(super) enum ReadError {
     Interrupted,
 }
 
-impl ReadError {
+impl FileReadError {
     /// The error for a `path` that could not be read.
     pub(super) fn of(path: &str, error: &io::Error) -> Self {
         match unreadable(path, error) {
@@ -113,24 +114,24 @@ impl ReadError {
     }
 }
 
-impl From<Interruption> for ReadError {
+impl From<Interruption> for FileReadError {
     fn from(_: Interruption) -> Self {
         Self::Interrupted
     }
 }
 
-impl From<ReadError> for ListError {
-    fn from(error: ReadError) -> Self {
+impl From<FileReadError> for ListError {
+    fn from(error: FileReadError) -> Self {
         match error {
-            ReadError::Moved => Self::Moved,
-            ReadError::Invalid(diagnostic) => Self::Invalid(diagnostic),
-            ReadError::Interrupted => Self::Interrupted,
+            FileReadError::Moved => Self::Moved,
+            FileReadError::Invalid(diagnostic) => Self::Invalid(diagnostic),
+            FileReadError::Interrupted => Self::Interrupted,
         }
     }
 }
 
 /// Returns the digest of the project's own files, if `files` has included ones too.
-pub(super) fn own_digest(files: &Files) -> Option<Digest> {
+pub(super) fn own_digest(files: &FileHashes) -> Option<Digest> {
     let own = || files.iter().filter(|(path, _)| !is_beside(path));
     (own().count() < files.len()).then(|| Digest::of_files(own().map(|(path, hash)| (path.as_str(), *hash))))
 }
@@ -206,7 +207,7 @@ fn read(
 impl HashCache {
     /// Returns the hashes of all files. Files that were hashed before an interruption are not
     /// hashed again.
-    fn hashes(&mut self, listing: &FileListing, pace: Pace<'_>) -> Result<Files, ReadError> {
+    fn hashes(&mut self, listing: &FileListing, pace: Pace<'_>) -> Result<FileHashes, FileReadError> {
         self.0.retain(|path, _| listing.files.contains_key(path));
         let mut files = BTreeMap::new();
         for (path, listed) in &listing.files {
@@ -218,7 +219,7 @@ impl HashCache {
                 Some(hash) => hash,
                 None => {
                     let file = listing.folders.open_file(&listed.at);
-                    let file = file.map_err(|error| ReadError::of(path, &error))?;
+                    let file = file.map_err(|error| FileReadError::of(path, &error))?;
                     hash(path, &file, stamp.size, pace)?
                 }
             };
@@ -255,20 +256,25 @@ fn is_settled(stamp: FileStamp, read_at: SystemTime) -> bool {
 ///
 /// # Errors
 /// The file has another size, cannot be read, or `pace` has interrupted the reading.
-pub(super) fn hash(path: &str, mut file: &File, size: u64, pace: Pace<'_>) -> Result<FileHash, ReadError> {
+pub(super) fn hash(
+    path: &str,
+    mut file: &File,
+    size: u64,
+    pace: Pace<'_>,
+) -> Result<FileHash, FileReadError> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     let mut left = size;
     loop {
         let read = match file.read(&mut buffer) {
             Ok(0) if left == 0 => return Ok(hash.finalize().into()),
-            Ok(0) => return Err(ReadError::Moved),
+            Ok(0) => return Err(FileReadError::Moved),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ReadError::of(path, &error)),
+            Err(error) => return Err(FileReadError::of(path, &error)),
         };
         // Fails if the file grows while it is read.
-        left = left.checked_sub(read as u64).ok_or(ReadError::Moved)?;
+        left = left.checked_sub(read as u64).ok_or(FileReadError::Moved)?;
         hash.update(&buffer[..read]);
         pace(read as u64)?;
     }

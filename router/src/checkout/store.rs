@@ -26,7 +26,7 @@ pub(crate) use self::error::CheckoutError;
 use super::bounds::{Pace, ReadBounds};
 use super::node_modules;
 use super::scan::{IncludeRefusal, IncludeSource};
-use super::snapshot::{Files, HashCache, Snapshot, SnapshotError, snapshot};
+use super::snapshot::{FileHashes, HashCache, Snapshot, SnapshotError, snapshot};
 use super::times;
 use crate::folder::{NOT_SHARED, remove};
 use crate::policy::ReadLimits;
@@ -48,12 +48,12 @@ pub(crate) struct Store {
     next: AtomicU64,
 }
 
-/// The knowledge of this process about the checkouts, by folder.
+/// The checkouts that this process knows, by folder.
 #[derive(Debug, Default)]
 struct StoreState {
     /// The digest and files of each checkout that this process has made, or compared with its
     /// digest.
-    trusted: HashMap<PathBuf, (Digest, Arc<Files>)>,
+    trusted: HashMap<PathBuf, (Digest, Arc<FileHashes>)>,
     pins: HashMap<PathBuf, Weak<Pin>>,
     /// Number of pins at which those are removed that have no handle any more.
     max_pins: usize,
@@ -146,9 +146,15 @@ impl Store {
     /// Compares a checkout with its name. A power cut can leave names without their content, so a
     /// checkout of an earlier process is trusted only if its digest begins with `short`; otherwise
     /// it is removed.
-    fn verify(&self, folder: &Path, dir: &Path, short: &str, pace: Pace<'_>) -> Option<(Digest, Arc<Files>)> {
+    fn verify(
+        &self,
+        folder: &Path,
+        dir: &Path,
+        short: &str,
+        pace: Pace<'_>,
+    ) -> Option<(Digest, Arc<FileHashes>)> {
         let bounds = ReadBounds { limits: ReadLimits::NONE, pace };
-        // Its includes were checked when it was made.
+        // The checkout's includes were checked when it was made.
         let found = match snapshot(dir, IncludeSource::Checkout, bounds, &mut HashCache::default()) {
             Ok(found) if found.digest.short() == short => found,
             Err(SnapshotError::Gone) => {
@@ -168,7 +174,7 @@ impl Store {
     }
 
     /// The files of a checkout that was found or made by this process.
-    pub(crate) fn contents(&self, checkout: &Checkout) -> Arc<Files> {
+    pub(crate) fn contents(&self, checkout: &Checkout) -> Arc<FileHashes> {
         let folder = checkout.dir.parent().unwrap_or(&checkout.dir);
         self.state().trusted.get(folder).map(|(_, files)| files.clone()).unwrap_or_default()
     }
@@ -197,7 +203,7 @@ impl Store {
             names.map_while(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect()
         };
         let with_time = |short: String| {
-            let made = made(&self.folder(tenant, &short))?;
+            let made = creation_time(&self.folder(tenant, &short))?;
             Some((short, made))
         };
         let mut found: Vec<_> = shorts.into_iter().filter_map(with_time).collect();
@@ -359,7 +365,7 @@ fn name(folder: &Path) -> &str {
     folder.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-fn made(folder: &Path) -> Option<SystemTime> {
+fn creation_time(folder: &Path) -> Option<SystemTime> {
     folder.metadata().and_then(|metadata| metadata.modified()).ok()
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn claim(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
     }
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     let before = status.st_uid;
-    each_below(top.as_fd(), |at, name, status| {
+    for_each_below(top.as_fd(), |at, name, status| {
         if status.st_uid == before {
             chownat(at, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
         }
@@ -64,7 +64,7 @@ pub(crate) fn share(folder: &Path, group: u32, any_umask: bool) -> io::Result<()
         return Ok(());
     }
     if any_umask && mode != NOT_SHARED && mode != SHARED {
-        each_below(top.as_fd(), |at, name, status| {
+        for_each_below(top.as_fd(), |at, name, status| {
             if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
                 fchmod(openat(at, name, flags(), Mode::empty())?, Mode::from_raw_mode(READABLE))?;
             }
@@ -99,7 +99,7 @@ pub(crate) fn take_over(folder: &Path) -> io::Result<()> {
     fchmod(&top, Mode::from_raw_mode(PRIVATE))?;
     // Each folder belongs to the router before its entries are read, so that no other user can
     // exchange them.
-    each_below(top.as_fd(), change)?;
+    for_each_below(top.as_fd(), change)?;
     Ok(fchmod(&top, Mode::from_raw_mode(READABLE))?)
 }
 
@@ -109,7 +109,7 @@ fn flags() -> OFlags {
 
 /// Calls `entry` for each entry below `top`, with its folder, its name and its status. Entries that
 /// vanish meanwhile are left out.
-fn each_below(
+fn for_each_below(
     top: BorrowedFd<'_>,
     mut entry: impl FnMut(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<()>,
 ) -> io::Result<()> {

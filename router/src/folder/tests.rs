@@ -57,7 +57,7 @@ fn names_and_bytes_are_counted_at_every_level() {
     let usage = measure(root.path());
     assert_eq!((usage.files, usage.is_too_deep), (5, false));
     assert!((1 << 20..2 << 20).contains(&usage.bytes), "{usage:?}");
-    assert_eq!(measure(&root.path().join("none")), Usage::default());
+    assert_eq!(measure(&root.path().join("none")), DiskUsage::default());
 }
 
 #[test]

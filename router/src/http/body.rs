@@ -72,7 +72,7 @@ impl hyper::body::Body for Body {
                 if let Poll::Ready(Some(Err(error))) = &frame
                     && let Some(lease) = lease.take_if(|_| !body.get_ref().upload_failed())
                 {
-                    lease.broke_off(error);
+                    lease.blame_for_body(error);
                 }
                 frame.map_err(BodyError::Cell)
             }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use switchyard_program::visible;
 
-use crate::live::Failure;
+use crate::live::FailedVersion;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:4rem auto;padding:0 1rem;\
 color:#1d1f21;background:#fff}pre{background:#f4f4f2;padding:1rem;overflow-x:auto;border-left:4px solid #c0392b;\
@@ -12,7 +12,7 @@ white-space:pre-wrap}code{color:#c0392b}footer{color:#777;font-size:.85rem}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#1d1f21}pre{background:#282a2e}}";
 
 /// Returns the page about a project's failed build.
-pub(super) fn render(project: &str, failed: &Failure) -> String {
+pub(super) fn render(project: &str, failed: &FailedVersion) -> String {
     let error = &failed.error;
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>{project} does not build</title>\
@@ -68,7 +68,7 @@ mod tests {
             column: Some(7),
             frame: Some("3 | let x = ;".into()),
         };
-        let page = render("blog", &Failure::new(&ProjectName::parse("blog").unwrap(), None, error));
+        let page = render("blog", &FailedVersion::new(&ProjectName::parse("blog").unwrap(), None, error));
         assert!(page.contains("main.ts:3:7") && page.contains("3 | let x = ;"));
         assert!(!page.contains("<script>"));
     }
@@ -81,7 +81,7 @@ mod tests {
             frame: Some("1 |\tx\n\u{9b}".into()),
             ..Diagnostic::default()
         };
-        let page = render("blog", &Failure::new(&ProjectName::parse("blog").unwrap(), None, error));
+        let page = render("blog", &FailedVersion::new(&ProjectName::parse("blog").unwrap(), None, error));
         for shown in [r"a\u{202e}b␛␍", r"\u{200b}main.ts", "1 |\tx\n", r"\u{9b}"] {
             assert!(page.contains(shown), "{shown:?} in {page:?}");
         }

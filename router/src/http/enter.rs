@@ -10,7 +10,7 @@ use switchyard_edge::upstream::BadAnswer;
 use super::lease::{CellLease, SiteLease};
 use super::problem::RequestProblem;
 use crate::drain::NOTICED_WITHIN;
-use crate::live::{CellSet, CellState, Command, Commands, Live, ProjectEntry, RunningCell};
+use crate::live::{CellSet, CellState, Command, Commands, LiveTable, ProjectEntry, RunningCell};
 
 /// Attempts to enter the files of a live version, each of which another version may replace
 /// meanwhile.
@@ -19,12 +19,12 @@ const MAX_ATTEMPTS: u32 = 3;
 /// The way into live versions.
 #[derive(Debug)]
 pub(super) struct Entrance {
-    live: Arc<Live>,
+    live: Arc<LiveTable>,
     commands: Commands,
 }
 
 impl Entrance {
-    pub(super) fn new(live: Arc<Live>, commands: Commands) -> Self {
+    pub(super) fn new(live: Arc<LiveTable>, commands: Commands) -> Self {
         Self { live, commands }
     }
 
@@ -53,7 +53,7 @@ impl Entrance {
             match SiteLease::enter(&entry) {
                 Some(lease) => return Ok(Some(lease)),
                 None if entry.site().is_none() => return Ok(None),
-                // The version was replaced after the look at the table.
+                // The version was replaced after the table was read.
                 None => entry = self.current(&entry)?,
             }
         }
@@ -80,7 +80,7 @@ impl Entrance {
     }
 
     /// Enters another cell than that of `refused`, which takes no connection: its process has
-    /// probably ended, which nobody has noticed yet.
+    /// probably ended, which has not been noticed yet.
     ///
     /// # Errors
     /// As [`Entrance::cell`]. A cell that is the only one, and whose process has not ended, is at
@@ -119,7 +119,7 @@ impl Entrance {
                             let change = timeout_at(noticed_by, changed.changed()).await;
                             // The process has not ended, and its socket takes no connections all
                             // the same.
-                            change.map_err(|_| refused.answered_badly(BadAnswer::NoConnection))?
+                            change.map_err(|_| refused.report_invalid(BadAnswer::NoConnection))?
                         }
                         None => timeout(doubt(serving), changed.changed()).await.unwrap_or(Ok(())),
                     }

@@ -25,11 +25,11 @@ use super::enter::Entrance;
 use super::lease::CellLease;
 use super::problem::{Audience, RequestProblem};
 use super::site;
-use crate::live::{Commands, Live, ProjectEntry};
+use crate::live::{Commands, LiveTable, ProjectEntry};
 use crate::slots::Slot;
 
-/// Attempts to send a request that no cell got: a cell dies, another one is started, and that might
-/// die too.
+/// Attempts to send a request that no cell got: a cell crashes, another one is started, and that
+/// might crash too.
 const MAX_SENDS: u32 = 3;
 
 /// Responds to the requests of one thread.
@@ -85,7 +85,7 @@ impl Handler for RequestHandler {
 }
 
 impl RequestHandler {
-    pub(super) fn new(dev: bool, limits: &ListenerLimits, live: Arc<Live>, commands: Commands) -> Self {
+    pub(super) fn new(dev: bool, limits: &ListenerLimits, live: Arc<LiveTable>, commands: Commands) -> Self {
         Self {
             dev,
             body_timeout: limits.body_timeout,
@@ -236,7 +236,7 @@ impl RequestHandler {
     ) -> Result<Response<Body>, RequestProblem> {
         let (response, lease) = self.send(request, lease, false).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(lease.answered_badly(BadAnswer::Switch));
+            return Err(lease.report_invalid(BadAnswer::Switch));
         }
         Ok(pass_back(response, lease, slot))
     }
@@ -258,7 +258,7 @@ impl RequestHandler {
         }
         let (mut head, body) = response.into_parts();
         let conn = body.into_conn().filter(|_| forwarded::is_websocket(&head.headers));
-        let Some(conn) = conn else { return Err(lease.answered_badly(BadAnswer::Switch)) };
+        let Some(conn) = conn else { return Err(lease.report_invalid(BadAnswer::Switch)) };
         finish_head(&mut head.headers, head.status, &lease);
         forwarded::set_upgrade(&mut head.headers);
         caller.set_tunnel(async move {
@@ -284,12 +284,12 @@ impl RequestHandler {
             let sent = if alone {
                 Box::pin(self.pool.send_alone(cell, request)).await
             } else {
-                let awaited = cell.answers().awaited();
+                let awaited = cell.answers().begin_request();
                 let sent = self.pool.send(cell, request).await;
                 match &sent {
-                    Ok(response) => awaited.answered(response.status()),
+                    Ok(response) => awaited.record_status(response.status()),
                     Err(SendError::Failed { .. }) => drop(awaited),
-                    Err(SendError::NotSent(_)) => awaited.not_sent(),
+                    Err(SendError::NotSent(_)) => awaited.discard(),
                 }
                 sent
             };
@@ -333,9 +333,9 @@ fn strip_prefix(
     entry: &ProjectEntry,
     length: usize,
 ) -> Result<String, RequestProblem> {
-    let bad_path = RequestProblem::BadRequest("the path is not understood");
+    let bad_path = RequestProblem::BadRequest("invalid path");
     let prefix = request.uri().path().get(..length).ok_or(bad_path)?;
-    let prefix = prefix[..entry.prefix.stripped(prefix)].to_owned();
+    let prefix = prefix[..entry.prefix.stripped_len(prefix)].to_owned();
     if !prefix.is_empty() || request.uri().authority().is_some() {
         *request.uri_mut() = routes::behind(request.uri(), &prefix).ok_or(bad_path)?;
     }

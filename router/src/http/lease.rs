@@ -13,7 +13,7 @@ use switchyard_edge::upstream::BadAnswer;
 use tokio::task::spawn_local;
 
 use super::problem::RequestProblem;
-use crate::drain::Guard;
+use crate::drain::RequestGuard;
 use crate::live::{LiveSite, ProjectEntry, RunningCell};
 
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
@@ -29,7 +29,7 @@ pub(super) struct CellLease {
     /// The version that the cell runs, as a header value.
     pub(super) version: HeaderValue,
     pub(super) running: Arc<RunningCell>,
-    pub(super) guard: Guard,
+    pub(super) guard: RequestGuard,
 }
 
 /// A response with a file. Dropped when its last byte is out.
@@ -38,7 +38,7 @@ pub(super) struct SiteLease {
     entry: Arc<ProjectEntry>,
     version: HeaderValue,
     pub(super) site: Arc<LiveSite>,
-    _guard: Guard,
+    _guard: RequestGuard,
 }
 
 impl SiteLease {
@@ -95,29 +95,29 @@ impl CellLease {
             };
         }
         match BadAnswer::of(error) {
-            Some(bad) => self.answered_badly(bad),
-            None => self.ended().await,
+            Some(bad) => self.report_invalid(bad),
+            None => self.connection_ended().await,
         }
     }
 
     /// Reports an invalid response of the cell, and returns the problem.
-    pub(super) fn answered_badly(&self, bad: BadAnswer) -> RequestProblem {
+    pub(super) fn report_invalid(&self, bad: BadAnswer) -> RequestProblem {
         report(&self.entry, &self.version, bad)
     }
 
     /// Blames the cell for a response body that ended in `error`.
-    pub(super) fn broke_off(self, error: &hyper::Error) {
+    pub(super) fn blame_for_body(self, error: &hyper::Error) {
         match BadAnswer::of(error) {
-            Some(bad) => drop(self.answered_badly(bad)),
+            Some(bad) => drop(self.report_invalid(bad)),
             // This task ends after `ENDS_WITHIN`.
-            None => drop(spawn_local(self.ended())),
+            None => drop(spawn_local(self.connection_ended())),
         }
     }
 
     /// Returns the problem when the connection to the cell ended.
-    async fn ended(self) -> RequestProblem {
+    async fn connection_ended(self) -> RequestProblem {
         let Self { entry, version, running, guard } = self;
-        guard.broke();
+        guard.mark_broken();
         if running.cell.ends_within(ENDS_WITHIN).await {
             return RequestProblem::CellDied;
         }

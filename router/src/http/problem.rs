@@ -9,7 +9,7 @@ use switchyard_edge::upstream::BadAnswer;
 
 use super::body::Body;
 use super::dev_page;
-use crate::live::{Failure, ProjectEntry};
+use crate::live::{FailedVersion, ProjectEntry};
 use crate::token::Unauthorized;
 
 /// The time after which a client is asked to try again, in seconds: about as long as a build takes.
@@ -32,7 +32,7 @@ pub(super) enum RequestProblem {
     Timeout,
     /// The cell ended before it responded.
     CellDied,
-    /// The cell goes on, and its response is invalid.
+    /// The cell keeps running, and its response is invalid.
     BadAnswer(BadAnswer),
     /// The live version's process ended, and the next one does not come soon enough.
     Restarting,
@@ -64,7 +64,7 @@ pub(super) enum Audience {
 
 impl Audience {
     /// Returns the part of a build error that is shown.
-    fn sees(self, error: &Diagnostic) -> Option<Diagnostic> {
+    fn visible_part(self, error: &Diagnostic) -> Option<Diagnostic> {
         match self {
             Self::Public => Some(error.brief()),
             Self::Developer => Some(error.clone()),
@@ -140,7 +140,7 @@ impl RequestProblem {
             Self::NotReady => "the project is being built for the first time",
             Self::Timeout => "the project did not begin its response in time",
             Self::CellDied => "the project's process ended before it responded",
-            Self::BadAnswer(bad) => fault(bad),
+            Self::BadAnswer(bad) => describe(bad),
             Self::Restarting => "the project's process ended, and the next one is not ready yet",
             Self::Stopped => {
                 "the project's processes ended again and again: it is stopped until its files change"
@@ -175,7 +175,9 @@ impl RequestProblem {
         if let Some(version) = failed.and_then(|failed| failed.version.as_ref()) {
             problem = problem.with("version", version.to_string());
         }
-        if let Some(error) = failed.filter(|_| !browser).and_then(|failed| audience.sees(&failed.error)) {
+        if let Some(error) =
+            failed.filter(|_| !browser).and_then(|failed| audience.visible_part(&failed.error))
+        {
             let error = serde_json::to_value(error).expect("a diagnostic is plain data");
             problem = problem.with("error", error);
         }
@@ -190,7 +192,7 @@ impl RequestProblem {
     }
 
     /// Returns the page that shows developers why the project has no good version.
-    fn page(self, entry: &ProjectEntry, failed: &Failure) -> Response<Body> {
+    fn page(self, entry: &ProjectEntry, failed: &FailedVersion) -> Response<Body> {
         let mut response = Response::new(Body::from(dev_page::render(entry.project.as_str(), failed)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
@@ -200,7 +202,7 @@ impl RequestProblem {
     }
 }
 
-fn fault(bad: BadAnswer) -> &'static str {
+fn describe(bad: BadAnswer) -> &'static str {
     match bad {
         BadAnswer::Invalid => "the project's process sent bytes that are not an HTTP response",
         BadAnswer::HeadTooLarge => {
@@ -209,7 +211,7 @@ fn fault(bad: BadAnswer) -> &'static str {
         BadAnswer::ClosedEarly => {
             "the project's process closed the connection before its response was complete"
         }
-        BadAnswer::Switch => "the project's process switched to another protocol than the request asked for",
+        BadAnswer::Switch => "the project's process switched to another protocol than the requested one",
         BadAnswer::NoConnection => "the project's process takes no connections",
     }
 }

@@ -21,7 +21,7 @@ use super::body::Body;
 use super::lease::SiteLease;
 use super::problem::RequestProblem;
 use crate::live::LiveSite;
-use crate::pieces::{FilePieces, Range};
+use crate::pieces::{ByteRange, FilePieces};
 use crate::slots::Slot;
 
 /// The methods that files support.
@@ -185,18 +185,18 @@ async fn send<B>(
         }
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
-    let choose = move |size| requested.map_or(Range::All, |range| range.of(size));
+    let choose = move |size| requested.map_or(ByteRange::All, |range| range.of(size));
     let opened = FilePieces::open(Arc::from(site.path_of(&variant.file)), is_head, choose).await;
     let opened = opened.map_err(|error| lease.unreadable(&variant.file, &error))?;
     headers.insert(CONTENT_TYPE, kind(file));
     let (status, length) = match &opened.range {
-        Range::All => (status, opened.size),
-        Range::Part(part) => {
+        ByteRange::All => (status, opened.size),
+        ByteRange::Part(part) => {
             let part = format!("bytes {}-{}/{}", part.start(), part.end(), opened.size);
             headers.extend(HeaderValue::from_str(&part).map(|part| (CONTENT_RANGE, part)));
             (StatusCode::PARTIAL_CONTENT, opened.pieces.left())
         }
-        Range::Unsatisfiable => {
+        ByteRange::Unsatisfiable => {
             let size = HeaderValue::from_str(&format!("bytes */{}", opened.size));
             headers.extend(size.map(|size| (CONTENT_RANGE, size)));
             return Ok(without_body(StatusCode::RANGE_NOT_SATISFIABLE, headers, &lease));

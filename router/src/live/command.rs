@@ -70,7 +70,7 @@ pub(crate) enum DeployRefusal {
     OtherProjects(DeployId),
     #[error("too many deploys are under way: {0}, which is the limit")]
     Busy(usize),
-    #[error("unknown deploy \"{0}\": it is over, or its lease is")]
+    #[error("unknown deploy \"{0}\": it has ended, or its lease has expired")]
     Unknown(DeployId),
     #[error("the project {0} is not built")]
     NotBuilt(ProjectName),

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_falls_behind_is_told_how_much_it_missed() {
+    fn a_reader_that_falls_behind_learns_how_much_it_missed() {
         let scene = Scene::new();
         scene.print(["0"]);
         let mut reader = scene.read(1);

@@ -16,16 +16,16 @@ use tokio::sync::watch;
 use super::{Debuggers, LiveSite};
 use crate::cells::{Cell, LaunchSpec};
 use crate::drain::InFlight;
-use crate::metrics::Requests;
+use crate::metrics::ResponseCounters;
 use crate::policy::RequestLimits;
-use crate::project::Prefix;
+use crate::project::PrefixHandling;
 use crate::slots::Slots;
 use crate::token::TokenVerifier;
 use crate::version::Version;
 
 /// The table, and a notice of each change.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct LiveTable {
     table: ArcSwap<Table>,
     changed: watch::Sender<()>,
 }
@@ -39,13 +39,13 @@ pub(crate) struct ProjectEntry {
     pub(crate) project: ProjectName,
     pub(crate) live: Option<LiveVersion>,
     /// The newest version, if it failed.
-    pub(crate) failed: Option<Failure>,
+    pub(crate) failed: Option<FailedVersion>,
     /// The routes that lead to it besides its name.
     pub(crate) claims: Arc<[Claim]>,
-    pub(crate) prefix: Prefix,
+    pub(crate) prefix: PrefixHandling,
     /// Verifies the tokens of its requests. `None`: they need none.
     pub(crate) verifier: Option<Arc<TokenVerifier>>,
-    pub(crate) requests: Arc<Requests>,
+    pub(crate) requests: Arc<ResponseCounters>,
     pub(crate) limits: RequestLimits,
     /// Shared by all versions of the project: a new version takes the slots over as they are.
     pub(crate) slots: Arc<Slots>,
@@ -94,7 +94,7 @@ pub(crate) enum CellState {
 
 /// A version that cannot be served.
 #[derive(Debug, Clone)]
-pub(crate) struct Failure {
+pub(crate) struct FailedVersion {
     /// `None`: its files are no valid project.
     pub(crate) version: Option<Version>,
     /// The version, or else the project's name, as the value of `x-switchyard-stale`.
@@ -128,7 +128,7 @@ impl LiveVersion {
     }
 }
 
-impl Failure {
+impl FailedVersion {
     pub(crate) fn new(project: &ProjectName, version: Option<Version>, error: Diagnostic) -> Self {
         let shown = version.as_ref().map_or_else(|| project.to_string(), ToString::to_string);
         Self { version, header: header(&shown), error }
@@ -219,7 +219,7 @@ impl ProjectEntry {
     }
 }
 
-impl Live {
+impl LiveTable {
     pub(crate) fn new() -> Self {
         Self { table: ArcSwap::default(), changed: watch::Sender::new(()) }
     }
@@ -278,7 +278,7 @@ mod tests {
             live: None,
             failed: None,
             claims: Arc::default(),
-            prefix: Prefix::Strip,
+            prefix: PrefixHandling::Strip,
             verifier: None,
             requests: Arc::default(),
             limits: RequestLimits::default(),
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_reader_keeps_the_table_that_it_loaded() {
-        let live = Live::new();
+        let live = LiveTable::new();
         live.put(entry("blog"));
         let before = live.load();
         live.change([

@@ -63,8 +63,8 @@ pub(super) async fn run(
 struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
-    /// Replaces each value by the name of its variable. Values below six bytes are not secrets, and
-    /// may be part of any word.
+    /// Replaces each value with the name of its variable. Values below six bytes are not secrets,
+    /// and may be part of any word.
     fn redact(&self, text: &str) -> String {
         let secrets = self.0.iter().filter(|(_, value)| value.len() >= 6);
         secrets.fold(text.to_owned(), |text, (name, value)| text.replace(value, &format!("${{{name}}}")))
@@ -125,7 +125,7 @@ async fn execute(
     }
     parse_answer(&answer).with_context(|| match status {
         Ok(status) => format!("the installer ended with {status}: {}", logged_lines(&output).join("\n")),
-        Err(error) => format!("the installer's exit status is not known: {error}"),
+        Err(error) => format!("cannot read the installer's exit status: {error}"),
     })
 }
 

@@ -339,13 +339,13 @@ fn kind(text: &str) -> Result<String, InvalidValue> {
 }
 
 fn size(value: &DeValue<'_>) -> Result<u64, InvalidValue> {
-    let wrong = || {
+    let invalid = || {
         let shown = shown(value);
         InvalidValue::new(format_args!("invalid size {shown}: expected 256MB, 1GiB or a number of bytes"))
     };
     match value {
-        DeValue::String(text) => text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| wrong()),
-        _ => count(value).map_err(|_| wrong()),
+        DeValue::String(text) => text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| invalid()),
+        _ => count(value).map_err(|_| invalid()),
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) struct InvalidHost(String);
 
 impl HostPattern {
     /// Returns the hosts and ports that both patterns cover.
-    pub(super) fn meet(&self, other: &Self) -> Option<Self> {
+    pub(super) fn intersect(&self, other: &Self) -> Option<Self> {
         let port = match (self.port, other.port) {
             (Some(one), Some(other)) if one != other => return None,
             (one, other) => one.or(other),
@@ -56,7 +56,7 @@ impl HostPattern {
 
     /// Returns true if the pattern covers all of `other`.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        self.meet(other).as_ref() == Some(other)
+        self.intersect(other).as_ref() == Some(other)
     }
 
     /// Returns true if the hosts are private, as far as is known without resolving names.
@@ -221,8 +221,8 @@ mod tests {
             ("203.0.113.7", "a.com", None),
         ] {
             let expected = both.map(target);
-            assert_eq!(target(one).meet(&target(other)), expected, "{one} and {other}");
-            assert_eq!(target(other).meet(&target(one)), expected, "{other} and {one}");
+            assert_eq!(target(one).intersect(&target(other)), expected, "{one} and {other}");
+            assert_eq!(target(other).intersect(&target(one)), expected, "{other} and {one}");
         }
     }
 
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_private_is_within_a_reach_or_nowhere() {
+    fn a_private_host_is_within_a_reach_or_refused() {
         let reach: NetTarget = "127.0.0.0/8:5432".parse().unwrap();
         for text in ["localhost:5432", "127.0.0.1:5432", "db.localhost:5432"] {
             assert!(target(text).is_private() && target(text).is_within(&reach), "{text}");

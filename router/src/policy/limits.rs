@@ -42,7 +42,7 @@ const fn bound(value: u64, text: &'static str, why: &'static str) -> Bound {
 pub(super) const MOST_CELLS: u64 = 16;
 
 const NONE: Bound = bound(0, "0", "");
-const A_DAY: Bound = bound(86_400_000, "24h", "a longer time is no limit");
+const A_DAY: Bound = bound(86_400_000, "24h", "a longer time would not limit anything");
 const A_HUNDRED_THOUSAND: Bound = bound(100_000, "100000", "each holds memory of the router");
 
 pub(super) const LIMITS: &[Limit] = &[
@@ -50,7 +50,7 @@ pub(super) const LIMITS: &[Limit] = &[
         name: "memory",
         unit: Unit::Size,
         least: bound(64_000_000, "64MB", "V8 and the runtime take about 50 MB"),
-        most: bound(1_000_000_000_000, "1TB", "more is no limit"),
+        most: bound(1_000_000_000_000, "1TB", "more would not limit anything"),
         set: |allowance, value| allowance.limits.memory = value,
     },
     Limit {
@@ -78,14 +78,14 @@ pub(super) const LIMITS: &[Limit] = &[
         name: "disk",
         unit: Unit::Size,
         least: bound(1_000_000, "1MB", "an empty localStorage database needs part of it"),
-        most: bound(1_000_000_000_000_000, "1PB", "more is no limit"),
+        most: bound(1_000_000_000_000_000, "1PB", "more would not limit anything"),
         set: |allowance, value| allowance.limits.disk = value,
     },
     Limit {
         name: "disk_files",
         unit: Unit::Count,
         least: bound(100, "100", "databases of localStorage, KV and caches need some files"),
-        most: bound(1_000_000_000, "1000000000", "more is no limit"),
+        most: bound(1_000_000_000, "1000000000", "more would not limit anything"),
         set: |allowance, value| allowance.limits.disk_files = value,
     },
     Limit {
@@ -106,7 +106,7 @@ pub(super) const LIMITS: &[Limit] = &[
         name: "body",
         unit: Unit::Size,
         least: NONE,
-        most: bound(1_000_000_000_000, "1TB", "more is no limit"),
+        most: bound(1_000_000_000_000, "1TB", "more would not limit anything"),
         set: |allowance, value| allowance.requests.body = value,
     },
     Limit {

@@ -34,7 +34,7 @@ impl PathScope {
 }
 
 /// Returns the paths that `path` and `allowed` have in common, and true if that is all of `path`.
-pub(super) fn meet(path: &Path, allowed: &[PathBuf]) -> (Vec<PathBuf>, bool) {
+pub(super) fn intersect(path: &Path, allowed: &[PathBuf]) -> (Vec<PathBuf>, bool) {
     if allowed.iter().any(|allowed| path.starts_with(allowed)) {
         return (vec![path.to_owned()], true);
     }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_path_and_those_allowed_have_the_lower_one_in_common() {
         let allowed = [PathBuf::from("/srv/a"), "/srv/b/c".into()];
-        let both = |path: &str| meet(Path::new(path), &allowed);
+        let both = |path: &str| intersect(Path::new(path), &allowed);
         assert_eq!(both("/srv/a"), (vec!["/srv/a".into()], true));
         assert_eq!(both("/srv/a/x"), (vec!["/srv/a/x".into()], true));
         assert_eq!(both("/srv/b"), (vec!["/srv/b/c".into()], false));

@@ -97,13 +97,13 @@ fn default_set(sets: &Map<String, Value>) -> Result<Option<PermissionSet>, Inval
         let field = format!("permissions.{name}");
         if KEYS.contains(&name.as_str()) {
             let fix = format!("is a permission, not a set of them: write {{\"default\": {{{name:?}: …}}}}");
-            return Err(wrong(&field, fix));
+            return Err(invalid_field(&field, fix));
         }
         let read = read_set(&field, set)?;
         match name.as_str() {
             DEFAULT => default = Some(read),
             _ if nearest(name, &[DEFAULT]).is_some() => {
-                return Err(wrong(&field, format!("is unknown{}", did_you_mean(name, &[DEFAULT]))));
+                return Err(invalid_field(&field, format!("is unknown{}", did_you_mean(name, &[DEFAULT]))));
             }
             _ => {}
         }
@@ -118,20 +118,22 @@ fn read_set(field: &str, value: &Value) -> Result<PermissionSet, InvalidField> {
     }
     let all = match set.get("all") {
         None => false,
-        Some(all) => all.as_bool().ok_or_else(|| wrong(&format!("{field}.all"), "must be true or false"))?,
+        Some(all) => {
+            all.as_bool().ok_or_else(|| invalid_field(&format!("{field}.all"), "must be true or false"))?
+        }
     };
     let right = |name: &str| RequestedRight::read(&format!("{field}.{name}"), set.get(name), all);
     let (net, sys, env) = (right("net")?, right("sys")?, right("env")?);
     for text in net.texts().filter(|text| !["vsock:", "unix:"].iter().any(|other| text.starts_with(other))) {
         text.parse::<HostPattern>()
-            .map_err(|error| wrong(&format!("{field}.net"), format!("is invalid: {error}")))?;
+            .map_err(|error| invalid_field(&format!("{field}.net"), format!("is invalid: {error}")))?;
     }
     if let Some(unknown) = sys.texts().find(|kind| !SYS_KINDS.contains(&kind.as_str())) {
         let fix = format!("is invalid: expected one of {}, not {unknown:?}", SYS_KINDS.join(", "));
-        return Err(wrong(&format!("{field}.sys"), fix));
+        return Err(invalid_field(&format!("{field}.sys"), fix));
     }
     let name = |text: String| {
-        text.parse().map_err(|error| wrong(&format!("{field}.env"), format!("is invalid: {error}")))
+        text.parse().map_err(|error| invalid_field(&format!("{field}.env"), format!("is invalid: {error}")))
     };
     Ok(PermissionSet {
         read: right("read")?,
@@ -190,18 +192,22 @@ impl RequestedRight<String> {
 }
 
 fn extent(field: &str, value: &Value) -> Result<AllowList<String>, InvalidField> {
-    let shape =
-        || wrong(field, "must be true, false, a list of strings, or {\"allow\": …, \"deny\": …} of those");
+    let shape = || {
+        invalid_field(
+            field,
+            "must be true, false, a list of strings, or {\"allow\": …, \"deny\": …} of those",
+        )
+    };
     match value {
         Value::Bool(all) => Ok((*all).into()),
         Value::Null => Ok(false.into()),
         Value::Array(entries) if entries.len() > MAX_ENTRIES => {
-            Err(wrong(field, format!("has too many entries: at most {MAX_ENTRIES} are possible")))
+            Err(invalid_field(field, format!("has too many entries: at most {MAX_ENTRIES} are possible")))
         }
         Value::Array(entries) => {
             let entry = |entry: &Value| match entry.as_str() {
                 Some(text) if text.len() <= MAX_ENTRY => Ok(text.to_owned()),
-                Some(_) => Err(wrong(field, format!("has an entry of more than {MAX_ENTRY} bytes"))),
+                Some(_) => Err(invalid_field(field, format!("has an entry of more than {MAX_ENTRY} bytes"))),
                 None => Err(shape()),
             };
             Ok(AllowList::Only(entries.iter().map(entry).collect::<Result<_, _>>()?))
@@ -215,18 +221,18 @@ fn read_env(field: &str, value: &Value) -> Result<BTreeMap<String, RequestedVari
     let size = |(name, value): (&String, &Value)| name.len() + value.as_str().map_or(0, str::len);
     if variables.len() > MAX_ENTRIES || variables.iter().map(size).sum::<usize>() > MAX_ENV {
         let most = format!("is too large: at most {MAX_ENTRIES} variables and {MAX_ENV} bytes are possible");
-        return Err(wrong(field, most));
+        return Err(invalid_field(field, most));
     }
     let variable = |(name, value): (&String, &Value)| {
-        check_name(name).map_err(|error| wrong(field, format!("is invalid: {error}")))?;
+        check_name(name).map_err(|error| invalid_field(field, format!("is invalid: {error}")))?;
         let field = format!("{field}.{name}");
         let own = match value {
             Value::String(value) => {
-                check_value(value).map_err(|error| wrong(&field, error.to_string()))?;
+                check_value(value).map_err(|error| invalid_field(&field, error.to_string()))?;
                 RequestedVariable::Value(value.clone())
             }
             Value::Bool(true) => RequestedVariable::FromOperator,
-            _ => return Err(wrong(&field, "must be a string, or true for the operator's value")),
+            _ => return Err(invalid_field(&field, "must be a string, or true for the operator's value")),
         };
         Ok((name.clone(), own))
     };
@@ -237,20 +243,23 @@ fn read_cells(value: &Value) -> Result<usize, InvalidField> {
     let count = value.as_u64().filter(|count| (1..=MOST_CELLS).contains(count));
     let count = count.and_then(|count| usize::try_from(count).ok());
     count.ok_or_else(|| {
-        wrong("switchyard.cells", format!("must be a whole number of processes from 1 to {MOST_CELLS}"))
+        invalid_field(
+            "switchyard.cells",
+            format!("must be a whole number of processes from 1 to {MOST_CELLS}"),
+        )
     })
 }
 
 fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, InvalidField> {
-    value.as_object().ok_or_else(|| wrong(field, "must be an object"))
+    value.as_object().ok_or_else(|| invalid_field(field, "must be an object"))
 }
 
 fn unknown_key(field: &str, key: &str, known: &[&str]) -> InvalidField {
     let fix = format!("is unknown: expected one of {}{}", known.join(", "), did_you_mean(key, known));
-    wrong(&format!("{field}.{key}"), fix)
+    invalid_field(&format!("{field}.{key}"), fix)
 }
 
-fn wrong(field: &str, fix: impl Into<String>) -> InvalidField {
+fn invalid_field(field: &str, fix: impl Into<String>) -> InvalidField {
     InvalidField::new(field, fix)
 }
 
@@ -301,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_asked_for_is_not_the_same_as_asking_for_nothing() {
+    fn no_request_differs_from_a_request_for_nothing() {
         for config in [json!({}), json!({"permissions": {"other": {"net": true}}})] {
             assert_eq!(PermissionRequest::read(&config).unwrap().rights, None);
         }
@@ -309,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_named_by_its_field() {
+    fn a_malformed_permission_is_reported_with_its_field() {
         let set = |value: Value| json!({"permissions": {"default": value}});
         let env = |value: Value| json!({"switchyard": {"env": value}});
         for (config, field) in [
@@ -357,7 +366,7 @@ mod tests {
 
     #[test]
     fn values_do_not_show_in_a_debug_print() {
-        let asked = PermissionRequest::read(&json!({"switchyard": {"env": {"KEY": "hunter2"}}})).unwrap();
-        assert!(!format!("{asked:?}").contains("hunter2"));
+        let requested = PermissionRequest::read(&json!({"switchyard": {"env": {"KEY": "hunter2"}}})).unwrap();
+        assert!(!format!("{requested:?}").contains("hunter2"));
     }
 }

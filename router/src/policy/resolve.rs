@@ -20,7 +20,7 @@ const OWN_FOLDERS: [&str; 3] = [".", "$DATA_DIR", "$TMPDIR"];
 const OWN_TMP: &str = "/tmp";
 
 /// The result for one kind of permission.
-struct Resolved<T> {
+struct Resolution<T> {
     /// For the cell.
     granted: T,
     /// The granted entries as the admin listener shows them.
@@ -29,19 +29,19 @@ struct Resolved<T> {
     refused: Vec<String>,
 }
 
-pub(super) fn grant(allowed: &Allowance, asked: &PermissionRequest) -> Grant {
-    let set = asked.rights.as_ref();
+pub(super) fn grant(allowed: &Allowance, requested: &PermissionRequest) -> Grant {
+    let set = requested.rights.as_ref();
     let read = folders(&allowed.read, set.map(|set| &set.read), &OWN_FOLDERS);
     let write = folders(&allowed.write, set.map(|set| &set.write), &OWN_FOLDERS[1..]);
     let net = net(allowed, set.map(|set| &set.net));
     let private_net = if net.granted.1 { allowed.private_net.clone() } else { Vec::new() };
     let sys = sys(&allowed.sys, set.map(|set| &set.sys));
-    let env = env(allowed, asked);
+    let env = env(allowed, requested);
     let never = |right: fn(&PermissionSet) -> &RequestedRight<String>| {
         set.map(|set| right(set).allow.shown()).unwrap_or_default()
     };
     let shown = Grants {
-        asked: shown(asked),
+        requested: shown(requested),
         granted: Rights {
             read: read.shown,
             write: write.shown,
@@ -73,7 +73,7 @@ pub(super) fn grant(allowed: &Allowance, asked: &PermissionRequest) -> Grant {
         },
         limits: allowed.limits,
         requests: allowed.requests,
-        cells: asked.cells.unwrap_or(1).clamp(1, allowed.cells),
+        cells: requested.cells.unwrap_or(1).clamp(1, allowed.cells),
         env: env.granted,
         shown,
     }
@@ -81,11 +81,11 @@ pub(super) fn grant(allowed: &Allowance, asked: &PermissionRequest) -> Grant {
 
 fn folders(
     allowed: &[std::path::PathBuf],
-    asked: Option<&RequestedRight<String>>,
+    requested: Option<&RequestedRight<String>>,
     own: &[&str],
-) -> Resolved<Vec<std::path::PathBuf>> {
+) -> Resolution<Vec<std::path::PathBuf>> {
     let (mut granted, mut refused) = (Vec::new(), Vec::new());
-    match asked.map(|right| &right.allow) {
+    match requested.map(|right| &right.allow) {
         None => granted.extend_from_slice(allowed),
         Some(AllowList::All) => {
             granted.extend_from_slice(allowed);
@@ -96,7 +96,7 @@ fn folders(
                 let (both, is_all) = match PathScope::of(text) {
                     PathScope::Inside => (Vec::new(), own.contains(&".")),
                     PathScope::Absolute(path) => {
-                        let (both, is_all) = paths::meet(&path, allowed);
+                        let (both, is_all) = paths::intersect(&path, allowed);
                         (both, is_all || path.starts_with(OWN_TMP))
                     }
                     PathScope::Outside => (Vec::new(), false),
@@ -110,13 +110,16 @@ fn folders(
     granted.dedup();
     let others = granted.iter().map(|path| path.to_string_lossy().into_owned());
     let shown = own.iter().map(|own| (*own).to_owned()).chain(others).collect();
-    Resolved { granted, shown, refused }
+    Resolution { granted, shown, refused }
 }
 
 /// Grants a list of hosts (`None`: any public host), and `true` if the private networks are granted too.
-fn net(allowed: &Allowance, asked: Option<&RequestedRight<String>>) -> Resolved<(Option<Vec<String>>, bool)> {
+fn net(
+    allowed: &Allowance,
+    requested: Option<&RequestedRight<String>>,
+) -> Resolution<(Option<Vec<String>>, bool)> {
     let mut refused = Vec::new();
-    let (hosts, with_private) = match asked.map(|right| &right.allow) {
+    let (hosts, with_private) = match requested.map(|right| &right.allow) {
         None => (allowed.net.clone(), true),
         Some(AllowList::All) => {
             if allowed.net != AllowList::All {
@@ -145,7 +148,7 @@ fn net(allowed: &Allowance, asked: Option<&RequestedRight<String>>) -> Resolved<
         AllowList::All => None,
         AllowList::Only(_) => Some(hosts.shown()),
     };
-    Resolved { granted: (granted, with_private), shown, refused }
+    Resolution { granted: (granted, with_private), shown, refused }
 }
 
 /// Returns the part of `target` that the project may reach, and true if that is all of `target`.
@@ -159,13 +162,13 @@ fn reachable(allowed: &Allowance, target: &HostPattern) -> (Vec<HostPattern>, bo
         AllowList::Only(hosts) if hosts.iter().any(|host| host.covers(target)) => {
             (vec![target.clone()], true)
         }
-        AllowList::Only(hosts) => (hosts.iter().filter_map(|host| host.meet(target)).collect(), false),
+        AllowList::Only(hosts) => (hosts.iter().filter_map(|host| host.intersect(target)).collect(), false),
     }
 }
 
-fn sys(allowed: &[String], asked: Option<&RequestedRight<String>>) -> Resolved<Vec<String>> {
+fn sys(allowed: &[String], requested: Option<&RequestedRight<String>>) -> Resolution<Vec<String>> {
     let trivial = switchyard_protocol::TRIVIAL_SYS;
-    let (granted, refused) = match asked.map(|right| &right.allow) {
+    let (granted, refused) = match requested.map(|right| &right.allow) {
         None => (allowed.to_vec(), Vec::new()),
         Some(AllowList::All) => (allowed.to_vec(), AllowList::<String>::All.shown()),
         Some(AllowList::Only(kinds)) => {
@@ -174,15 +177,15 @@ fn sys(allowed: &[String], asked: Option<&RequestedRight<String>>) -> Resolved<V
         }
     };
     let shown = trivial.iter().map(|kind| (*kind).to_owned()).chain(granted.clone()).collect();
-    Resolved { granted, shown, refused }
+    Resolution { granted, shown, refused }
 }
 
-fn env(allowed: &Allowance, asked: &PermissionRequest) -> Resolved<BTreeMap<String, String>> {
-    let right = asked.rights.as_ref().map(|set| &set.env);
+fn env(allowed: &Allowance, requested: &PermissionRequest) -> Resolution<BTreeMap<String, String>> {
+    let right = requested.rights.as_ref().map(|set| &set.env);
     let covers = |names: &[VariablePattern], name: &str| names.iter().any(|names| names.covers(name));
     let is_wanted = |name: &str| match right.map(|right| &right.allow) {
         None | Some(AllowList::All) => true,
-        Some(AllowList::Only(names)) => covers(names, name) || asked.env.contains_key(name),
+        Some(AllowList::Only(names)) => covers(names, name) || requested.env.contains_key(name),
     };
     let is_denied = |name: &str| right.is_some_and(|right| covers(&right.deny, name));
     let may_set = |name: &str| match &allowed.own_env {
@@ -192,7 +195,7 @@ fn env(allowed: &Allowance, asked: &PermissionRequest) -> Resolved<BTreeMap<Stri
     let mut granted = allowed.env.clone();
     granted.retain(|name, _| is_wanted(name) && !is_denied(name));
     let mut refused = Vec::new();
-    for (name, own) in &asked.env {
+    for (name, own) in &requested.env {
         let is_given = granted.contains_key(name) || is_denied(name);
         match own {
             RequestedVariable::FromOperator if is_given || PROVIDED.contains(&name.as_str()) => {}
@@ -212,7 +215,7 @@ fn env(allowed: &Allowance, asked: &PermissionRequest) -> Resolved<BTreeMap<Stri
     }
     let others = granted.keys().filter(|name| !PROVIDED.contains(&name.as_str())).cloned();
     let shown = PROVIDED.iter().map(|name| (*name).to_owned()).chain(others).collect();
-    Resolved { granted, shown, refused }
+    Resolution { granted, shown, refused }
 }
 
 fn denied(set: &PermissionSet) -> DeniedPermissions {
@@ -224,8 +227,8 @@ fn denied(set: &PermissionSet) -> DeniedPermissions {
     }
 }
 
-fn shown(asked: &PermissionRequest) -> Rights {
-    let mut rights = asked.rights.as_ref().map_or_else(Rights::default, |set| Rights {
+fn shown(requested: &PermissionRequest) -> Rights {
+    let mut rights = requested.rights.as_ref().map_or_else(Rights::default, |set| Rights {
         read: set.read.allow.shown(),
         write: set.write.allow.shown(),
         net: set.net.allow.shown(),
@@ -235,7 +238,7 @@ fn shown(asked: &PermissionRequest) -> Rights {
         ffi: set.ffi.allow.shown(),
         import: set.import.allow.shown(),
     });
-    let named: Vec<_> = asked.env.keys().filter(|name| !rights.env.contains(name)).cloned().collect();
+    let named: Vec<_> = requested.env.keys().filter(|name| !rights.env.contains(name)).cloned().collect();
     rights.env.extend(named);
     rights
 }

@@ -17,7 +17,7 @@ pub(super) fn read(file: &Path) -> Result<String, InvalidValue> {
     let shown = file.display();
     let unreadable = |error| InvalidValue::new(format_args!("{shown} cannot be read: {error}"));
     let metadata = file.metadata().map_err(unreadable)?;
-    // Opening a pipe could block for ever.
+    // Opening a pipe could block forever.
     if !metadata.is_file() {
         return Err(InvalidValue::new(format_args!("{shown} is not a file")));
     }
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_refused_and_not_shown() {
+    fn an_invalid_value_is_refused_and_not_shown() {
         for (content, says) in [
             (&b"hunter2\xff"[..], "is not UTF-8"),
             (b"hunter2\0", "NUL"),

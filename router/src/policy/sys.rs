@@ -27,7 +27,8 @@ pub(super) const SYS_KINDS: [&str; 23] = [
     "username",
 ];
 
-/// The kinds that no cell can use, so no policy can grant them. The sandbox has no system calls that change the
-/// process, and a debugger of `node:inspector` could get at the descriptors of the cell itself.
+/// The kinds that no cell can use, so no policy can grant them. The sandbox has no system calls
+/// that change the process, and a debugger of `node:inspector` could reach the descriptors of the
+/// cell itself.
 pub(super) const CLOSED_SYS: [&str; 6] =
     ["inspector", "setPriority", "setegid", "seteuid", "setgid", "setuid"];

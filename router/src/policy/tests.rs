@@ -26,11 +26,11 @@ fn try_read(text: &str) -> Result<Policy, Vec<String>> {
 
 fn grant_of(project: &str, policy: &str, config: Value) -> Grant {
     let project = ProjectName::parse(project).unwrap();
-    let asked = PermissionRequest::read(&config).unwrap();
-    try_read(policy).unwrap().grant(&project, &asked)
+    let requested = PermissionRequest::read(&config).unwrap();
+    try_read(policy).unwrap().grant(&project, &requested)
 }
 
-/// What `blog` gets.
+/// The grant of `blog`.
 fn grant(policy: &str, config: Value) -> Grant {
     grant_of("blog", policy, config)
 }
@@ -44,7 +44,7 @@ fn env(grant: &Grant) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn every_problem_is_named_at_once_with_its_place_and_key() {
+fn every_problem_is_reported_at_once_with_its_position_and_key() {
     let problems = try_read(
         r#"
         [default.limits]
@@ -84,7 +84,7 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
         "2:10: default: unknown key: expected one of defaults, projects, shared_hosts",
         "4:17: defaults.limit: unknown key: expected one of permissions, limits, env, routes",
         "5:23: defaults.permissions: must be a table",
-        "projects.Bl.og: \"Bl.og\" is no project name",
+        "projects.Bl.og: invalid project name \"Bl.og\"",
         "8:16: projects.blog.permissions.read: invalid path \"shared\": expected an absolute path",
         "8:16: projects.blog.permissions.read: \"/var/lib\" overlaps with the router's own folder",
         "projects.blog.permissions.net: must be true, false or a list",
@@ -122,7 +122,7 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
 }
 
 #[test]
-fn what_is_no_toml_is_named_with_line_and_column_and_without_its_text() {
+fn invalid_toml_is_reported_with_line_and_column_and_without_its_text() {
     let problems = try_read("[defaults.env]\nKEY = \"hunter2\nOTHER = hunter2\n").unwrap_err();
     assert!(problems.iter().any(|problem| problem.starts_with("2:")), "{problems:?}");
     assert!(problems.iter().any(|problem| problem.starts_with("3:")), "{problems:?}");
@@ -182,12 +182,12 @@ fn without_a_policy_the_defaults_are_safe() {
     assert_eq!(grant.shown.granted.read, [".", "$DATA_DIR", "$TMPDIR"]);
     assert_eq!(grant.shown.granted.write, ["$DATA_DIR", "$TMPDIR"]);
     assert_eq!(grant.shown.granted.net, ["*"]);
-    assert_eq!((&grant.shown.asked, &grant.shown.refused), (&Rights::default(), &Rights::default()));
+    assert_eq!((&grant.shown.requested, &grant.shown.refused), (&Rights::default(), &Rights::default()));
     assert_eq!(grant.shown.limits.memory, 256 << 20);
 }
 
 #[test]
-fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
+fn a_project_gets_what_it_requests_within_what_is_allowed() {
     let policy = r#"
         [projects.blog.permissions]
         read = ["/srv/shared"]
@@ -208,7 +208,7 @@ fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
             "import": ["jsr.io"]
         })),
     );
-    let Grant { permissions, shown: Grants { asked, granted, refused, .. }, .. } = &grant;
+    let Grant { permissions, shown: Grants { requested, granted, refused, .. }, .. } = &grant;
     assert_eq!(permissions.read, [Path::new("/srv/shared/a")]);
     assert_eq!(permissions.write, [Path::new("/srv/shared/blog")]);
     assert_eq!(
@@ -217,7 +217,7 @@ fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
     );
     assert_eq!(permissions.private_net, ["127.0.0.1:5432".parse().unwrap()]);
     assert_eq!(permissions.sys, ["networkInterfaces"]);
-    assert_eq!(asked.write, ["/srv", "./data", "/tmp/x"]);
+    assert_eq!(requested.write, ["/srv", "./data", "/tmp/x"]);
     assert_eq!(granted.read, [".", "$DATA_DIR", "$TMPDIR", "/srv/shared/a"]);
     assert_eq!(granted.net.last().unwrap(), "127.0.0.1:5432");
     assert_eq!(refused.read, ["../shop", "/etc"]);
@@ -232,7 +232,7 @@ fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
 }
 
 #[test]
-fn asking_for_everything_gets_what_is_allowed_and_for_nothing_nothing() {
+fn a_request_for_everything_gets_what_is_allowed_and_one_for_nothing_gets_nothing() {
     let policy =
         "[defaults.permissions]\nread = [\"/srv/a\"]\nnet = [\"a.com\"]\nprivate_net = [\"10.0.0.1\"]";
     let all = grant(policy, asking(json!({"all": true})));
@@ -255,7 +255,7 @@ fn asking_for_everything_gets_what_is_allowed_and_for_nothing_nothing() {
 }
 
 #[test]
-fn what_a_project_denies_itself_is_told_to_the_cell() {
+fn permissions_that_a_project_denies_itself_reach_the_cell() {
     let grant =
         grant("", asking(json!({"net": {"allow": true, "deny": ["a.com"]}, "read": {"ignore": ["./x"]}})));
     assert_eq!(grant.permissions.net, None);
@@ -276,7 +276,7 @@ fn variables_are_the_operators_and_what_it_lets_the_project_set() {
     let blog = grant(policy, json!({"switchyard": {"env": own}}));
     assert_eq!(env(&blog), [("APP_", "own"), ("APP_MODE", "operator's"), ("APP_NAME", "own"), ("KEY", "k")]);
     assert_eq!(blog.shown.refused.env, ["DATA_DIR", "GONE", "OTHER"]);
-    assert_eq!(blog.shown.asked.env.len(), 8);
+    assert_eq!(blog.shown.requested.env.len(), 8);
     assert!(blog.shown.granted.env.contains(&"KEY".to_owned()));
     let reserved = grant("", json!({"switchyard": {"env": {"LD_PRELOAD": "x", "A": "x"}}}));
     assert_eq!(
@@ -311,17 +311,17 @@ fn secrets_show_in_no_debug_print_and_a_changed_one_is_another_grant() {
     assert!(shown.contains("API_KEY") && !shown.contains("hunter2"), "{shown}");
     let mut after = before.clone();
     after.env.insert("API_KEY".into(), "hunter3".into());
-    assert!(!before.is_alike(&after));
+    assert!(!before.is_equivalent(&after));
 }
 
 #[test]
 fn limits_of_requests_alone_make_no_difference_to_a_cell() {
     let (before, after) = (grant("", json!({})), grant("[defaults.limits]\nmax_queued = 1", json!({})));
-    assert!(before != after && before.is_alike(&after));
+    assert!(before != after && before.is_equivalent(&after));
 }
 
 #[test]
-fn routes_are_given_to_projects_and_what_is_given_to_nobody_is_open_unless_the_default_says_no() {
+fn routes_are_assigned_to_projects_and_unassigned_ones_are_open_unless_the_default_says_no() {
     let policy = |defaults: &str| {
         let text = format!(
             "shared_hosts = [\"apps.example.com\", \"*.apps.example.com\"]\n{defaults}\n\
@@ -357,7 +357,7 @@ fn routes_are_given_to_projects_and_what_is_given_to_nobody_is_open_unless_the_d
 }
 
 #[test]
-fn a_route_that_is_given_twice_or_is_none_is_named_with_its_key() {
+fn a_repeated_or_invalid_route_is_reported_with_its_key() {
     let text = "shared_hosts = [\"/x\", \"a.example\"]\n[defaults]\nroutes = [\"b.example\"]\n\
                 [projects.shop]\nroutes = [\"a.example\", \"/store\", \"127.0.0.1\"]\n\
                 [projects.blog]\nroutes = [\"/store/\", \"c.example:80\", \"a.example\"]\n[projects.none]\nroutes = 1\n";

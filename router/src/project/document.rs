@@ -13,10 +13,10 @@ use switchyard_contract::route::{InvalidRoute, MAX_ROUTES};
 use switchyard_detect::entry::{self, CONFIG_FILES, Config, MAX_CONFIG};
 
 use super::diagnostic::in_file;
-use super::include::Included;
+use super::include::IncludeList;
 use super::keys;
+use super::lifecycle::LifecycleOptions;
 use super::routes::{ClaimedRoutes, ROUTES};
-use super::upkeep::Upkeep;
 use crate::policy::{InvalidField, PermissionRequest};
 
 /// One configuration file of a project.
@@ -54,21 +54,22 @@ impl Document {
 
     pub(super) fn check(&self) -> Result<(), Diagnostic> {
         let checked = keys::check(&self.value).and_then(|()| keys::check_once(&self.text));
-        checked.map_err(|wrong| self.wrong(&wrong))
+        checked.map_err(|invalid| self.field_diagnostic(&invalid))
     }
 
     /// Refuses `switchyard` in package.json, where a project without a deno.json may try it.
     pub(super) fn check_package(&self) -> Result<(), Diagnostic> {
         match self.value.get("switchyard") {
             None => Ok(()),
-            Some(_) => {
-                Err(self.wrong(&InvalidField::new("switchyard", "is not read there: move it to deno.json")))
-            }
+            Some(_) => Err(self.field_diagnostic(&InvalidField::new(
+                "switchyard",
+                "is not read there: move it to deno.json",
+            ))),
         }
     }
 
-    pub(super) fn wrong(&self, wrong: &InvalidField) -> Diagnostic {
-        let InvalidField { field, fix } = wrong;
+    pub(super) fn field_diagnostic(&self, invalid: &InvalidField) -> Diagnostic {
+        let InvalidField { field, fix } = invalid;
         let (line, column) = keys::position(&self.text, field).unzip();
         let message = format!("\"{field}\" in {} {fix}", self.file);
         Diagnostic { line, column, ..in_file(self.file, message) }
@@ -80,17 +81,17 @@ impl Document {
         self.value.get("switchyard")?.get(name)
     }
 
-    pub(super) fn asked(&self) -> Result<PermissionRequest, Diagnostic> {
-        PermissionRequest::read(&self.value).map_err(|wrong| self.wrong(&wrong))
+    pub(super) fn requested(&self) -> Result<PermissionRequest, Diagnostic> {
+        PermissionRequest::read(&self.value).map_err(|invalid| self.field_diagnostic(&invalid))
     }
 
-    pub(super) fn upkeep(&self) -> Result<Upkeep, Diagnostic> {
+    pub(super) fn lifecycle(&self) -> Result<LifecycleOptions, Diagnostic> {
         let own = self.value.get("switchyard");
-        own.map(|own| Upkeep::read(self.file, own)).transpose().map(Option::unwrap_or_default)
+        own.map(|own| LifecycleOptions::read(self.file, own)).transpose().map(Option::unwrap_or_default)
     }
 
-    pub(super) fn included(&self) -> Result<Included, Diagnostic> {
-        let include = self.own("include").map(|include| Included::read(self.file, include));
+    pub(super) fn included(&self) -> Result<IncludeList, Diagnostic> {
+        let include = self.own("include").map(|include| IncludeList::read(self.file, include));
         include.transpose().map(Option::unwrap_or_default)
     }
 
@@ -111,39 +112,39 @@ impl Document {
     }
 
     pub(super) fn strip_prefix(&self) -> Result<Option<bool>, Diagnostic> {
-        let wrong = || {
+        let invalid = || {
             let fix = "must be true or false: false keeps \"/blog\" in the path of a request for /blog/x";
             in_file(self.file, format!("\"switchyard.stripPrefix\" in {} {fix}", self.file))
         };
-        self.own("stripPrefix").map(|value| value.as_bool().ok_or_else(wrong)).transpose()
+        self.own("stripPrefix").map(|value| value.as_bool().ok_or_else(invalid)).transpose()
     }
 
     pub(super) fn platform(&self) -> Result<Option<Platform>, Diagnostic> {
         let Some(value) = self.own("platform") else { return Ok(None) };
         let platform = value.as_str().ok_or(UnknownPlatform).and_then(str::parse);
         let platform = platform.map_err(|error| InvalidField::new("switchyard.platform", error.to_string()));
-        platform.map(Some).map_err(|wrong| self.wrong(&wrong))
+        platform.map(Some).map_err(|invalid| self.field_diagnostic(&invalid))
     }
 
     pub(super) fn port(&self) -> Result<Option<u16>, Diagnostic> {
         let Some(value) = self.own("port") else { return Ok(None) };
         let port = value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
         let fix = "must be the port of the server that is served: a number from 1 to 65535";
-        port.map(Some).ok_or_else(|| self.wrong(&InvalidField::new("switchyard.port", fix)))
+        port.map(Some).ok_or_else(|| self.field_diagnostic(&InvalidField::new("switchyard.port", fix)))
     }
 
     pub(super) fn routes(&self) -> Result<ClaimedRoutes, Diagnostic> {
         let Some(value) = self.own("routes") else { return Ok(ClaimedRoutes::default()) };
         let shape = "must be a list of hosts (\"www.example.com\") and prefixes (\"/shop\")";
-        let wrong = |fix: &str| self.wrong(&InvalidField::new(ROUTES, fix));
-        let texts = value.as_array().ok_or_else(|| wrong(shape))?;
+        let invalid = |fix: &str| self.field_diagnostic(&InvalidField::new(ROUTES, fix));
+        let texts = value.as_array().ok_or_else(|| invalid(shape))?;
         if texts.len() > MAX_ROUTES {
-            return Err(wrong(&format!("has {} routes: at most {MAX_ROUTES} are possible", texts.len())));
+            return Err(invalid(&format!("has {} routes: at most {MAX_ROUTES} are possible", texts.len())));
         }
         let position = keys::position(&self.text, ROUTES).unzip();
         let mut claimed = ClaimedRoutes::at(self.file, position);
         for (index, text) in texts.iter().enumerate() {
-            let text = text.as_str().ok_or_else(|| wrong(shape))?;
+            let text = text.as_str().ok_or_else(|| invalid(shape))?;
             let route =
                 text.parse().map_err(|error: InvalidRoute| claimed.refused(index, &error.to_string()));
             claimed.routes.push(route?);
@@ -169,7 +170,7 @@ pub(super) enum Share {
     With(Vec<ProjectName>),
 }
 
-/// Opens a plain file. Reading anything else on the volume could block for ever.
+/// Opens a plain file. Reading anything else on the volume could block forever.
 ///
 /// # Errors
 /// The file cannot be opened, or is not a plain file.

@@ -38,7 +38,7 @@ pub(super) const PREFIX: &str = "/functions/v1";
 /// The settings of one function.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Function {
+pub(crate) struct SupabaseFunction {
     /// `Some(true)`: requests need a token. `None`: no configuration decides.
     pub(crate) verify_jwt: Option<bool>,
     /// The path of the entry, relative to the function.
@@ -49,22 +49,22 @@ pub(crate) struct Function {
 
 /// The role of a folder in the projects root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum FolderRole {
     /// An ordinary project.
     Plain,
-    Function(Function),
+    Function(SupabaseFunction),
     /// Not served, with the reason.
     LeftOut(&'static str),
 }
 
-impl Role {
+impl FolderRole {
     /// Returns the role of the folder `name` in the projects root `root`. `before` has the settings of the live version.
     /// Reads the volume.
     ///
     /// # Errors
     /// Supabase's config.toml cannot be read, or no configuration decides any more whether requests need a token.
-    pub(crate) fn of(root: &Path, name: &str, before: Option<&Function>) -> Result<Self, Diagnostic> {
-        let role = Self::found(root, name)?;
+    pub(crate) fn of(root: &Path, name: &str, before: Option<&SupabaseFunction>) -> Result<Self, Diagnostic> {
+        let role = Self::determine(root, name)?;
         let may_need_token = before.is_some_and(|before| before.verify_jwt != Some(false));
         if role == Self::Plain && may_need_token && !super::names_platform(&root.join(name)) {
             return Err(diagnostic(
@@ -76,7 +76,7 @@ impl Role {
         Ok(role)
     }
 
-    fn found(root: &Path, name: &str) -> Result<Self, Diagnostic> {
+    fn determine(root: &Path, name: &str) -> Result<Self, Diagnostic> {
         if !is_functions_folder(root) {
             return Ok(Self::Plain);
         }
@@ -85,46 +85,50 @@ impl Role {
                 "it starts Supabase's functions, which the router does itself: it can be removed",
             ));
         }
-        let Some(config) = config(root, true)? else { return Ok(Self::Function(Function::default())) };
+        let Some(config) = config(root, true)? else {
+            return Ok(Self::Function(SupabaseFunction::default()));
+        };
         let own = config.get(FOLDER).and_then(|functions| functions.get(name));
-        if !Function::flag(own, name, "enabled")? {
+        if !SupabaseFunction::flag(own, name, "enabled")? {
             return Ok(Self::LeftOut("config.toml has enabled = false for it"));
         }
-        Function::configured(own, name).map(Self::Function)
+        SupabaseFunction::from_config(own, name).map(Self::Function)
     }
 
-    pub(crate) fn function(self) -> Option<Function> {
+    pub(crate) fn function(self) -> Option<SupabaseFunction> {
         if let Self::Function(function) = self { Some(function) } else { None }
     }
 }
 
-fn wrong(name: &str, field: &str, fix: &str) -> Diagnostic {
+fn field_diagnostic(name: &str, field: &str, fix: &str) -> Diagnostic {
     in_file(CONFIG, format!("\"functions.{name}.{field}\" in Supabase's {CONFIG} {fix}"))
 }
 
-impl Function {
+impl SupabaseFunction {
     /// Reads a field that is true by default from the function's table in config.toml.
     fn flag(own: Option<&Value>, name: &str, field: &str) -> Result<bool, Diagnostic> {
         let Some(value) = own.and_then(|own| own.get(field)) else { return Ok(true) };
-        value.as_bool().ok_or_else(|| wrong(name, field, "must be true or false"))
+        value.as_bool().ok_or_else(|| field_diagnostic(name, field, "must be true or false"))
     }
 
     /// Reads the settings in `own`, the function's table in config.toml.
-    fn configured(own: Option<&Value>, name: &str) -> Result<Self, Diagnostic> {
-        let wrong = |field: &str, fix: &str| wrong(name, field, fix);
+    fn from_config(own: Option<&Value>, name: &str) -> Result<Self, Diagnostic> {
+        let invalid = |field: &str, fix: &str| field_diagnostic(name, field, fix);
         let verify = Self::flag(own, name, "verify_jwt")?;
         let path = |field: &str| {
             let Some(value) = own.and_then(|own| own.get(field)) else { return Ok(None) };
             let shape = "must be a path such as \"./functions/hello/index.ts\"";
-            let text = value.as_str().ok_or_else(|| wrong(field, shape))?;
+            let text = value.as_str().ok_or_else(|| invalid(field, shape))?;
             if text.is_empty() {
                 return Ok(None);
             }
-            relative(text, name).map(Some).ok_or_else(|| wrong(field, "leads out of the folder of functions"))
+            relative(text, name)
+                .map(Some)
+                .ok_or_else(|| invalid(field, "leads out of the folder of functions"))
         };
         let entry = path("entrypoint")?;
         if entry.as_ref().is_some_and(|entry| entry.starts_with("../")) {
-            return Err(wrong("entrypoint", "must lie in the function's own folder"));
+            return Err(invalid("entrypoint", "must lie in the function's own folder"));
         }
         // The function's own deno.json is read anyway.
         let is_own = |path: &String| CONFIG_FILES.contains(&path.as_str());
@@ -196,12 +200,12 @@ fn config(root: &Path, recognized: bool) -> Result<Option<Table>, Diagnostic> {
 }
 
 fn parse(text: &[u8]) -> Result<Table, Diagnostic> {
-    let wrong = |why: &str| in_file(CONFIG, format!("Supabase's {CONFIG} {why}"));
+    let invalid = |why: &str| in_file(CONFIG, format!("Supabase's {CONFIG} {why}"));
     if text.len() as u64 > MAX_CONFIG {
-        return Err(wrong(&format!("is too large: at most {MAX_CONFIG} bytes are possible")));
+        return Err(invalid(&format!("is too large: at most {MAX_CONFIG} bytes are possible")));
     }
-    let text = str::from_utf8(text).map_err(|_| wrong("is not UTF-8"))?;
-    text.parse().map_err(|error: toml::de::Error| wrong(&format!("does not parse: {}", error.message())))
+    let text = str::from_utf8(text).map_err(|_| invalid("is not UTF-8"))?;
+    text.parse().map_err(|error: toml::de::Error| invalid(&format!("does not parse: {}", error.message())))
 }
 
 /// Top-level keys of Supabase's configuration that other programs do not have.
@@ -238,7 +242,7 @@ fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
 
 /// Returns the names below `root` that are part of each function: shared folders and configurations, without symbolic
 /// links.
-pub(super) fn beside(root: &Path, function: &Path) -> Vec<String> {
+pub(super) fn shared_names(root: &Path, function: &Path) -> Vec<String> {
     let entries = fs::read_dir(root).into_iter().flatten().flatten();
     let shared = entries.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
@@ -281,9 +285,9 @@ mod tests {
         (dir, root)
     }
 
-    fn role(files: &[(&str, &str)], name: &str) -> Result<Role, Diagnostic> {
+    fn role(files: &[(&str, &str)], name: &str) -> Result<FolderRole, Diagnostic> {
         let (_dir, root) = folder("x", files);
-        Role::of(&root, name, None)
+        FolderRole::of(&root, name, None)
     }
 
     #[test]
@@ -302,7 +306,7 @@ mod tests {
         assert!(!is("x", &[("functions/main/index.ts", "Deno.serve(() => new Response())")]));
         assert!(!is("x", &[("config.toml", "[other]\n"), ("functions/hello/index.ts", "")]));
         assert!(!is("x", &[("config.toml", "= wrong")]));
-        // What does not parse and is Supabase's by its looks may ask for tokens.
+        // Text that does not parse but looks like Supabase's may require tokens.
         assert!(is("x", &[("config.toml", "project_id = \n[functions.hello")]));
         let (_dir, root) = folder("x", &[("functions/projects/main/index.ts", dispatcher)]);
         assert!(!is_functions_folder(&root.join("projects")), "a project says nothing of the others");
@@ -318,7 +322,10 @@ mod tests {
         assert_eq!(hello.verify_jwt, Some(false));
         assert_eq!(hello.entry.as_deref(), Some("src/index.ts"));
         assert_eq!(hello.import_map.as_deref(), Some("../import_map.json"));
-        assert_eq!(function(whole, "other"), Function { verify_jwt: Some(true), ..Function::default() });
+        assert_eq!(
+            function(whole, "other"),
+            SupabaseFunction { verify_jwt: Some(true), ..SupabaseFunction::default() }
+        );
         let own = "[functions.hello]\nimport_map = \"./functions/hello/deno.json\"\n";
         assert_eq!(function(own, "hello").import_map, None, "it is read anyway");
         for (text, field) in [
@@ -365,15 +372,15 @@ mod tests {
     fn what_may_need_tokens_is_no_plain_project_when_the_folder_no_longer_says_so() {
         let (_dir, root) = folder("x", &[("functions/hello/index.ts", "")]);
         let of = |verify_jwt| {
-            let before = Function { verify_jwt, ..Function::default() };
-            Role::of(&root, "hello", Some(&before))
+            let before = SupabaseFunction { verify_jwt, ..SupabaseFunction::default() };
+            FolderRole::of(&root, "hello", Some(&before))
         };
-        assert_eq!(of(Some(false)), Ok(Role::Plain));
+        assert_eq!(of(Some(false)), Ok(FolderRole::Plain));
         for verify_jwt in [Some(true), None] {
             assert!(of(verify_jwt).unwrap_err().message.contains("config.toml"));
         }
         fs::write(root.join("hello/deno.json"), r#"{"switchyard": {"platform": "plain"}}"#).unwrap();
-        assert_eq!(of(Some(true)), Ok(Role::Plain));
+        assert_eq!(of(Some(true)), Ok(FolderRole::Plain));
     }
 
     #[test]
@@ -389,8 +396,11 @@ mod tests {
         let (_dir, root) = folder("x", &files);
         fs::create_dir(root.join("_empty")).unwrap();
         std::os::unix::fs::symlink("_shared", root.join("_link")).unwrap();
-        assert_eq!(beside(&root, &root.join("plain")), ["_shared", "_utils", "deno.json", "import_map.json"]);
-        assert_eq!(beside(&root, &root.join("own")), ["_shared", "_utils", "import_map.json"]);
+        assert_eq!(
+            shared_names(&root, &root.join("plain")),
+            ["_shared", "_utils", "deno.json", "import_map.json"]
+        );
+        assert_eq!(shared_names(&root, &root.join("own")), ["_shared", "_utils", "import_map.json"]);
         fs::remove_file(root.join("deno.json")).unwrap();
         assert_eq!(import_map(&root.join("plain")).as_deref(), Some("../import_map.json"));
         assert_eq!(import_map(&root.join("own")), None);

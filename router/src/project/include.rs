@@ -19,7 +19,7 @@ const FIELD: &str = "switchyard.include";
 
 /// The entries of one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Included {
+pub(crate) struct IncludeList {
     file: &'static str,
     pub(crate) entries: Vec<Include>,
     /// The number of entries at the end that are included implicitly.
@@ -41,7 +41,7 @@ pub(crate) struct NotShared {
     project: String,
 }
 
-impl Included {
+impl IncludeList {
     /// Reads the field's `value` in the configuration `file`.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Included {
         let mut entries = Vec::new();
         for entry in listed {
             let text = entry.as_str().ok_or_else(shape)?;
-            let include = Include::parse(text).map_err(|why| wrong(file, text, why))?;
+            let include = Include::parse(text).map_err(|why| entry_diagnostic(file, text, why))?;
             if !entries.contains(&include) {
                 entries.push(include);
             }
@@ -80,7 +80,7 @@ impl Included {
     }
 
     /// Returns everything beside the project in the checkout `dir`.
-    pub(crate) fn made(dir: &Path) -> Self {
+    pub(crate) fn in_checkout(dir: &Path) -> Self {
         let entries =
             dir.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -97,12 +97,12 @@ impl Included {
     }
 
     /// Returns the diagnostic for the invalid entry `include`.
-    pub(crate) fn wrong(&self, include: &Include, why: &str) -> Diagnostic {
-        wrong(self.file, include.as_str(), why)
+    pub(crate) fn entry_diagnostic(&self, include: &Include, why: &str) -> Diagnostic {
+        entry_diagnostic(self.file, include.as_str(), why)
     }
 }
 
-fn wrong(file: &str, text: &str, why: &str) -> Diagnostic {
+fn entry_diagnostic(file: &str, text: &str, why: &str) -> Diagnostic {
     in_file(file, format!("\"{FIELD}\" in {file} names {text:?}, which {why}"))
 }
 
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn read(value: Value) -> Result<Vec<String>, Diagnostic> {
-        let included = Included::read("deno.json", &value)?;
+        let included = IncludeList::read("deno.json", &value)?;
         Ok(included.entries.iter().map(|include| include.as_str().to_owned()).collect())
     }
 
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_lie_beside_the_project_is_named_with_file_and_field() {
+    fn a_path_that_cannot_lie_beside_the_project_is_reported_with_file_and_field() {
         for (entry, why) in [
             ("/etc", "does not begin"),
             ("shared", "does not begin"),

@@ -35,7 +35,7 @@ const MAX_ALL: usize = 50_000;
 
 /// The progress of an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) enum Progress {
+pub(crate) enum InstallProgress {
     /// The marker is newer than the packages, or there are no packages.
     #[default]
     Complete,
@@ -47,20 +47,20 @@ pub(crate) enum Progress {
 
 /// The packages of one project. Two values are equal if nothing was installed in between.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Installed {
+pub(crate) struct InstalledPackages {
     stamp: u64,
-    pub(crate) progress: Progress,
+    pub(crate) progress: InstallProgress,
 }
 
-impl PartialEq for Installed {
+impl PartialEq for InstalledPackages {
     fn eq(&self, other: &Self) -> bool {
         self.stamp == other.stamp
     }
 }
 
-impl Eq for Installed {}
+impl Eq for InstalledPackages {}
 
-impl Installed {
+impl InstalledPackages {
     /// Reads these `node_modules` folders. For a missing folder the lock file beside it counts.
     pub(crate) fn of(folders: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut left = MAX_ALL;
@@ -74,7 +74,7 @@ impl Installed {
             // The installer of a workspace writes its marker in the outermost folder only.
             let is_member = || marked.iter().any(|(around, marks)| look.is_within(folder, around, marks));
             let progress = match look.progress(folder) {
-                Progress::Unmarked if is_member() => Progress::Complete,
+                InstallProgress::Unmarked if is_member() => InstallProgress::Complete,
                 progress => progress,
             };
             Self { stamp: all.stamp.wrapping_add(look.stamp), progress: all.progress.max(progress) }
@@ -166,16 +166,16 @@ impl FolderStamp {
         is_inside && marks.marker >= self.packages
     }
 
-    fn progress(&self, folder: &Path) -> Progress {
+    fn progress(&self, folder: &Path) -> InstallProgress {
         let is_marked = self.marker.is_some();
         if is_marked && self.marker >= self.packages {
-            return Progress::Complete;
+            return InstallProgress::Complete;
         }
         let has_lock = || MARKING_LOCKS.iter().any(|lock| folder.with_file_name(lock).is_file());
         match is_marked || has_lock() {
-            true => Progress::Awaited,
-            false if self.stamp == 0 => Progress::Complete,
-            false => Progress::Unmarked,
+            true => InstallProgress::Awaited,
+            false if self.stamp == 0 => InstallProgress::Complete,
+            false => InstallProgress::Unmarked,
         }
     }
 }
@@ -207,50 +207,51 @@ mod tests {
         fn put(&self, path: &str) {
             let path = self.0.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            // Two changes in one clock tick could not be told apart.
+            // Two changes in one clock tick could not be distinguished.
             std::thread::sleep(std::time::Duration::from_millis(20));
             fs::write(path, "").unwrap();
         }
 
-        fn look(&self) -> Installed {
-            Installed::of([self.0.path().join(NODE_MODULES)])
+        fn look(&self) -> InstalledPackages {
+            InstalledPackages::of([self.0.path().join(NODE_MODULES)])
         }
     }
 
     #[test]
     fn an_installation_of_npm_is_complete_when_its_marker_is_the_newest() {
         let scene = Scene(tempfile::tempdir().unwrap());
-        assert_eq!(scene.look().progress, Progress::Complete, "nothing wants packages");
+        assert_eq!(scene.look().progress, InstallProgress::Complete, "nothing wants packages");
         scene.put("package-lock.json");
-        assert_eq!(scene.look().progress, Progress::Awaited, "not begun");
+        assert_eq!(scene.look().progress, InstallProgress::Awaited, "not begun");
         scene.put("node_modules/left/index.js");
-        assert_eq!(scene.look().progress, Progress::Awaited);
+        assert_eq!(scene.look().progress, InstallProgress::Awaited);
         scene.put("node_modules/.package-lock.json");
-        assert_eq!(scene.look().progress, Progress::Complete);
+        assert_eq!(scene.look().progress, InstallProgress::Complete);
         scene.put("node_modules/@scope/right/index.js");
-        assert_eq!(scene.look().progress, Progress::Awaited, "another one has begun");
+        assert_eq!(scene.look().progress, InstallProgress::Awaited, "another one has begun");
     }
 
     #[test]
     fn what_a_workspace_has_installed_in_its_members_is_complete_when_the_workspace_is() {
         let scene = Scene(tempfile::tempdir().unwrap());
-        let look =
-            || Installed::of(["", "packages/a"].map(|path| scene.0.path().join(path).join(NODE_MODULES)));
+        let look = || {
+            InstalledPackages::of(["", "packages/a"].map(|path| scene.0.path().join(path).join(NODE_MODULES)))
+        };
         scene.put("package-lock.json");
         scene.put("packages/a/node_modules/left/index.js");
-        assert_eq!(look().progress, Progress::Awaited);
+        assert_eq!(look().progress, InstallProgress::Awaited);
         scene.put("node_modules/.package-lock.json");
-        assert_eq!(look().progress, Progress::Complete);
+        assert_eq!(look().progress, InstallProgress::Complete);
         scene.put("packages/a/node_modules/right/index.js");
-        assert_eq!(look().progress, Progress::Unmarked, "by somebody else, as a build does");
+        assert_eq!(look().progress, InstallProgress::Unmarked, "by another program, as a build does");
     }
 
     #[test]
-    fn the_stamp_tells_packages_and_not_the_caches_beside_them() {
+    fn the_stamp_covers_packages_and_not_the_caches_beside_them() {
         let scene = Scene(tempfile::tempdir().unwrap());
         scene.put("node_modules/left/index.js");
         let first = scene.look();
-        assert_eq!(first.progress, Progress::Unmarked, "of no known manager");
+        assert_eq!(first.progress, InstallProgress::Unmarked, "of no known manager");
         scene.put("node_modules/.cache/babel/x.json");
         scene.put("node_modules/.vite/deps/x.js");
         assert_eq!(scene.look(), first);

@@ -93,7 +93,10 @@ pub(super) fn check(config: &Value) -> Result<(), InvalidField> {
     let top = config.as_object().into_iter().flat_map(|config| config.keys());
     for key in top.filter(|key| !TOP.contains(&key.as_str())) {
         if let Some(meant) = guarded(key) {
-            return Err(InvalidField::new(key, format!("is unknown{}; did you mean {meant:?}?", spelt(key))));
+            return Err(InvalidField::new(
+                key,
+                format!("is unknown{}; did you mean {meant:?}?", escaped_letters(key)),
+            ));
         }
     }
     let Some(own) = config.get("switchyard") else { return Ok(()) };
@@ -116,11 +119,11 @@ fn unknown_own(key: &str) -> InvalidField {
     } else {
         format!("expected one of {}{}", OWN.join(", "), did_you_mean(key, &OWN))
     };
-    InvalidField::new(format!("switchyard.{key}"), format!("is unknown{}: {fix}", spelt(key)))
+    InvalidField::new(format!("switchyard.{key}"), format!("is unknown{}: {fix}", escaped_letters(key)))
 }
 
 /// Returns the escaped letters of a key that only looks right, or nothing.
-fn spelt(key: &str) -> String {
+fn escaped_letters(key: &str) -> String {
     if key.is_ascii() { String::new() } else { format!(" (it is {})", key.escape_default()) }
 }
 

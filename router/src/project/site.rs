@@ -20,7 +20,11 @@ const MAX_READ: u64 = 256 << 10;
 
 /// Chooses the fallback of `assets` from the files of the project in `dir`, given relative to it: `200.html`, the page that
 /// `_redirects` has for all paths, or the only page if it has a script and there is no page for missing files.
-pub(crate) fn settle<'f>(assets: &mut Assets, dir: &Path, files: impl Iterator<Item = &'f str> + Clone) {
+pub(crate) fn choose_fallback<'f>(
+    assets: &mut Assets,
+    dir: &Path,
+    files: impl Iterator<Item = &'f str> + Clone,
+) {
     if assets.fallback != Fallback::Auto {
         return;
     }
@@ -74,7 +78,7 @@ mod tests {
             paths.push(path);
         }
         let mut assets = Assets { root: "dist".to_owned(), ..Assets::default() };
-        settle(&mut assets, dir.path(), paths.iter().map(String::as_str));
+        choose_fallback(&mut assets, dir.path(), paths.iter().map(String::as_str));
         assets.fallback
     }
 

@@ -8,7 +8,7 @@ use switchyard_detect::entry::Entry;
 use switchyard_detect::wrangler::{self, Worker};
 use switchyard_protocol::assets::{Assets, INDEX};
 
-use super::Serving;
+use super::ServedContent;
 use super::document::Document;
 use crate::policy::InvalidField;
 
@@ -28,7 +28,7 @@ fn environment(config: &Document) -> Result<Option<&str>, Diagnostic> {
     let Some(value) = config.own("environment") else { return Ok(None) };
     let fix = "must be the name of an environment in wrangler.toml (\"production\")";
     let name = value.as_str().filter(|name| !name.is_empty());
-    name.map(Some).ok_or_else(|| config.wrong(&InvalidField::new(ENVIRONMENT, fix)))
+    name.map(Some).ok_or_else(|| config.field_diagnostic(&InvalidField::new(ENVIRONMENT, fix)))
 }
 
 /// Returns the entry, the platform and the files of a Worker. `None`: its configuration names neither code nor files, or
@@ -36,7 +36,7 @@ fn environment(config: &Document) -> Result<Option<&str>, Diagnostic> {
 ///
 /// # Errors
 /// The entry does not exist.
-pub(super) fn served(worker: &Worker, dir: &Path, own: bool) -> Result<Option<Serving>, Diagnostic> {
+pub(super) fn served(worker: &Worker, dir: &Path, own: bool) -> Result<Option<ServedContent>, Diagnostic> {
     if own {
         return Ok(None);
     }
@@ -44,11 +44,11 @@ pub(super) fn served(worker: &Worker, dir: &Path, own: bool) -> Result<Option<Se
     let reason = |field: &str| format!("{field} in {}", worker.file);
     if let Some(main) = worker.entry(dir)? {
         let entry = Entry { path: main.to_owned(), reason: reason("main"), ..Entry::default() };
-        return Ok(Some(Serving { entry, platform: Platform::Workers, assets }));
+        return Ok(Some(ServedContent { entry, platform: Platform::Workers, assets }));
     }
     let Some(assets) = assets else { return Ok(None) };
     let entry = Entry { path: assets.file(INDEX), reason: reason("assets"), ..Entry::default() };
-    Ok(Some(Serving { entry, platform: Platform::Static, assets: Some(assets) }))
+    Ok(Some(ServedContent { entry, platform: Platform::Static, assets: Some(assets) }))
 }
 
 /// Adds to an error about a missing entry that the Worker's configuration can name one.

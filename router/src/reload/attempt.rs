@@ -51,7 +51,7 @@ impl Look {
     }
 }
 
-/// A look at what may have changed just now.
+/// A look at a change that may have happened just now.
 impl From<Trigger> for Look {
     fn from(trigger: Trigger) -> Self {
         Self { trigger, times: None, callers: Vec::new() }

@@ -39,7 +39,7 @@ pub(super) struct RefusedClaim {
 
 impl ClaimSet {
     /// The claims as an earlier router has recorded them.
-    pub(super) fn recorded(last_good: &LastGood) -> Self {
+    pub(super) fn from_record(last_good: &LastGood) -> Self {
         Self {
             incarnation: Some(last_good.version.incarnation),
             since: last_good.claims.clone().unwrap_or_default(),
@@ -48,8 +48,8 @@ impl ClaimSet {
         }
     }
 
-    /// Replaces the routes by those of a version that becomes live `now`. Routes that were claimed
-    /// before keep their times.
+    /// Replaces the routes with those of a version that becomes live `now`. Routes that were
+    /// claimed before keep their times.
     pub(super) fn publish(&mut self, version: &Version, routes: &[Route], now: Timestamp) {
         if self.incarnation.is_some_and(|incarnation| incarnation != version.incarnation) {
             *self = Self::default();
@@ -142,7 +142,7 @@ impl RefusedClaim {
 
     /// The refusal of a claim that comes after the right of `rival`.
     pub(super) fn by(project: &ProjectName, route: &Route, rival: &Rival) -> Self {
-        let why = why(project, route, rival);
+        let why = reason_text(project, route, rival);
         Self { route: route.clone(), rival: Some(rival.project.clone()), why }
     }
 
@@ -177,21 +177,21 @@ pub(super) fn describe(conflict: &Conflict) -> RouteConflict {
         claimant: claimant.to_string(),
         rival: Some(rival.project.to_string()),
         holder: conflict.holder().map(ToString::to_string),
-        message: why(claimant, route, rival),
+        message: reason_text(claimant, route, rival),
     }
 }
 
 /// The reason why `claimant` does not have `route`, with what can be done.
-fn why(claimant: &ProjectName, route: &Route, Rival { project, reason }: &Rival) -> String {
+fn reason_text(claimant: &ProjectName, route: &Route, Rival { project, reason }: &Rival) -> String {
     let route = route.to_string();
     let reason = match reason {
         Reason::Assigned => format!("the operator's policy gives {route:?} to the project {project}"),
-        Reason::Name => format!("{route:?} is the project {project}'s by its name"),
+        Reason::Name => format!("{route:?} belongs to the project {project} by its name"),
         Reason::Claimed(since) => {
             format!("the project {project} has claimed {route:?}, or a prefix of it, since {since:.0}")
         }
         Reason::Contested(_) => format!(
-            "the project {project} claims {route:?} too, or a prefix of it, and this router cannot tell which claim \
+            "the project {project} claims {route:?} too, or a prefix of it, and this router cannot determine which claim \
              was first: neither has it"
         ),
     };
@@ -244,7 +244,7 @@ mod tests {
     fn a_record_without_times_is_older_than_all_that_is_claimed_later() {
         let (version, now) = (version(Incarnation::FIRST), Timestamp::now());
         let mut claimed =
-            ClaimSet::recorded(&LastGood { version: version.clone(), claims: None, function: None });
+            ClaimSet::from_record(&LastGood { version: version.clone(), claims: None, function: None });
         claimed.publish(&version, &routes(&["/a"]), now);
         claimed.publish(&version, &routes(&["/a", "/b"]), now);
         let since: Vec<_> = claimed.since().values().copied().collect();

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use switchyard_contract::project::ProjectName;
 
-/// The claims of all projects, as far as they concern several of them.
+/// The claims that concern several projects.
 #[derive(Debug)]
 pub(super) struct ClaimIndex {
-    /// The projects with refused claims, by the project that holds what they claim.
+    /// The projects with refused claims, by the project that holds the claimed routes.
     refused: BTreeMap<ProjectName, BTreeSet<ProjectName>>,
     /// The time of the last claim. During the scan at start: the time of all claims that are first
     /// seen by it.

@@ -32,12 +32,12 @@ use super::machine::{BuildOutcome, Event, Work};
 use super::projects::Projects;
 use super::prune::Pruner;
 use super::record::Record;
-use super::scan::{Purpose, Start, StartScan};
+use super::scan::{Purpose, StartInventory, StartScan};
 use super::tasks::{ProjectTask, RouterTask, TaskEnd, TaskResult, Tasks};
 use crate::build::{BuildError, Builder, FolderState, Readers, SlowProjects};
 use crate::cells::Cells;
 use crate::checkout::Store;
-use crate::live::{Command, Events, Live, LogBuffer, StatusBoard};
+use crate::live::{Command, Events, LiveTable, LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
 use crate::packages::Packages;
 use crate::policy::Policy;
@@ -48,7 +48,7 @@ use crate::watch::WatchEvent;
 /// full.
 const SLOW_PROJECTS: usize = 16;
 
-/// Interval between two looks for cells that have been idle for too long: the shortest idle time
+/// Interval between two searches for cells that have been idle for too long: the shortest idle time
 /// that can be configured.
 const IDLE_LOOKS: Duration = Duration::from_secs(1);
 
@@ -65,7 +65,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
     pub(crate) packages: Arc<Packages>,
     pub(crate) cells: Arc<Cells>,
-    pub(crate) live: Arc<Live>,
+    pub(crate) live: Arc<LiveTable>,
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) events: Arc<Events>,
     pub(crate) logs: Arc<LogBuffer>,
@@ -114,9 +114,9 @@ impl Control {
             store: parts.store.clone(),
             packages: parts.packages.clone(),
             permits: Arc::new(Semaphore::new(cores)),
-            patience: settings.build_timeout,
+            time_limit: settings.build_timeout,
             readers: Readers::new(cores),
-            slow: SlowProjects { sender, patience: settings.build_timeout },
+            slow: SlowProjects { sender, time_limit: settings.build_timeout },
         };
         let projects = Projects::new(parts.logs.clone(), parts.cells.clone());
         Ok(Self {
@@ -137,15 +137,15 @@ impl Control {
     }
 
     /// Reads which versions were live before, and what is on the volume.
-    pub(crate) fn look_around(&self) -> impl Future<Output = Start> + Send + use<> {
+    pub(crate) fn take_inventory(&self) -> impl Future<Output = StartInventory> + Send + use<> {
         let (record, root) = (self.record.read(), self.settings.root.clone());
         async move {
             let read = spawn_blocking(move || {
                 let known = record().unwrap_or_else(|error| {
-                    tracing::error!("the versions that were live before are not known: {error:#}");
+                    tracing::error!("cannot read which versions were live before: {error:#}");
                     Default::default()
                 });
-                Start::new(known, &root)
+                StartInventory::new(known, &root)
             });
             // A panic is logged.
             read.await.unwrap_or_default()
@@ -156,7 +156,7 @@ impl Control {
     /// `stop`, which resolves to the time that handlers of SIGTERM have. Ends every cell then.
     pub(crate) async fn run(
         mut self,
-        start: Start,
+        start: StartInventory,
         mut changes: mpsc::Receiver<WatchEvent>,
         mut commands: mpsc::Receiver<Command>,
         stop: impl Future<Output = Duration>,
@@ -177,7 +177,7 @@ impl Control {
                 _ = sweeps.tick() => self.sweep(),
                 Some(change) = changes.recv() => self.change(change),
                 Some(command) = commands.recv() => self.command(command),
-                Some(project) = self.slow.recv() => self.scanned(project.as_str()),
+                Some(project) = self.slow.recv() => self.stop_waiting_for(project.as_str()),
                 ended = self.tasks.next() => self.tasks_ended(ended),
             }
         };
@@ -222,7 +222,7 @@ impl Control {
 
     fn router_task_ended(&mut self, result: RouterTask) {
         match result {
-            RouterTask::Listed(listing, purpose) => self.listed(&listing, purpose),
+            RouterTask::Listed(listing, purpose) => self.handle_listing(&listing, purpose),
             RouterTask::Probed { name, is_there, caller } => self.probed(&name, is_there, caller),
             RouterTask::Leftovers(leftovers) => self.prune_leftovers(leftovers),
             RouterTask::Done => {}

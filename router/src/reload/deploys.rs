@@ -92,7 +92,7 @@ impl Deploys {
     }
 
     /// The deploys whose lease is over.
-    pub(super) fn over(&self, now: Instant) -> Vec<DeployId> {
+    pub(super) fn expired(&self, now: Instant) -> Vec<DeployId> {
         self.0.iter().filter(|(_, deploy)| deploy.ends <= now).map(|(id, _)| id.clone()).collect()
     }
 }
@@ -211,10 +211,10 @@ mod tests {
         let (deploy, _) = begin(&mut deploys, &hold("d", &["a"]), nobody).unwrap();
         let over = Instant::now();
         deploy.ends = over;
-        assert_eq!(deploys.over(over), ["d".into()]);
+        assert_eq!(deploys.expired(over), ["d".into()]);
         deploys.call(&"d".into()).unwrap();
-        assert!(deploys.over(over).is_empty());
-        assert_eq!(deploys.over(deploys.next_end().unwrap()), ["d".into()]);
+        assert!(deploys.expired(over).is_empty());
+        assert_eq!(deploys.expired(deploys.next_end().unwrap()), ["d".into()]);
         assert!(deploys.call(&"e".into()).is_err());
     }
 

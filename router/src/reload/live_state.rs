@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::restarts::{Rest, Restarts};
+use super::restarts::{DownReason, Restarts};
 use crate::build::{Built, LiveSite, Plan};
 use crate::cells::Cell;
 use crate::live::{CellSet, CellState, Counters, LiveVersion, RunningCell};
@@ -34,15 +34,15 @@ impl LiveState {
         match self.restarts.rest {
             _ if self.plan.is_static => CellState::NotNeeded,
             _ if !self.running.is_empty() => CellState::Running(Arc::new(CellSet::new(self.running.clone()))),
-            Rest::Idle => CellState::Idle,
-            Rest::Restarting => CellState::Restarting,
-            Rest::Stopped => CellState::Stopped,
+            DownReason::Idle => CellState::Idle,
+            DownReason::Restarting => CellState::Restarting,
+            DownReason::Stopped => CellState::Stopped,
         }
     }
 
     /// Returns true if its cells crashed too often, so that none is started.
     pub(super) fn is_stopped(&self) -> bool {
-        self.running.is_empty() && self.restarts.rest == Rest::Stopped
+        self.running.is_empty() && self.restarts.rest == DownReason::Stopped
     }
 
     /// The number of cells that it misses.
@@ -57,13 +57,13 @@ impl LiveState {
     /// Returns true if `policy` gives it something other than `grant`, with which cells were
     /// started.
     pub(super) fn outgrows(&self, grant: &Grant, policy: &Policy) -> bool {
-        !policy.grant(&self.plan.version().project, &self.plan.asked).is_alike(grant)
+        !policy.grant(&self.plan.version().project, &self.plan.requested).is_equivalent(grant)
     }
 
     /// Returns true if its cells have been idle for longer than the project's `idle` setting.
     pub(super) fn is_unused(&self) -> bool {
         let is_over = |(idle, since): (Duration, Instant)| since.elapsed() >= idle;
-        self.plan.upkeep.idle.zip(self.idle_since()).is_some_and(is_over)
+        self.plan.lifecycle.idle.zip(self.idle_since()).is_some_and(is_over)
     }
 
     /// The instant of its last request. `None` while a request is in flight, and if it has no
@@ -81,12 +81,12 @@ impl LiveState {
 
 /// The cells and the files that answered a version's requests and get no more.
 #[derive(Debug, Default)]
-pub(super) struct Replaced {
+pub(super) struct DrainingVersion {
     pub(super) running: Vec<Arc<RunningCell>>,
     pub(super) site: Option<Arc<LiveSite>>,
 }
 
-impl Replaced {
+impl DrainingVersion {
     pub(super) fn of(live: &LiveState) -> Self {
         Self { running: live.running.clone(), site: live.plan.site.clone() }
     }

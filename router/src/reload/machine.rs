@@ -15,9 +15,9 @@ use std::fmt;
 
 use switchyard_contract::event::Trigger;
 
-pub(crate) use self::deploy::{Hold, Prepared, Staged};
+pub(crate) use self::deploy::{Hold, StagedKind, StagedResult};
 pub(crate) use self::states::{
-    Attempt, BuildOutcome, Disposition, Effect, Event, Failed, FailedAttempt, Published, Work,
+    Attempt, AttemptFailure, BuildOutcome, Disposition, Effect, Event, FailedAttempt, PublishedVersion, Work,
 };
 use super::attempt::Look;
 use crate::build::FolderState;
@@ -43,7 +43,7 @@ pub(crate) trait Payload {
 /// One project.
 #[derive(Debug)]
 pub(crate) struct Machine<P: Payload> {
-    live: Option<Published<P::Live>>,
+    live: Option<PublishedVersion<P::Live>>,
     failed: Option<FailedAttempt<P::Failure>>,
     work: Work<P>,
     hold: Option<Hold<P>>,
@@ -56,11 +56,11 @@ impl<P: Payload> Default for Machine<P> {
 }
 
 impl<P: Payload> Machine<P> {
-    pub(crate) fn live(&self) -> Option<&Published<P::Live>> {
+    pub(crate) fn live(&self) -> Option<&PublishedVersion<P::Live>> {
         self.live.as_ref()
     }
 
-    pub(crate) fn live_mut(&mut self) -> Option<&mut Published<P::Live>> {
+    pub(crate) fn live_mut(&mut self) -> Option<&mut PublishedVersion<P::Live>> {
         self.live.as_mut()
     }
 
@@ -195,7 +195,7 @@ impl<P: Payload> Machine<P> {
             }
             FolderState::Unknown | FolderState::FailedBefore(_) => Effect::Unchanged(data),
             FolderState::Invalid(error) => {
-                let failed = Failed::new(None, error);
+                let failed = AttemptFailure::new(None, error);
                 if self.failed.as_ref().is_some_and(|last| last.failure == failed) && !retry {
                     Effect::Unchanged(data)
                 } else {
@@ -203,7 +203,7 @@ impl<P: Payload> Machine<P> {
                 }
             }
             FolderState::Live(_) => match self.failed.take() {
-                Some(_) => Effect::Settle(data),
+                Some(_) => Effect::ClearStale(data),
                 None => Effect::Unchanged(data),
             },
             FolderState::Candidate(version, candidate) => {
@@ -239,16 +239,16 @@ impl<P: Payload> Machine<P> {
             (Disposition::Discard, BuildOutcome::Good(built)) => Effect::Discard(Some(built)),
             (Disposition::Discard, _) => Effect::Discard(None),
             (Disposition::Stage, BuildOutcome::Good(built)) => {
-                return self.stage(Staged::Version(version, built), data, next);
+                return self.stage(StagedResult::Version(version, built), data, next);
             }
             (Disposition::Stage, BuildOutcome::Bad(error)) => {
-                return self.fail_stage(Failed::new(Some(version), error), data, next);
+                return self.fail_stage(AttemptFailure::new(Some(version), error), data, next);
             }
             // Only another build of the deploy supersedes this one.
             (Disposition::Stage, BuildOutcome::Superseded) => return self.read_again(next, None),
             (Disposition::Publish, BuildOutcome::Good(built)) => self.go_live(version, built, data),
             (Disposition::Publish, BuildOutcome::Bad(error)) => {
-                self.fail(Failed::new(Some(version), error), Some(candidate), data)
+                self.fail(AttemptFailure::new(Some(version), error), Some(candidate), data)
             }
             (Disposition::Publish, BuildOutcome::Superseded) => supersede(data, &mut next),
         };
@@ -264,7 +264,7 @@ impl<P: Payload> Machine<P> {
         let Attempt { mut next, data, .. } = attempt;
         let end = match outcome {
             BuildOutcome::Good(built) => self.go_live(version, built, data),
-            // The files on the volume are built next, and report for themselves.
+            // The files on the volume are built next, and have a report of their own.
             BuildOutcome::Bad(_) | BuildOutcome::Superseded => supersede(data, &mut next),
         };
         self.end(end, next)
@@ -272,11 +272,16 @@ impl<P: Payload> Machine<P> {
 
     fn go_live(&mut self, version: Version, built: P::Built, attempt: P::Attempt) -> Effect<P> {
         self.failed = None;
-        let live = Published { version: version.clone(), data: built.into() };
+        let live = PublishedVersion { version: version.clone(), data: built.into() };
         Effect::Publish { version, previous: self.live.replace(live), attempt }
     }
 
-    fn fail(&mut self, failure: Failed, candidate: Option<P::Candidate>, attempt: P::Attempt) -> Effect<P> {
+    fn fail(
+        &mut self,
+        failure: AttemptFailure,
+        candidate: Option<P::Candidate>,
+        attempt: P::Attempt,
+    ) -> Effect<P> {
         self.failed = Some(FailedAttempt { failure: failure.clone(), data: candidate.into() });
         Effect::Fail(failure, attempt)
     }

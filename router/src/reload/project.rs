@@ -18,10 +18,10 @@ use super::retries::Retries;
 use crate::build::{Built, Candidate, FolderState, Plan, ReadResult, Reading};
 use crate::cells::CellCount;
 use crate::checkout::HashCache;
-use crate::live::{Counters, Debuggers, DeployId, Failure, ProjectEntry};
-use crate::metrics::Requests;
+use crate::live::{Counters, Debuggers, DeployId, FailedVersion, ProjectEntry};
+use crate::metrics::ResponseCounters;
 use crate::policy::{Grant, PermissionRequest, Policy, ReadLimits, RequestLimits};
-use crate::project::{Function, Installed};
+use crate::project::{InstalledPackages, SupabaseFunction};
 use crate::slots::Slots;
 use crate::version::Version;
 
@@ -41,21 +41,21 @@ impl Payload for ProjectData {
     }
 }
 
-/// The rights of the version that failed. `None`: no cell of it was started, because its files or
-/// claims are wrong.
+/// The request and the grant of the version that failed. `None`: no cell of it was started, because
+/// its files or claims are invalid.
 #[derive(Debug)]
-pub(super) struct FailedRights(Option<Rights>);
+pub(super) struct FailedRights(Option<RequestedGrant>);
 
 #[derive(Debug)]
-struct Rights {
-    asked: Arc<PermissionRequest>,
+struct RequestedGrant {
+    requested: Arc<PermissionRequest>,
     grant: Arc<Grant>,
 }
 
 impl From<Option<Candidate>> for FailedRights {
     fn from(candidate: Option<Candidate>) -> Self {
         let plan = candidate.and_then(Result::ok);
-        Self(plan.map(|plan| Rights { asked: plan.asked, grant: plan.launch.grant.clone() }))
+        Self(plan.map(|plan| RequestedGrant { requested: plan.requested, grant: plan.launch.grant.clone() }))
     }
 }
 
@@ -71,7 +71,7 @@ impl FailedRights {
 pub(super) struct Project {
     pub(super) name: ProjectName,
     pub(super) machine: Machine<ProjectData>,
-    pub(super) files: Files,
+    pub(super) files: VolumeFiles,
     /// `true`: cells of the live version are being started.
     pub(super) is_starting: bool,
     /// The schedule of further attempts after a failure.
@@ -87,9 +87,9 @@ pub(super) struct Project {
     pub(super) shared: SharedState,
 }
 
-/// The knowledge about a project's files on the volume.
+/// The state of a project's files on the volume, as last read.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(super) struct VolumeFiles {
     /// Taken while the project is being read.
     pub(super) cache: HashCache,
     /// The newest reading, which may be stuck.
@@ -100,9 +100,9 @@ pub(super) struct Files {
     /// The incarnation that was read last, or recorded by an earlier run.
     pub(super) incarnation: Option<Incarnation>,
     /// The packages at the newest reading.
-    pub(super) packages: Installed,
+    pub(super) packages: InstalledPackages,
     /// The functions folder's configuration of the version that an earlier run has recorded.
-    pub(super) recorded_function: Option<Function>,
+    pub(super) recorded_function: Option<SupabaseFunction>,
     /// The entry that was logged last.
     logged_entry: Option<Entrypoint>,
 }
@@ -120,7 +120,7 @@ pub(super) struct Claims {
     pub(super) claimed: ClaimSet,
     /// The claim for which the newest version failed.
     pub(super) refused: Option<RefusedClaim>,
-    /// The projects that hold what its refused claims want.
+    /// The projects that hold the routes of its refused claims.
     pub(super) rivals: BTreeSet<ProjectName>,
     /// The conflicts that it is a part of, as the admin listener shows them.
     pub(super) conflicts: Vec<RouteConflict>,
@@ -136,7 +136,7 @@ impl Claims {
 /// The state that requests share, whichever version they are for.
 #[derive(Debug)]
 pub(super) struct SharedState {
-    requests: Arc<Requests>,
+    requests: Arc<ResponseCounters>,
     pub(super) slots: Arc<Slots>,
     debuggers: Arc<Debuggers>,
 }
@@ -153,7 +153,7 @@ impl Project {
         Self {
             name,
             machine: Machine::default(),
-            files: Files::default(),
+            files: VolumeFiles::default(),
             is_starting: false,
             retries: Retries::default(),
             draining: Vec::new(),
@@ -165,7 +165,7 @@ impl Project {
         }
     }
 
-    /// Takes over the knowledge that a reading gave.
+    /// Takes over the results of a reading.
     pub(super) fn update_files(&mut self, read: &mut ReadResult) {
         let files = &mut self.files;
         files.cache = std::mem::take(&mut read.cache);
@@ -267,13 +267,15 @@ impl Project {
     /// being built.
     pub(super) fn is_outdated(&self, policy: &Policy) -> bool {
         let plans = self.live().map(|live| &live.plan).into_iter().chain(self.newest());
-        plans.into_iter().any(|plan| plan.is_outdated(policy)) || self.has_failed_otherwise(policy)
+        plans.into_iter().any(|plan| plan.is_outdated(policy)) || self.failed_with_other_grant(policy)
     }
 
     /// Returns true if the version that failed would get another grant now.
-    pub(super) fn has_failed_otherwise(&self, policy: &Policy) -> bool {
+    pub(super) fn failed_with_other_grant(&self, policy: &Policy) -> bool {
         let rights = self.machine.failed().and_then(|failed| failed.data.0.as_ref());
-        rights.is_some_and(|Rights { asked, grant }| !policy.grant(&self.name, asked).is_alike(grant))
+        rights.is_some_and(|RequestedGrant { requested, grant }| {
+            !policy.grant(&self.name, requested).is_equivalent(grant)
+        })
     }
 
     /// Returns true if the newest reading took too long.
@@ -282,7 +284,7 @@ impl Project {
     }
 
     /// Returns true if the newest reading failed, and another one would have other limits.
-    pub(super) fn is_read_otherwise(&self, policy: &Policy) -> bool {
+    pub(super) fn failed_with_other_limits(&self, policy: &Policy) -> bool {
         self.files.unread.is_some_and(|failed| failed.limits != policy.reads(&self.name))
     }
 
@@ -318,9 +320,9 @@ impl Project {
         }
     }
 
-    fn failure(&self) -> Option<Failure> {
+    fn failure(&self) -> Option<FailedVersion> {
         let failure = &self.machine.failed()?.failure;
-        Some(Failure::new(&self.name, failure.version.clone(), failure.error.clone()))
+        Some(FailedVersion::new(&self.name, failure.version.clone(), failure.error.clone()))
     }
 
     /// Ends `attempt`: adds it to the history and answers its callers.
@@ -339,7 +341,7 @@ impl Project {
         report
     }
 
-    /// Replaces the version that is being built by the reason why it cannot be served.
+    /// Replaces the version that is being built with the reason why it cannot be served.
     pub(super) fn reject_candidate(&mut self, error: Diagnostic) {
         if let Some(candidate) = self.machine.candidate_mut() {
             *candidate = Err(error);

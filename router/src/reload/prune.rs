@@ -36,7 +36,7 @@ pub(super) struct Pruner {
 
 /// The project to be pruned, with what the control flow knows of it.
 #[derive(Debug)]
-pub(super) struct Scope {
+pub(super) struct PruneScope {
     pub(super) project: ProjectName,
     /// The number of checkouts that are kept besides those in use.
     pub(super) keep: usize,
@@ -50,7 +50,7 @@ pub(super) struct Scope {
 
 impl Pruner {
     /// Prunes each of `scopes` in turn.
-    pub(super) async fn run(self, scopes: Vec<Scope>) {
+    pub(super) async fn run(self, scopes: Vec<PruneScope>) {
         // A panic in it is logged.
         let _ = spawn_blocking(move || scopes.iter().for_each(|scope| self.prune(scope))).await;
     }
@@ -80,7 +80,7 @@ impl Pruner {
         found
     }
 
-    fn prune(&self, scope: &Scope) {
+    fn prune(&self, scope: &PruneScope) {
         let record = match Incarnations::read(self.root.path(), &scope.project) {
             // While the root is missing it is not known which incarnations have ended.
             Ok(None) if !self.root.is_present() => return,
@@ -112,7 +112,7 @@ impl Pruner {
                 end_of(*incarnation, &record, gone.as_ref())
                 && !is_over(until)
             {
-                // StoredVersion besides the version that was live.
+                // Checkouts other than the one of the version that was live.
                 keep = scope.keep;
                 used.extend(version);
             }
@@ -171,7 +171,7 @@ impl Pruner {
             tracing::warn!(
                 project.name = %tenant.project,
                 "{} is kept: the volume does not name this incarnation of {} (any more); delete the folder if \
-                 nobody needs it",
+                 it is not needed",
                 data.display(),
                 tenant.project
             );

@@ -17,7 +17,7 @@ use switchyard_contract::route::Route;
 use tokio::task::spawn_blocking;
 
 use self::files::{RecordFiles, read};
-use crate::project::Function;
+use crate::project::SupabaseFunction;
 use crate::version::Version;
 
 /// Time that a stopping router gives to unwritten changes: a slower disk is of no use.
@@ -40,12 +40,12 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct WriteQueue {
-    changes: Mutex<Changes>,
+    changes: Mutex<PendingChanges>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Changes {
+struct PendingChanges {
     waiting: BTreeMap<ProjectName, RecordChange>,
     /// The project whose change is being written.
     writing: Option<ProjectName>,
@@ -71,7 +71,7 @@ pub(super) struct LastGood {
     /// `None`: the record is older than the rule that the first claim counts.
     pub(super) claims: Option<ClaimTimes>,
     /// The configuration of the functions folder that it lay in.
-    pub(super) function: Option<Function>,
+    pub(super) function: Option<SupabaseFunction>,
 }
 
 /// The last good version of a project whose folder is gone.
@@ -103,7 +103,7 @@ impl Record {
 
     /// Records a version that became live, with its claims and its functions folder's
     /// configuration. At every instant the file is whole: either the one before or the new one.
-    pub(super) fn put(&self, version: &Version, claims: &ClaimTimes, function: Option<Function>) {
+    pub(super) fn put(&self, version: &Version, claims: &ClaimTimes, function: Option<SupabaseFunction>) {
         let last_good = LastGood { version: version.clone(), claims: Some(claims.clone()), function };
         self.0.queue.change(&version.project, RecordChange::Put(last_good, None));
     }
@@ -168,7 +168,7 @@ impl WriteQueue {
     }
 
     fn wait_for(&self, project: &ProjectName) -> Result<()> {
-        let is_unwritten = |changes: &mut Changes| {
+        let is_unwritten = |changes: &mut PendingChanges| {
             changes.waiting.contains_key(project) || changes.writing.as_ref() == Some(project)
         };
         let waited = self.changed.wait_timeout_while(self.changes(), WRITTEN, is_unwritten);
@@ -182,7 +182,7 @@ impl WriteQueue {
     }
 
     fn finish(&self) {
-        let is_busy = |changes: &mut Changes| changes.writing.is_some() || !changes.waiting.is_empty();
+        let is_busy = |changes: &mut PendingChanges| changes.writing.is_some() || !changes.waiting.is_empty();
         drop(self.changed.wait_timeout_while(self.changes(), FINISH, is_busy));
     }
 
@@ -219,7 +219,7 @@ impl WriteQueue {
         }
     }
 
-    fn changes(&self) -> MutexGuard<'_, Changes> {
+    fn changes(&self) -> MutexGuard<'_, PendingChanges> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

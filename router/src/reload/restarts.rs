@@ -19,12 +19,12 @@ const MOST: u32 = 8;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Restarts {
     crashes: u32,
-    pub(super) rest: Rest,
+    pub(super) rest: DownReason,
 }
 
-/// The reason why a live version has no cell, while it has none.
+/// The reason why a live version has no cells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(super) enum DownReason {
     /// The version was idle. The next request starts a cell.
     #[default]
     Idle,
@@ -37,17 +37,17 @@ pub(super) enum Rest {
 impl Restarts {
     /// Notes the crash of one of `cells` cells, which are likely to crash together, after the
     /// lifetime `lived`. Returns the pause before the next cell. `None`: there will be no next one.
-    pub(super) fn died(&mut self, lived: Duration, cells: usize) -> Option<Duration> {
+    pub(super) fn note_crash(&mut self, lived: Duration, cells: usize) -> Option<Duration> {
         if lived >= STABLE {
             self.crashes = 0;
         }
         self.crashes += 1;
         let in_a_row = self.crashes.div_ceil(u32::try_from(cells.max(1)).unwrap_or(u32::MAX));
         if in_a_row >= MOST {
-            self.rest = Rest::Stopped;
+            self.rest = DownReason::Stopped;
             return None;
         }
-        self.rest = Rest::Restarting;
+        self.rest = DownReason::Restarting;
         Some(match in_a_row {
             1 => Duration::ZERO,
             crashes => PAUSE * 2_u32.pow(crashes - 2),
@@ -55,13 +55,13 @@ impl Restarts {
     }
 
     /// A new count for a version whose next cell is about to start.
-    pub(super) fn anew() -> Self {
-        Self { crashes: 0, rest: Rest::Restarting }
+    pub(super) fn fresh() -> Self {
+        Self { crashes: 0, rest: DownReason::Restarting }
     }
 
     /// Notes that another cell serves. `more`: further ones are about to start.
     pub(super) fn started(&mut self, more: bool) {
-        self.rest = if more { Rest::Restarting } else { Rest::Idle };
+        self.rest = if more { DownReason::Restarting } else { DownReason::Idle };
     }
 
     /// The number of crashes in a row.
@@ -77,7 +77,7 @@ mod tests {
     const SHORT: Duration = Duration::from_secs(59);
 
     fn millis(restarts: &mut Restarts, lived: Duration) -> Option<u128> {
-        restarts.died(lived, 1).map(|pause| pause.as_millis())
+        restarts.note_crash(lived, 1).map(|pause| pause.as_millis())
     }
 
     #[test]
@@ -85,14 +85,14 @@ mod tests {
         let mut restarts = Restarts::default();
         let pauses: Vec<_> = std::iter::from_fn(|| millis(&mut restarts, SHORT)).collect();
         assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200]);
-        assert_eq!((restarts.rest, restarts.crashes()), (Rest::Stopped, MOST));
+        assert_eq!((restarts.rest, restarts.crashes()), (DownReason::Stopped, MOST));
     }
 
     #[test]
-    fn a_cell_that_lived_long_enough_makes_the_next_death_a_first_one() {
+    fn a_cell_that_lived_long_enough_makes_the_next_crash_a_first_one() {
         let mut restarts = Restarts::default();
         for _ in 1..MOST {
-            assert!(restarts.died(SHORT, 1).is_some());
+            assert!(restarts.note_crash(SHORT, 1).is_some());
             restarts.started(false);
         }
         assert_eq!(millis(&mut restarts, STABLE), Some(0));
@@ -100,10 +100,10 @@ mod tests {
     }
 
     #[test]
-    fn cells_that_die_together_are_counted_as_one() {
+    fn cells_that_crash_together_are_counted_as_one() {
         let mut restarts = Restarts::default();
         let pauses: Vec<_> =
-            std::iter::from_fn(|| restarts.died(SHORT, 4)).map(|pause| pause.as_millis()).collect();
+            std::iter::from_fn(|| restarts.note_crash(SHORT, 4)).map(|pause| pause.as_millis()).collect();
         assert_eq!(pauses[..9], [0, 0, 0, 0, 100, 100, 100, 100, 200]);
         assert_eq!(pauses.len(), 4 * 7);
     }
@@ -112,9 +112,9 @@ mod tests {
     fn a_start_alone_forgets_nothing() {
         let mut restarts = Restarts::default();
         assert_eq!(millis(&mut restarts, SHORT), Some(0));
-        assert_eq!(restarts.rest, Rest::Restarting);
+        assert_eq!(restarts.rest, DownReason::Restarting);
         restarts.started(false);
-        assert_eq!(restarts.rest, Rest::Idle);
+        assert_eq!(restarts.rest, DownReason::Idle);
         assert_eq!(millis(&mut restarts, Duration::ZERO), Some(100));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::machine::Failed;
+use super::machine::AttemptFailure;
 
 /// The first pause. Each further one is twice as long.
 const FIRST: Duration = Duration::from_secs(5);
@@ -19,9 +19,9 @@ const TIMES_TAKEN: u32 = 20;
 /// The attempts of one project that failed in a row.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
-    last: Option<Failed>,
+    last: Option<AttemptFailure>,
     times: u32,
-    /// The number of the newest pause, which tells it from earlier ones.
+    /// The number of the newest pause, which distinguishes it from earlier ones.
     number: u64,
     /// `true`: the next attempt is a retry.
     wanted: bool,
@@ -42,7 +42,7 @@ pub(super) struct Retry {
 impl Retries {
     /// Notes the end of a failed attempt. `again`: another one may succeed although nothing has
     /// changed. Files that are no valid project are not tried again: any change of them is noticed.
-    pub(super) fn failed(&mut self, failed: &Failed, took: Duration, again: bool) -> Option<Retry> {
+    pub(super) fn failed(&mut self, failed: &AttemptFailure, took: Duration, again: bool) -> Option<Retry> {
         let is_same = self.last.as_ref().is_some_and(|last| last.version == failed.version);
         let is_repeated = std::mem::take(&mut self.under_way) && self.last.as_ref() == Some(failed);
         self.times = if is_same { self.times.saturating_add(1) } else { 0 };
@@ -75,10 +75,10 @@ mod tests {
     use crate::project::diagnostic;
     use crate::version::{Tenant, Version};
 
-    fn failed(version: u8, error: &str) -> Failed {
+    fn failed(version: u8, error: &str) -> AttemptFailure {
         let project = switchyard_contract::project::ProjectName::parse("a").unwrap();
         let version = Version::new(&Tenant::first(&project), [version; 32].into());
-        Failed { version: Some(version), error: diagnostic(error) }
+        AttemptFailure { version: Some(version), error: diagnostic(error) }
     }
 
     #[test]
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!((0..40).map(|_| pause(2)).last(), Some(600));
         let hung = retries.failed(&failed(3, "x"), Duration::from_secs(10), true).unwrap();
         assert_eq!(hung.pause.as_secs(), 200);
-        let invalid = Failed { version: None, ..failed(1, "x") };
+        let invalid = AttemptFailure { version: None, ..failed(1, "x") };
         assert_eq!(retries.failed(&invalid, Duration::ZERO, false), None);
     }
 

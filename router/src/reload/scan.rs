@@ -24,14 +24,14 @@ pub(super) enum Purpose {
 
 /// The state of volume and records at start.
 #[derive(Default)]
-pub(crate) struct Start {
+pub(crate) struct StartInventory {
     pub(super) known: BTreeMap<ProjectName, LastGood>,
     /// The folders on the volume, and the known projects that are missing and may come back.
     pub(super) names: Listing,
     pub(super) gone: Vec<ProjectName>,
 }
 
-impl Start {
+impl StartInventory {
     pub(super) fn new(known: BTreeMap<ProjectName, LastGood>, root: &Root) -> Self {
         let mut names = list(root.path());
         let unseen = known.keys().filter(|project| !names.contains(project.as_str()));

@@ -76,8 +76,8 @@ impl Project {
         let live = self.live().filter(|live| live.is_stopped())?;
         let last = self.history.last_crash()?;
         Some(diagnostic(format!(
-            "its process ended {} times in a row, at last with: {}; it is not started until its code or its \
-             policy changes, or a reload is asked for (POST /_reload/{})",
+            "its process crashed {} times in a row, at last with: {}; it is not started until its code or its \
+             policy changes, or a reload is requested (POST /_reload/{})",
             live.restarts.crashes(),
             last.death.message,
             self.name,

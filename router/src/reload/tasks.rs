@@ -30,7 +30,7 @@ pub(super) enum ProjectTask {
         took: Duration,
     },
     Restored {
-        restored: Restored,
+        restored: RestoreOutcome,
         took: Duration,
     },
     Started {
@@ -53,12 +53,12 @@ pub(super) enum ProjectTask {
         pause: Duration,
         number: u64,
     },
-    /// Cells that were not wanted have ended.
+    /// Cells that were not needed have ended.
     Retired,
 }
 
 /// The outcome of starting the last good version of an earlier run.
-pub(super) enum Restored {
+pub(super) enum RestoreOutcome {
     NoCheckout,
     /// The cells are over their budget: the version is started by its first request.
     Idle(Plan),
@@ -66,7 +66,7 @@ pub(super) enum Restored {
     Failed(Plan, BuildError),
 }
 
-impl Restored {
+impl RestoreOutcome {
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::NoCheckout => None,
@@ -86,7 +86,7 @@ pub(super) struct StartedCells {
 pub(super) enum RouterTask {
     /// The folders on the volume.
     Listed(Listing, Purpose),
-    /// The look at whether there is a folder of this name, and the caller that wants it reloaded.
+    /// The result of the check for a folder of this name, and the caller that requests its reload.
     Probed {
         name: String,
         is_there: bool,

@@ -18,7 +18,7 @@ use crate::policy::{Policy, PolicyError, RequestLimits};
 
 /// Settings that name files, and the parts that use the content.
 #[derive(Clone)]
-pub(super) struct Files {
+pub(super) struct SettingsFiles {
     pub(super) config: RouterConfig,
     pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) publisher: Option<Publisher>,
@@ -26,16 +26,16 @@ pub(super) struct Files {
     pub(super) commands: Commands,
 }
 
-impl Files {
+impl SettingsFiles {
     /// Reloads all files on each SIGHUP, until it is dropped.
     pub(super) async fn read_again(self, mut reloads: Reloads) {
         loop {
             reloads.next().await;
             let files = self.clone();
-            // It fails only by a panic, which is logged.
+            // Fails only by a panic, which is logged.
             let policy = spawn_blocking(move || files.read()).await.ok().flatten();
             if let Some(policy) = policy {
-                // It fails only if the control task has ended.
+                // Fails only if the control task has ended.
                 let _ = self.commands.send(Command::Policy(Arc::new(policy))).await;
             }
         }

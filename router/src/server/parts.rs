@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::descriptors;
-use super::files::Files;
+use super::files::SettingsFiles;
 use super::prepare::Ready;
 use super::sandbox::Sandbox;
 use crate::admin::{self, Admin};
@@ -21,7 +21,7 @@ use crate::checkout::Store;
 use crate::config::RouterConfig;
 use crate::folder::Trash;
 use crate::http;
-use crate::live::{Command, Commands, Events, Live, LogBuffer, StatusBoard, commands};
+use crate::live::{Command, Commands, Events, LiveTable, LogBuffer, StatusBoard, commands};
 use crate::metrics::Metrics;
 use crate::packages::{self, Authorities, Packages};
 use crate::reload::{Control, ControlSettings, Parts};
@@ -35,14 +35,14 @@ pub(super) struct RouterParts {
     pub(super) listener: TcpListener,
     pub(super) admin_listener: TcpListener,
     pub(super) metrics: Metrics,
-    pub(super) live: Arc<Live>,
+    pub(super) live: Arc<LiveTable>,
     pub(super) board: Arc<StatusBoard>,
     pub(super) cells: Arc<Cells>,
     pub(super) control: Control,
     pub(super) commands: Commands,
     pub(super) command_queue: mpsc::Receiver<Command>,
     pub(super) admin: Admin,
-    pub(super) files: Files,
+    pub(super) files: SettingsFiles,
     pub(super) publisher: Option<(Publisher, JoinHandle<()>)>,
     /// Limits of the largest project that the policy allows: folders and files.
     pub(super) largest_project: [u64; 2],
@@ -61,7 +61,7 @@ impl RouterParts {
         let authorities = Authorities::new(ready.authorities);
         let publisher = events.map(Publisher::start).transpose()?;
         let metrics = Metrics::default();
-        let live = Arc::new(Live::new());
+        let live = Arc::new(LiveTable::new());
         let Sandbox { users, groups, missing, gaps } = sandbox;
         missing.into_iter().for_each(|missing| gaps.add(missing));
         let board = Arc::new(StatusBoard::default());
@@ -124,7 +124,7 @@ impl RouterParts {
             inspect: config.cells.inspectable(),
             installs: config.cells.allow_install,
         };
-        let files = Files {
+        let files = SettingsFiles {
             config: config.clone(),
             tokens,
             publisher: publisher.as_ref().map(|(publisher, _)| publisher.clone()),

@@ -41,7 +41,7 @@ enum StopStep {
     Events,
 }
 
-/// The order of stopping: whatever others need stops after them.
+/// The order of stopping: a part stops after all parts that need it.
 const STOP_ORDER: [StopStep; 8] = [
     StopStep::Delay,
     // Before the control task, which takes the changes that the watch waits to hand over.
@@ -78,7 +78,7 @@ impl RunningRouter {
     pub(super) async fn start(parts: RouterParts, reloads: Reloads) -> Result<Self> {
         let (changed, changes) = mpsc::channel(watch::QUEUE);
         let metrics = parts.metrics.clone();
-        let observer: watch::Observer = Arc::new(move |measurement| record(&metrics, measurement));
+        let observer: watch::MeasurementSink = Arc::new(move |measurement| record(&metrics, measurement));
         let watch = Watch::start(parts.watch_settings(), observer, changed)?;
         let cell_tasks = [
             tokio::spawn(parts.cells.clone().keep_filled()),
@@ -88,7 +88,7 @@ impl RunningRouter {
         let RouterParts { config, listener, admin_listener, live, board, control, commands, .. } = parts;
         let (end_control, control_ended) = oneshot::channel::<Duration>();
         // Before the first request: every project on the volume is then known.
-        let start = control.look_around().await;
+        let start = control.take_inventory().await;
         let end = async { control_ended.await.unwrap_or_default() };
         let control = tokio::spawn(control.run(start, changes, parts.command_queue, end));
 

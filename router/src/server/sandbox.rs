@@ -12,7 +12,7 @@ use crate::cells::Groups;
 use crate::gaps::Gaps;
 use crate::user::Users;
 
-/// Everything around cells besides what they do themselves.
+/// The sandbox layers around cells that cells do not apply themselves.
 pub(super) struct Sandbox {
     pub(super) users: Users,
     /// `None`: cells have no control groups.

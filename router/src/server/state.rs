@@ -61,8 +61,8 @@ impl StateFolder {
     }
 }
 
-/// Opens a file that no other user may open: anybody who can read it could lock it, and keep the router
-/// from starting.
+/// Opens a file that no other user may open: any user who can read it could lock it, and keep the
+/// router from starting.
 fn lock_file(path: &Path) -> io::Result<File> {
     let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     // An existing file may have other permissions. A file system without any keeps its own.

@@ -62,7 +62,7 @@ pub(super) fn of_cells(
         return Ok((Users::own(), vec![missing]));
     }
     if let Some(name) = &config.cell_user {
-        return single(name, state, cell).map_err(|error| ("cell-user", error));
+        return single_user(name, state, cell).map_err(|error| ("cell-user", error));
     }
     let range = config.cell_users.unwrap_or(UserRange::DEFAULT);
     let may_keep_rights = !config.require_sandbox;
@@ -70,7 +70,7 @@ pub(super) fn of_cells(
 }
 
 /// Returns the user of this name, who must be able to start `cell` and to reach what is in `state`.
-fn single(name: &str, state: &Path, cell: &Path) -> Result<UsersAndGaps, InvalidSetting> {
+fn single_user(name: &str, state: &Path, cell: &Path) -> Result<UsersAndGaps, InvalidSetting> {
     let user = uzers::get_user_by_name(name)
         .ok_or_else(|| InvalidSetting(format!("unknown user {name:?}: create it, or name another one")))?;
     let user = match user.uid() {

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_never_ends_is_not_waited_for_for_ever_and_files_without_end_are_not_kept() {
+    fn an_endless_writer_is_waited_for_only_so_long_and_tracked_files_are_bounded() {
         let mut scene = Scene::new();
         for n in 0..200 {
             scene.note(n * 500, FileActivity::Written);

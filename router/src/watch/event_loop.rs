@@ -20,7 +20,7 @@ use super::polling::Polling;
 use super::rescan::RescanTimer;
 use super::tree::WatchTree;
 use super::unreported::UnreportedChanges;
-use super::{Measurement, Observer, WatchEvent, WatchMessage, WatchSettings};
+use super::{Measurement, MeasurementSink, WatchEvent, WatchMessage, WatchSettings};
 use crate::root::Root;
 
 /// Time for which the start waits until projects are watched. Projects that are not watched by then
@@ -38,7 +38,7 @@ const MAX_MESSAGES: usize = 1000;
 /// State of the thread of the watch.
 pub(super) struct WatchLoop {
     root: Root,
-    observer: Observer,
+    observer: MeasurementSink,
     polling: Polling,
     tree: WatchTree,
     follower: RootFollower,
@@ -65,7 +65,7 @@ impl WatchLoop {
         tree: WatchTree,
         follower: RootFollower,
         polling: Polling,
-        observer: Observer,
+        observer: MeasurementSink,
         changes: Sender<WatchEvent>,
     ) -> Self {
         Self {
@@ -274,7 +274,7 @@ impl WatchLoop {
     /// Has a project read that differs from the last comparison.
     fn note_difference(&mut self, difference: &Difference, now: Instant) {
         let Difference { name, packages, .. } = difference;
-        // Its folders may be others under the same names.
+        // Its folders may have been replaced under the same names.
         self.resync.request(name, now);
         if *packages {
             self.debouncer.note_packages(name, now);

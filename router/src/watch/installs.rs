@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::debounce::{PackageActivity, QuietProject};
 use super::fair_queue::FairQueue;
-use crate::project::{Installed, Progress};
+use crate::project::{InstallProgress, InstalledPackages};
 
 /// Time without activity after which packages of an unknown installer count as complete...
 const UNMARKED_QUIET: Duration = Duration::from_secs(1);
@@ -78,15 +78,15 @@ impl PendingInstalls {
 /// Returns the time of the next check, or `None` if the packages in `folders` are complete.
 fn next_check(project: &mut QuietProject, folders: HashSet<PathBuf>, now: Instant) -> Option<Instant> {
     let packages = project.packages.as_mut()?;
-    let installed = Installed::of(folders);
+    let installed = InstalledPackages::of(folders);
     // There are no events for what lies in a package's own folder, so stamps are compared.
     let is_changed = packages.stamp.is_some_and(|stamp| stamp != installed.stamp());
     let at = if is_changed { now } else { packages.at };
     *packages = PackageActivity { at, stamp: Some(installed.stamp()) };
     let quiet = match installed.progress {
-        Progress::Complete => return None,
-        Progress::Unmarked => UNMARKED_QUIET,
-        Progress::Awaited => MARKED_QUIET,
+        InstallProgress::Complete => return None,
+        InstallProgress::Unmarked => UNMARKED_QUIET,
+        InstallProgress::Awaited => MARKED_QUIET,
     };
     let until = (at + quiet).min(project.since + MAX_INSTALL);
     (until > now).then(|| until.min(now + CHECK_INTERVAL))

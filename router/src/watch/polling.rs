@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::compare::{Comparison, SweepPace};
-use super::{Measurement, Observer};
+use super::{Measurement, MeasurementSink};
 
 /// Interval between comparisons where file events are missing and `--poll` is not given.
 const DEFAULT_PERIOD: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ pub(super) struct Polling {
     /// Interval of comparisons beside file events. Zero turns them off.
     compare: Duration,
     comparison: Comparison,
-    observer: Observer,
+    observer: MeasurementSink,
 }
 
 impl Polling {
@@ -33,7 +33,7 @@ impl Polling {
         period: Option<Duration>,
         compare: Duration,
         comparison: Comparison,
-        observer: Observer,
+        observer: MeasurementSink,
     ) -> Self {
         Self { period, compare, comparison, observer }
     }

@@ -17,7 +17,8 @@ pub(super) struct RescanTimer {
 }
 
 impl RescanTimer {
-    /// Schedules a rescan of so many `projects`. Returns `false` if one was scheduled already.
+    /// Schedules a rescan of this number of `projects`. Returns `false` if one was scheduled
+    /// already.
     pub(super) fn request(&mut self, projects: usize, now: Instant) -> bool {
         if self.due.is_some() {
             return false;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use switchyard_contract::digest;
 
 use crate::links::LinkFollower;
-use crate::project::{CONFIG_FILES, Include, Installed, NODE_MODULES, included};
+use crate::project::{CONFIG_FILES, Include, InstalledPackages, NODE_MODULES, included};
 
 /// Maximum number of entries that a stamp covers. A valid project has fewer; the rest is ignored.
 const MAX_ENTRIES: usize = 100_000;
@@ -42,7 +42,7 @@ impl ProjectStamp {
     }
 
     fn add_packages(&mut self, folder: PathBuf) {
-        self.packages = self.packages.wrapping_add(Installed::of([folder]).stamp());
+        self.packages = self.packages.wrapping_add(InstalledPackages::of([folder]).stamp());
     }
 }
 
@@ -129,7 +129,7 @@ impl StampWalk {
             walk.folder(&folder);
         }
         // In one call, as its limit is for all folders together.
-        walk.stamp.packages = Installed::of(walk.packages).stamp();
+        walk.stamp.packages = InstalledPackages::of(walk.packages).stamp();
         walk.stamp
     }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Grants {
     /// The permissions in the project's own configuration.
-    pub asked: Rights,
+    pub requested: Rights,
     /// The permissions that the version has.
     pub granted: Rights,
     /// The requested permissions that the version does not have.

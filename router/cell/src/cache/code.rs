@@ -10,11 +10,11 @@ use deno_core::url::Url;
 use deno_core::{JsRuntime, SourceCodeCacheInfo};
 use deno_error::JsErrorBox;
 
-use super::store::{Cache, Entry, Producer};
+use super::store::{Cache, Producer, StoreEntry};
 
 /// The cache entries of sources that V8 was asked to compile, by the number that V8 gives back.
 #[derive(Default)]
-pub(crate) struct CodeCache(RefCell<HashMap<u64, Entry>>);
+pub(crate) struct CodeCache(RefCell<HashMap<u64, StoreEntry>>);
 
 impl CodeCache {
     /// Looks up the compiled code of a source. Returns `None` if the cache is off.

@@ -8,7 +8,7 @@ use deno_media_type::MediaType;
 use deno_resolver::cjs::CjsTrackerRc;
 use deno_resolver::cjs::analyzer::{DenoCjsAnalysis, NodeAnalysisCache, NodeAnalysisCacheSourceHash};
 
-use super::store::{Cache, Entry, Producer};
+use super::store::{Cache, Producer, StoreEntry};
 use crate::deno::{Checker, Sys};
 
 /// The exports of one project's CommonJS modules.
@@ -31,7 +31,7 @@ impl ExportsCache {
 
     /// Returns the entry for a module. Its key includes whether the module is CommonJS, which also
     /// depends on the package.json around it.
-    fn entry(&self, specifier: &Url, source: NodeAnalysisCacheSourceHash) -> Option<Entry> {
+    fn entry(&self, specifier: &Url, source: NodeAnalysisCacheSourceHash) -> Option<StoreEntry> {
         let media_type = MediaType::from_specifier(specifier);
         let is_maybe_cjs = self.cjs.get()?.is_maybe_cjs(specifier, media_type).ok()?;
         let kind = format!("{media_type:?} {is_maybe_cjs}");
@@ -54,8 +54,8 @@ impl NodeAnalysisCache for ExportsCache {
         serde_json::from_slice(&exports).ok().map(DenoCjsAnalysis::Cjs)
     }
 
-    /// Stores the exports of a CommonJS module. An analysis of any other module does not tell which
-    /// files it depends on, and is not stored.
+    /// Stores the exports of a CommonJS module. An analysis of any other module does not record the
+    /// files that it depends on, so it is not stored.
     fn set_cjs_analysis(
         &self,
         specifier: &Url,

@@ -52,17 +52,17 @@ pub(crate) enum Producer {
 
 /// The cache of one project. Clones share it. A cache that is off has no entries.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Cache(Option<Arc<Folder>>);
+pub(crate) struct Cache(Option<Arc<StoreFolder>>);
 
 /// An entry, which may not be written yet.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    folder: Arc<Folder>,
+pub(crate) struct StoreEntry {
+    folder: Arc<StoreFolder>,
     key: [u8; 32],
 }
 
 #[derive(Debug)]
-struct Folder {
+struct StoreFolder {
     descriptor: OwnedFd,
     /// The hash of the inputs that all entries of this program share.
     common: Sha256,
@@ -87,7 +87,7 @@ impl Cache {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let descriptor =
                 rustix::fs::openat2(CWD, &at.dir, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
-            Ok::<_, io::Error>(Folder::new(descriptor, at.max_bytes))
+            Ok::<_, io::Error>(StoreFolder::new(descriptor, at.max_bytes))
         });
         match opened.transpose() {
             Ok(folder) => Self(folder.map(Arc::new)),
@@ -100,7 +100,7 @@ impl Cache {
 
     /// Returns the entry for the output of `producer` from these inputs, or `None` if the cache is
     /// off.
-    pub(crate) fn entry(&self, producer: Producer, parts: &[&[u8]]) -> Option<Entry> {
+    pub(crate) fn entry(&self, producer: Producer, parts: &[&[u8]]) -> Option<StoreEntry> {
         let folder = self.0.as_ref()?;
         let mut hash = folder.common.clone();
         hash.update([producer as u8]);
@@ -108,11 +108,11 @@ impl Cache {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        Some(Entry { folder: Arc::clone(folder), key: hash.finalize().into() })
+        Some(StoreEntry { folder: Arc::clone(folder), key: hash.finalize().into() })
     }
 }
 
-impl Entry {
+impl StoreEntry {
     /// Returns a number that is practically unique.
     pub(crate) fn number(&self) -> u64 {
         let (number, _) = self.key.split_first_chunk().expect("a key has 32 bytes");
@@ -176,7 +176,7 @@ impl Entry {
     }
 }
 
-impl Folder {
+impl StoreFolder {
     fn new(descriptor: OwnedFd, limit: u64) -> Self {
         let versions = [env!("CARGO_PKG_VERSION"), DENO_VERSION, v8::V8::get_version()];
         let common = Sha256::new().chain_update(FORMAT.to_le_bytes()).chain_update(versions.join("\n"));
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_what_was_written_is_as_good_as_none_and_replaced() {
+    async fn a_damaged_entry_counts_as_missing_and_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let cache = open(dir.path(), 1 << 20);
         let entry = cache.entry(Producer::Module, &[b"x"]).unwrap();

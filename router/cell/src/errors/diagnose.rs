@@ -12,7 +12,7 @@ use super::hints::hint;
 use super::refusals;
 use crate::modules::code::decode;
 use crate::modules::failures::SourceLocation;
-use crate::modules::names::Names;
+use crate::modules::names::PathNames;
 use crate::modules::project::Project;
 use crate::modules::source;
 
@@ -42,7 +42,7 @@ pub(crate) fn diagnose(project: &Project, error: &CoreError) -> Diagnostic {
 
 /// Returns the diagnostic of an invalid deno.json or package.json. The parsers report the location
 /// in their text only.
-pub(crate) fn misconfigured(names: &Names, error: &anyhow::Error) -> Diagnostic {
+pub(crate) fn configuration_diagnostic(names: &PathNames, error: &anyhow::Error) -> Diagnostic {
     let message = names.clean(&format!("{error:#}")).replace(".: ", ": ");
     let after = |word: &str| {
         let (_, rest) = message.rsplit_once(word)?;
@@ -127,8 +127,8 @@ mod tests {
     use crate::modules::roots::Roots;
 
     #[test]
-    fn the_place_in_a_configuration_file_is_taken_from_the_text() {
-        let names = Names::new(&Roots {
+    fn the_location_in_a_configuration_file_is_taken_from_the_text() {
+        let names = PathNames::new(&Roots {
             checkout: "/c/blog".into(),
             root: "/c/blog".into(),
             node_modules: None,
@@ -136,7 +136,7 @@ mod tests {
         });
         let error = anyhow::anyhow!("Unterminated object on line 3 column 14")
             .context("Failed deserializing config file 'file:///c/blog/deno.json'.");
-        let diagnostic = misconfigured(&names, &error);
+        let diagnostic = configuration_diagnostic(&names, &error);
         assert_eq!(
             diagnostic.message,
             "Failed deserializing config file 'deno.json': Unterminated object on line 3 column 14"

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_lines_around_the_place_are_shown() {
+    fn two_lines_around_the_location_are_shown() {
         let source = "a\nb\nc\n\td(x)\ne\nf\ng\n";
         assert_eq!(
             frame(source, 4, Some(4)).unwrap(),

@@ -10,7 +10,7 @@ const SPAWNS: [[&str; 2]; 3] = [["Failed to spawn", ""], ["spawnSync ", " ENOENT
 /// Returns advice for an error, by its text and the files on its stack, innermost first.
 pub(crate) fn hint<'a>(message: &str, stack: impl Iterator<Item = &'a str>) -> Option<String> {
     let advice = native_packages::advice_for(message, stack).or_else(|| program(message));
-    let advice = advice.or_else(|| generated(message)).or_else(|| bun_interface(message));
+    let advice = advice.or_else(|| generated_code_hint(message)).or_else(|| bun_interface(message));
     advice.or_else(|| project_paths::hint(message))
 }
 
@@ -26,7 +26,7 @@ fn program(message: &str) -> Option<String> {
 }
 
 /// Returns advice for code that a package's own tool would have generated.
-fn generated(message: &str) -> Option<String> {
+fn generated_code_hint(message: &str) -> Option<String> {
     message.contains(PRISMA_CLIENT).then(|| {
         "Prisma's client is code that `npx prisma generate` makes, and nothing is generated here: generate it \
          among the project's files (`output` in schema.prisma) and import it from there"

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 
 use ::log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::modules::names::Names;
+use crate::modules::names::PathNames;
 
-static NAMES: OnceLock<Names> = OnceLock::new();
+static NAMES: OnceLock<PathNames> = OnceLock::new();
 
 /// Starts logging.
 pub(crate) fn start() {
@@ -19,7 +19,7 @@ pub(crate) fn start() {
 }
 
 /// Sets the names of paths in the log.
-pub(crate) fn show_paths_as(names: Names) {
+pub(crate) fn show_paths_as(names: PathNames) {
     _ = NAMES.set(names);
 }
 

@@ -10,9 +10,9 @@ use crate::js;
 use crate::modules::features::Features;
 
 /// The glue in `begin.js`, waiting for the version.
-pub(crate) struct Begin(v8::Global<v8::Function>);
+pub(crate) struct BeginGlue(v8::Global<v8::Function>);
 
-impl Begin {
+impl BeginGlue {
     /// Loads the glue. Must be called before any of the project's code runs.
     pub(crate) fn prepare(runtime: &mut JsRuntime) -> Self {
         Self(js::load_function(runtime, "ext:switchyard/begin.js", include_str!("begin.js")))

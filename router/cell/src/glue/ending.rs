@@ -5,9 +5,9 @@ use deno_core::{JsRuntime, v8};
 use crate::js;
 
 /// The glue in `ending.js`.
-pub(crate) struct Ending(v8::Global<v8::Function>);
+pub(crate) struct EndingGlue(v8::Global<v8::Function>);
 
-impl Ending {
+impl EndingGlue {
     /// Loads the glue. Must be called before any of the project's code runs.
     pub(crate) fn prepare(runtime: &mut JsRuntime) -> Self {
         Self(js::load_function(runtime, "ext:switchyard/ending.js", include_str!("ending.js")))

@@ -6,12 +6,12 @@ use switchyard_protocol::PlatformApi;
 
 use crate::js;
 
-/// Work that goes on after its request was answered: promises that `waitUntil` was given.
-pub(crate) struct Background(v8::Global<v8::Function>);
+/// Work that continues after its request was answered: promises that `waitUntil` was given.
+pub(crate) struct BackgroundGlue(v8::Global<v8::Function>);
 
 /// Installs the interfaces that platforms share, and those of Supabase. Returns `None` for a
 /// version of no platform.
-pub(crate) fn install(runtime: &mut JsRuntime, api: &PlatformApi) -> Option<Background> {
+pub(crate) fn install(runtime: &mut JsRuntime, api: &PlatformApi) -> Option<BackgroundGlue> {
     if *api == PlatformApi::Plain {
         return None;
     }
@@ -21,10 +21,10 @@ pub(crate) fn install(runtime: &mut JsRuntime, api: &PlatformApi) -> Option<Back
         let glue = js::load_function(runtime, "ext:switchyard/supabase.js", include_str!("supabase.js"));
         js::call(runtime, &glue);
     }
-    Some(Background(background))
+    Some(BackgroundGlue(background))
 }
 
-impl Background {
+impl BackgroundGlue {
     /// Runs the event loop until nothing is left to wait for.
     ///
     /// # Errors

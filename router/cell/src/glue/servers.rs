@@ -125,7 +125,7 @@ impl Servers {
 
     /// Lets one of the servers listen on the socket of `project`, and answers the router's probe.
     /// In a web worker (not `is_main`) no evaluation is awaited.
-    pub(crate) fn listen_at(self, runtime: &mut JsRuntime, project: &Project, is_main: bool) -> Settle {
+    pub(crate) fn listen_at(self, runtime: &mut JsRuntime, project: &Project, is_main: bool) -> SettleGlue {
         deno_core::scope!(scope, runtime);
         let glue = v8::Local::new(scope, &self.0);
         let text = |path: &Path| v8::String::new(scope, &path.to_string_lossy()).expect("a path is short");
@@ -140,20 +140,20 @@ impl Servers {
         let settle = glue.call(scope, this, &[socket, probe, port, announce, is_main]);
         let settle = settle.expect("the cell's own code does not throw");
         let settle = v8::Local::<v8::Function>::try_from(settle).expect("the glue returns a function");
-        Settle(v8::Global::new(scope, settle))
+        SettleGlue(v8::Global::new(scope, settle))
     }
 }
 
 /// Selects the server that is served, after the main module's evaluation.
-pub(crate) struct Settle(v8::Global<v8::Function>);
+pub(crate) struct SettleGlue(v8::Global<v8::Function>);
 
-impl Settle {
+impl SettleGlue {
     /// Serves one of the servers that listen, or else the default export if it is a handler.
-    /// `exports`: `None` if the evaluation goes on.
+    /// `exports`: `None` if the evaluation continues.
     ///
     /// # Errors
     /// The project's code throws.
-    pub(crate) fn settle(
+    pub(crate) fn select(
         &self,
         runtime: &mut JsRuntime,
         exports: Option<v8::Global<v8::Object>>,

@@ -25,7 +25,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use sha2::{Digest as _, Sha256};
 
-use self::failure::{Failure, RequestError};
+use self::failure::{RequestError, RequestFailure};
 use super::written::WrittenBytes;
 use super::{optional, package_names};
 use crate::deno::USER_AGENT;
@@ -175,12 +175,12 @@ impl Client {
                 Ok(answer) => {
                     answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS
                 }
-                Err(Failure::Transient(_)) => true,
-                Err(Failure::Final(_)) => false,
+                Err(RequestFailure::Transient(_)) => true,
+                Err(RequestFailure::Final(_)) => false,
             };
             if !is_worth_retry || attempt >= attempts {
                 return answer.map_err(|failure| {
-                    let (Failure::Transient(reason) | Failure::Final(reason)) = failure;
+                    let (RequestFailure::Transient(reason) | RequestFailure::Final(reason)) = failure;
                     let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
                     unanswered.push((url.clone(), reason.clone()));
                     RequestError::new(format!("{url}: {reason}"))
@@ -192,11 +192,11 @@ impl Client {
         unreachable!("the last attempt returns")
     }
 
-    async fn get_once(&self, url: &Url, headers: &HeaderMap) -> Result<Response, Failure> {
+    async fn get_once(&self, url: &Url, headers: &HeaderMap) -> Result<Response, RequestFailure> {
         let mut request = http::Request::builder()
             .uri(url.as_str())
             .body(ReqBody::empty())
-            .map_err(|error| Failure::Final(error.to_string()))?;
+            .map_err(|error| RequestFailure::Final(error.to_string()))?;
         request.headers_mut().extend(headers.clone());
         self.requests.fetch_add(1, Ordering::Relaxed);
         let is_lazy = self.is_lazy.load(Ordering::Relaxed);
@@ -204,24 +204,27 @@ impl Client {
         let sent = tokio::time::timeout(head_timeout, self.http.clone().send(request)).await;
         let response = match sent {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(Failure::new(&error)),
+            Ok(Err(error)) => return Err(RequestFailure::new(&error)),
             Err(_) => {
-                return Err(Failure::Transient(format!("no answer within {} s", head_timeout.as_secs())));
+                return Err(RequestFailure::Transient(format!(
+                    "no answer within {} s",
+                    head_timeout.as_secs()
+                )));
             }
         };
         let (head, body) = response.into_parts();
         let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
         let body = match body {
             Ok(Ok(body)) => body.to_bytes().to_vec(),
-            Ok(Err(error)) => return Err(Failure::Transient(error.to_string())),
+            Ok(Err(error)) => return Err(RequestFailure::Transient(error.to_string())),
             Err(_) => {
                 let reason = format!("the answer did not end within {} s", BODY_TIMEOUT.as_secs());
-                return Err(Failure::Transient(reason));
+                return Err(RequestFailure::Transient(reason));
             }
         };
         let all = self.bytes.fetch_add(body.len() as u64, Ordering::Relaxed) + body.len() as u64;
         if all > MAX_TOTAL {
-            return Err(Failure::Final(format!(
+            return Err(RequestFailure::Final(format!(
                 "the packages of one project are more than {MAX_TOTAL} bytes"
             )));
         }

@@ -2,12 +2,12 @@
 
 use switchyard_contract::event::Diagnostic;
 
-use crate::errors::diagnose::misconfigured;
-use crate::modules::names::Names;
+use crate::errors::diagnose::configuration_diagnostic;
+use crate::modules::names::PathNames;
 
 /// Returns the diagnostic of an error of Deno's installer or of a configuration file.
-pub(super) fn diagnostic(names: &Names, error: &anyhow::Error) -> Diagnostic {
-    let mut diagnostic = misconfigured(names, error);
+pub(super) fn diagnostic(names: &PathNames, error: &anyhow::Error) -> Diagnostic {
+    let mut diagnostic = configuration_diagnostic(names, error);
     // Deno's advice does not apply here.
     if let Some((_, changes)) = diagnostic.message.split_once("The lockfile is out of date.") {
         let changes = changes.split_once("changes:").map_or("", |(_, changes)| changes);

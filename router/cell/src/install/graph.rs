@@ -32,17 +32,17 @@ use super::npm::NpmPackages;
 use super::strings;
 use crate::deno::Sys;
 use crate::errors::frame::frame;
-use crate::modules::names::Names;
+use crate::modules::names::PathNames;
 use crate::modules::roots::Roots;
 
 /// The largest number of modules of one version. Further ones are not fetched.
 const MAX_MODULES: usize = 20_000;
 
 /// A walk over the modules of a version.
-pub(super) struct Walk<'a> {
+pub(super) struct ModuleWalk<'a> {
     installer: &'a Installer,
     roots: &'a Roots,
-    names: &'a Names,
+    names: &'a PathNames,
     client: &'a Client,
     npm: &'a NpmPackages,
     loader: ConfinedLoader<'a>,
@@ -53,7 +53,7 @@ pub(super) struct Walk<'a> {
     requested: HashSet<Url>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> ModuleWalk<'a> {
     /// Prepares a walk that has no modules yet.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl<'a> Walk<'a> {
     pub(super) async fn new(
         installer: &'a Installer,
         roots: &'a Roots,
-        names: &'a Names,
+        names: &'a PathNames,
         client: &'a Arc<Client>,
         npm: &'a NpmPackages,
     ) -> anyhow::Result<Self> {
@@ -274,7 +274,7 @@ impl JsrUrlProvider for JsrRegistry {
 }
 
 /// Returns the diagnostic of an import that cannot be fetched, with its location.
-fn invalid(roots: &Roots, names: &Names, client: &Client, error: &ModuleGraphError) -> Diagnostic {
+fn invalid(roots: &Roots, names: &PathNames, client: &Client, error: &ModuleGraphError) -> Diagnostic {
     let mut message = with_causes(error);
     if let Some(reason) = client.reason(&message) {
         message = format!("{message} ({reason})");

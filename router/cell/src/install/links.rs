@@ -37,7 +37,7 @@ pub(super) fn make(
         Some(format!(".deno/{folder}/node_modules/{}", package.id.nv.name))
     };
     let (mut top, mut links) = (BTreeMap::new(), BTreeMap::new());
-    for package in in_order(&manifests, &request.checkout) {
+    for package in ordered(&manifests, &request.checkout) {
         let Some(folder) = folder_of(package, request) else { continue };
         for dependency in &package.deps {
             let at = |name: &str| format!("{folder}node_modules/{name}");
@@ -81,7 +81,7 @@ pub(super) fn make(
 }
 
 /// Returns the manifests in order: the project's, that of its workspace's root, then all others.
-fn in_order<'a>(manifests: &'a NpmInstallDepsProvider, checkout: &Path) -> Vec<&'a InstallWorkspacePkg> {
+fn ordered<'a>(manifests: &'a NpmInstallDepsProvider, checkout: &Path) -> Vec<&'a InstallWorkspacePkg> {
     let mut packages: Vec<_> = manifests.workspace_pkgs().iter().collect();
     packages.sort_by_key(|package| (package.target_dir != checkout, !package.is_root));
     packages

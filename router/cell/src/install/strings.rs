@@ -18,18 +18,18 @@ const MAX_SPECIFIER: usize = 1024;
 
 /// Returns the modules that the strings of a module name.
 pub(super) fn modules(source: &ParsedSource, roots: &Roots) -> Vec<Url> {
-    let mut strings = Strings { module: source.specifier(), roots, found: Vec::new() };
+    let mut strings = StringVisitor { module: source.specifier(), roots, found: Vec::new() };
     source.program_ref().visit_with(&mut strings);
     strings.found
 }
 
-struct Strings<'a> {
+struct StringVisitor<'a> {
     module: &'a Url,
     roots: &'a Roots,
     found: Vec<Url>,
 }
 
-impl Strings<'_> {
+impl StringVisitor<'_> {
     fn add(&mut self, text: &str) {
         if text.len() > MAX_SPECIFIER || text.contains(char::is_whitespace) {
             return;
@@ -81,7 +81,7 @@ fn is_code(text: &str) -> bool {
     )
 }
 
-impl Visit for Strings<'_> {
+impl Visit for StringVisitor<'_> {
     fn visit_str(&mut self, string: &Str) {
         if let Some(text) = string.value.as_str() {
             self.add(text);

@@ -1,5 +1,5 @@
-//! The cell's end of the control socket. A thread of its own reads it, so that the router's death
-//! and `Drain` are noticed even while JavaScript never returns.
+//! The cell's end of the control socket. A thread of its own reads it, so that the router's end and
+//! `Drain` are noticed even while JavaScript never returns.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -24,14 +24,14 @@ pub(crate) const UNFINISHED: &str = "error: the process is ended: its handlers o
 pub(crate) struct Control {
     reporter: Reporter,
     start: Option<oneshot::Receiver<Start>>,
-    draining: Draining,
+    draining: DrainSignal,
 }
 
 /// Waits for the router's `Drain`.
 #[derive(Clone)]
-pub(crate) struct Draining(watch::Receiver<Option<Duration>>);
+pub(crate) struct DrainSignal(watch::Receiver<Option<Duration>>);
 
-impl Draining {
+impl DrainSignal {
     /// Returns the time that the project's handlers may take, once the router has sent `Drain`.
     pub(crate) async fn started(&self) -> Duration {
         let mut draining = self.0.clone();
@@ -78,7 +78,7 @@ impl Control {
             .name("control".into())
             .stack_size(128 * 1024)
             .spawn(move || read(BufReader::new(&incoming), start_sender, &drain))?;
-        Ok(Self { reporter: Reporter(socket), start: Some(start), draining: Draining(draining) })
+        Ok(Self { reporter: Reporter(socket), start: Some(start), draining: DrainSignal(draining) })
     }
 
     /// Sends a message to the router.
@@ -102,7 +102,7 @@ impl Control {
     }
 
     /// Returns the handle that waits for the router's `Drain`.
-    pub(crate) fn draining(&self) -> &Draining {
+    pub(crate) fn draining(&self) -> &DrainSignal {
         &self.draining
     }
 }

@@ -109,7 +109,7 @@ fn take_stdin() -> io::Result<UnixStream> {
 
 /// Makes the process end with the router, gain no privileges and be closed to other processes of
 /// the same user. It leaves the router's terminal, so that Ctrl-C reaches the router alone. The end
-/// of a router that died earlier shows as the end of the control socket.
+/// of a router that ended earlier shows as the end of the control socket.
 fn isolate() -> io::Result<()> {
     // SAFETY: these calls change flags of this process only.
     #[expect(unsafe_code, reason = "libc calls")]
@@ -158,11 +158,11 @@ fn explain_failed_allocations() {
     // SAFETY: `std::set_new_handler`; the handler is a function that does not return.
     #[expect(unsafe_code, reason = "C++'s library")]
     unsafe {
-        set_new_handler(give_up);
+        set_new_handler(abort_out_of_memory);
     }
 }
 
-extern "C" fn give_up() {
+extern "C" fn abort_out_of_memory() {
     let _ = io::stderr().write_all(b"memory allocation of a part of V8 failed\n");
     std::process::abort()
 }

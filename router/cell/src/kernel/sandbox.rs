@@ -43,7 +43,7 @@ pub(crate) fn become_user(identity: Option<Identity>) -> Result<()> {
     let user = identity.as_ref().map_or("the router's".to_owned(), |identity| identity.uid.to_string());
     threads::apply(&ThreadChange::Become(IdentityChange::new(identity)))
         .with_context(|| format!("become user {user}"))?;
-    identity::stand_alone_again()
+    identity::restore_attributes()
 }
 
 /// Confines the process to what the version may use: on all threads, permanently.

@@ -3,9 +3,9 @@
 //!
 //! JavaScript runs in whichever task of the runtime a request or a timer comes from, so the
 //! runtime's thread as a whole is watched, by the time of its last progress since it woke up. A
-//! thread that is busy for long is asked for a sign of progress, which a task gives. The watching
-//! thread sleeps while the other one does. While a debugger is attached nothing is ended, as it may
-//! have stopped the thread.
+//! thread that is busy for long is requested to give a sign of progress, which a task does. The
+//! watching thread sleeps while the other one does. While a debugger is attached nothing is ended,
+//! as it may have stopped the thread.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -81,7 +81,7 @@ impl Pulse {
     }
 
     /// Runs `future`, and gives signs of progress beside it when they are requested.
-    pub(crate) async fn beside<F: Future>(&self, future: F) -> F::Output {
+    pub(crate) async fn run<F: Future>(&self, future: F) -> F::Output {
         let answers = async {
             loop {
                 self.0.requested.notified().await;
@@ -185,7 +185,7 @@ mod tests {
             // Blocks until it is found.
             tokio::spawn(async move { exceeded.recv_timeout(Duration::from_secs(60)).unwrap() }).await
         };
-        runtime(&pulse).block_on(pulse.beside(task)).unwrap();
+        runtime(&pulse).block_on(pulse.run(task)).unwrap();
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
             })
             .await
         };
-        runtime(&pulse).block_on(pulse.beside(task)).unwrap();
+        runtime(&pulse).block_on(pulse.run(task)).unwrap();
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        runtime(&pulse).block_on(pulse.beside(async { tokio::spawn(busy).await.unwrap() }));
+        runtime(&pulse).block_on(pulse.run(async { tokio::spawn(busy).await.unwrap() }));
         assert!(exceeded.try_recv().is_err());
     }
 }

@@ -15,9 +15,9 @@ use tokio::time::{sleep, timeout};
 use super::evaluation::{Evaluation, end_of, run_to_end};
 use crate::errors::diagnose::{diagnose, plain};
 use crate::errors::trace::explain;
-use crate::glue::ending::Ending;
-use crate::glue::platform::Background;
-use crate::glue::servers::{self, Settle};
+use crate::glue::ending::EndingGlue;
+use crate::glue::platform::BackgroundGlue;
+use crate::glue::servers::{self, SettleGlue};
 use crate::glue::{requests, workers};
 use crate::kernel::control::{Control, UNFINISHED};
 use crate::kernel::process::trim_memory;
@@ -38,11 +38,11 @@ pub(super) struct Version {
     pub(super) project: Arc<Project>,
     pub(super) control: Control,
     pub(super) inspector: Option<Inspector>,
-    pub(super) settle: Settle,
-    pub(super) ending: Ending,
-    pub(super) background: Option<Background>,
+    pub(super) settle: SettleGlue,
+    pub(super) ending: EndingGlue,
+    pub(super) background: Option<BackgroundGlue>,
     pub(super) adapter: Option<workers::Adapter>,
-    /// The entry's evaluation, if it goes on although the version serves.
+    /// The entry's evaluation, if it continues while the version serves.
     pub(super) evaluation: Option<Evaluation>,
 }
 
@@ -63,7 +63,7 @@ impl Version {
             (_, exports) => Ok(exports),
         };
         let exports = exports.map_err(|error| diagnose(&project, &error))?;
-        let settled = self.settle.settle(&mut self.worker.js_runtime, exports);
+        let settled = self.settle.select(&mut self.worker.js_runtime, exports);
         settled.map_err(|error| diagnose(&project, &error))?;
         // One turn, so that failures left over from loading, such as a promise that nothing awaits,
         // fail the build.
@@ -80,7 +80,7 @@ impl Version {
     }
 
     /// Returns the exports of the entry, or `None` if it awaits something that may be the end of
-    /// its server, and goes on.
+    /// its server, and continues.
     async fn evaluate(&mut self) -> Result<Option<v8::Global<v8::Object>>, CoreError> {
         self.project.entry.preload(&mut self.worker).await?;
         let main = self.worker.preload_main_module(&self.project.entry.main_module).await?;
@@ -90,8 +90,8 @@ impl Version {
             return Ok(None);
         }
         // Deno reports a module's exception as the rejection of a promise when the event loop runs
-        // next. A handler may serve by then, so the module itself is asked: it has no exports if it
-        // threw.
+        // next. A handler may serve by then, so the module itself is checked: it has no exports if
+        // it threw.
         let exports = self.worker.js_runtime.get_module_namespace(main)?;
         self.worker.dispatch_load_event()?;
         Ok(Some(exports))
@@ -105,7 +105,7 @@ impl Version {
             return 70;
         }
         self.control.send(&FromCell::Serving { by: kind });
-        pulse.beside(self.run(kind)).await
+        pulse.run(self.run(kind)).await
     }
 
     async fn run(&mut self, mut kind: ServerKind) -> i32 {

@@ -13,7 +13,7 @@ const IMPORTER: &str = "package.json";
 
 /// The program of a version.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct Program {
     pub(crate) main_module: Url,
     pub(crate) args: Vec<String>,
     /// Modules that are evaluated before the main module.
@@ -24,7 +24,7 @@ pub(crate) struct Entry {
     importer: Url,
 }
 
-impl Entry {
+impl Program {
     /// Finds the program of a version.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl Entry {
 fn missing_program(entry: &str) -> String {
     let name = entry.rsplit('/').next().unwrap_or(entry);
     format!(
-        "the program \"{name}\" is not there: install the package that brings it into the project's node_modules \
+        "the program \"{name}\" is not installed: install the package that brings it into the project's node_modules \
          (npm install); a router with --allow-install fetches it"
     )
 }

@@ -25,7 +25,7 @@ use super::code::{self, Code, decode};
 use super::import_errors::{note_unloadable, note_unresolved};
 use super::project::{Project, ProjectSlot};
 use super::resolve::{NO_MATCH, not_fetched, resolve};
-use super::source::{self, Loaded};
+use super::source::{self, LoadedModule};
 use crate::cache::code::CodeCache;
 use crate::cache::store::Producer;
 
@@ -55,12 +55,12 @@ impl Loader {
     ) -> ModuleLoadResponse {
         let project = Arc::clone(self.project());
         match source::load(&project, specifier, requested) {
-            Ok(Loaded::Code(code)) => ModuleLoadResponse::Sync(Ok(with_code_cache(
+            Ok(LoadedModule::Code(code)) => ModuleLoadResponse::Sync(Ok(with_code_cache(
                 &project,
                 &self.code_cache,
                 module(specifier, code),
             ))),
-            Ok(Loaded::CommonJs(text)) => {
+            Ok(LoadedModule::CommonJs(text)) => {
                 let (specifier, code_cache) = (specifier.clone(), Rc::clone(&self.code_cache));
                 ModuleLoadResponse::Async(
                     async move {

@@ -9,11 +9,11 @@ use super::roots::Roots;
 
 /// Prefixes of paths and their replacements, the longest prefix first.
 #[derive(Debug, Clone)]
-pub(crate) struct Names {
+pub(crate) struct PathNames {
     prefixes: Vec<(String, String)>,
 }
 
-impl Names {
+impl PathNames {
     /// Returns the names for a version.
     pub(crate) fn new(roots: &Roots) -> Self {
         let mut prefixes = Vec::new();
@@ -93,8 +93,8 @@ fn without_ansi(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn names() -> Names {
-        Names::new(&Roots {
+    fn names() -> PathNames {
+        PathNames::new(&Roots {
             checkout: "/state/checkouts/blog@3f9a/blog".into(),
             root: "/state/checkouts/blog@3f9a".into(),
             node_modules: Some("/projects/blog/node_modules".into()),

@@ -57,7 +57,7 @@ impl Phantoms {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.len() < MAX_WARNINGS && warned.insert(name.to_owned()) {
             log::warn!(
-                "\"{name}\" is imported and is not among the dependencies in package.json: it is there because \
+                "\"{name}\" is imported and is not among the dependencies in package.json: it is installed only because \
                  another package needs it. Add it (npm install {name})"
             );
         }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_are_told_from_other_specifiers() {
+    fn packages_are_distinguished_from_other_specifiers() {
         assert_eq!(split("a"), Some(("a", None)));
         assert_eq!(split("a/b/c"), Some(("a", Some("b/c"))));
         assert_eq!(split("@a/b/c"), Some(("@a/b", Some("c"))));

@@ -12,10 +12,10 @@ use deno_resolver::factory::ResolverFactory;
 use switchyard_protocol::assets::Assets;
 use switchyard_protocol::{Limits, PlatformApi, Start};
 
-use super::entry::Entry;
+use super::entry::Program;
 use super::failures::Failures;
 use super::features::Features;
-use super::names::Names;
+use super::names::PathNames;
 use super::package_files::PackageFiles;
 use super::phantoms::Phantoms;
 use super::remote::RemoteModules;
@@ -43,8 +43,8 @@ pub(crate) struct Project {
     /// The port whose server is served, if the project's configuration names one.
     pub(crate) port: Option<u16>,
     /// The names of paths in what the project's author reads.
-    pub(crate) names: Names,
-    pub(crate) entry: Entry,
+    pub(crate) names: PathNames,
+    pub(crate) entry: Program,
     /// `true`: debuggers may attach, and are shown the source.
     pub(crate) is_inspected: bool,
     pub(crate) resolver: DefaultRawDenoResolverRc<Sys>,
@@ -74,8 +74,8 @@ impl Project {
     ///
     /// # Errors
     /// A configuration file is invalid.
-    pub(crate) async fn open(start: &Start, roots: Roots, names: Names) -> anyhow::Result<Self> {
-        let entry = Entry::new(start, &roots)?;
+    pub(crate) async fn open(start: &Start, roots: Roots, names: PathNames) -> anyhow::Result<Self> {
+        let entry = Program::new(start, &roots)?;
         let configuration = find_configuration(&roots)?;
         let unstable = configuration.workspace.unstable_features();
         Features::warn_of_unknown(unstable);
@@ -160,7 +160,7 @@ impl Project {
 
     /// Returns the reason why a package that is in a `node_modules` cannot be used, or `None` if it
     /// can, or is in none.
-    pub(crate) fn unusable(&self, raw: &str, referrer: &Url) -> Option<io::Error> {
+    pub(crate) fn unusable_reason(&self, raw: &str, referrer: &Url) -> Option<io::Error> {
         let name = package_of(raw)?;
         let from = referrer.to_file_path().ok()?;
         let folders = from.ancestors().skip(1).map(|folder| folder.join("node_modules").join(name));

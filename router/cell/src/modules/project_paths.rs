@@ -58,7 +58,7 @@ fn remember(path: &Path) -> Option<usize> {
 }
 
 /// Maps a path below `/tmp` into the folder `tmp`.
-pub(super) fn in_own_tmp(path: &Path, tmp: &Path) -> Option<PathBuf> {
+pub(super) fn map_tmp(path: &Path, tmp: &Path) -> Option<PathBuf> {
     let rest = path.strip_prefix(TMP).ok()?;
     // `join` would append a slash for an empty path.
     Some(if rest.as_os_str().is_empty() { tmp.to_owned() } else { tmp.join(rest) })
@@ -86,7 +86,7 @@ impl ProjectPaths {
         if self.is_visible(&path) {
             return path;
         }
-        in_own_tmp(&path, &self.tmp).map_or(path, Cow::Owned)
+        map_tmp(&path, &self.tmp).map_or(path, Cow::Owned)
     }
 
     fn is_visible(&self, path: &Path) -> bool {
@@ -252,7 +252,7 @@ mod tests {
 
     /// The only test that reads the logged paths, which belong to the process.
     #[test]
-    fn so_many_paths_are_reported_and_each_of_them_once() {
+    fn a_bounded_number_of_paths_is_reported_and_each_once() {
         let paths = paths(&["/visible", "/state/run/7/tmp"]);
         let name = |path: &str| drop(paths.query(Path::new(path).into()).unwrap());
         let reported = || REPORTED.lock().unwrap().clone();

@@ -57,7 +57,7 @@ pub(super) fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Ur
     {
         return Ok(url);
     }
-    if let Some(error) = project.unusable(raw, referrer) {
+    if let Some(error) = project.unusable_reason(raw, referrer) {
         let message = format!("The package \"{raw}\" cannot be used: {error}");
         return Err(ResolveError::last(project.names.clean(&message)));
     }

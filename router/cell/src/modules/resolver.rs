@@ -24,7 +24,7 @@ use switchyard_detect::entry::{PACKAGE_FILE, SLOPPY_IMPORTS, is_in_package};
 use sys_traits::impls::RealSys;
 
 use super::package_files::PackageFiles;
-use super::roots::{Inside, Roots};
+use super::roots::{RootedFs, Roots};
 use crate::deno::Sys;
 
 /// A path below which nothing can be created, in place of the directory for Deno's caches: a cell
@@ -169,5 +169,5 @@ pub(crate) fn find_configuration(roots: &Roots) -> anyhow::Result<WorkspaceDirec
         maybe_vendor_override: Some(VendorEnablement::Disable),
     };
     let start = [roots.checkout.clone()];
-    Ok(WorkspaceDirectory::discover(&Inside(roots), WorkspaceDiscoverStart::Paths(&start), &options)?)
+    Ok(WorkspaceDirectory::discover(&RootedFs(roots), WorkspaceDiscoverStart::Paths(&start), &options)?)
 }

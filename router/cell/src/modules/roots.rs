@@ -102,15 +102,15 @@ impl Roots {
 
 /// The file system for the search for deno.json and package.json: nothing exists outside of the
 /// roots.
-pub(crate) struct Inside<'a>(pub(crate) &'a Roots);
+pub(crate) struct RootedFs<'a>(pub(crate) &'a Roots);
 
-impl Inside<'_> {
+impl RootedFs<'_> {
     fn check(&self, path: &Path) -> io::Result<()> {
         if self.0.contain(path) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 }
 
-impl BaseFsRead for Inside<'_> {
+impl BaseFsRead for RootedFs<'_> {
     fn base_fs_read(&self, path: &Path) -> io::Result<Cow<'static, [u8]>> {
         self.check(path)?;
         let beside = |path: &Path| self.check(path).and_then(|()| RealSys.base_fs_read(path)).ok();
@@ -118,7 +118,7 @@ impl BaseFsRead for Inside<'_> {
     }
 }
 
-impl BaseFsMetadata for Inside<'_> {
+impl BaseFsMetadata for RootedFs<'_> {
     type Metadata = RealFsMetadata;
 
     fn base_fs_metadata(&self, path: &Path) -> io::Result<Self::Metadata> {
@@ -132,7 +132,7 @@ impl BaseFsMetadata for Inside<'_> {
     }
 }
 
-impl BaseFsReadDir for Inside<'_> {
+impl BaseFsReadDir for RootedFs<'_> {
     type ReadDirEntry = RealFsDirEntry;
 
     fn base_fs_read_dir(

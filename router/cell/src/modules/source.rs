@@ -22,10 +22,10 @@ use sys_traits::impls::RealSys;
 use super::code::{self, Code, decode};
 use super::failures::SourceLocation;
 use super::project::Project;
-use crate::cache::store::{Entry, Producer};
+use crate::cache::store::{Producer, StoreEntry};
 
 /// A module whose file was read.
-pub(crate) enum Loaded {
+pub(crate) enum LoadedModule {
     Code(Code),
     /// The source of a module that is, or looks like, CommonJS. [`wrap_common_js`] finds its
     /// exports, and reads more files for that.
@@ -40,7 +40,7 @@ pub(crate) fn load(
     project: &Project,
     specifier: &Url,
     requested: &RequestedModuleType,
-) -> Result<Loaded, JsErrorBox> {
+) -> Result<LoadedModule, JsErrorBox> {
     let bytes = read(project, specifier)?;
     let code = match requested {
         RequestedModuleType::Bytes => (ModuleType::Bytes, code::bytes(bytes)),
@@ -49,13 +49,13 @@ pub(crate) fn load(
         RequestedModuleType::None | RequestedModuleType::Json => {
             let modules = project.worker_modules.as_ref().filter(|_| *requested == RequestedModuleType::None);
             let json = || serde_json::from_slice(&bytes).ok();
-            match modules.and_then(|modules| modules.stand_in(specifier, json)) {
+            match modules.and_then(|modules| modules.replacement(specifier, json)) {
                 Some(code) => code,
                 None => return by_media_type(project, specifier, requested, bytes),
             }
         }
     };
-    Ok(Loaded::Code(code))
+    Ok(LoadedModule::Code(code))
 }
 
 fn by_media_type(
@@ -63,7 +63,7 @@ fn by_media_type(
     specifier: &Url,
     requested: &RequestedModuleType,
     bytes: Vec<u8>,
-) -> Result<Loaded, JsErrorBox> {
+) -> Result<LoadedModule, JsErrorBox> {
     let media_type = MediaType::from_specifier(specifier);
     let code = match media_type {
         MediaType::Wasm => (ModuleType::Wasm, code::bytes(bytes)),
@@ -87,14 +87,14 @@ fn by_media_type(
         _ => {
             let source = decode(bytes);
             return if is_common_js(project, specifier, media_type, &source)? {
-                Ok(Loaded::CommonJs(source))
+                Ok(LoadedModule::CommonJs(source))
             } else {
                 let source = emit(project, specifier, media_type, ModuleKind::Esm, source)?;
-                Ok(Loaded::Code((ModuleType::JavaScript, code::text(source))))
+                Ok(LoadedModule::Code((ModuleType::JavaScript, code::text(source))))
             };
         }
     };
-    Ok(Loaded::Code(code))
+    Ok(LoadedModule::Code(code))
 }
 
 /// Reads a file that the version may load.
@@ -131,11 +131,11 @@ pub(crate) fn unreadable(project: &Project, path: &Path, error: &io::Error) -> J
     let sloppy = || sloppy_hint(project, path);
     JsErrorBox::type_error(match error.kind() {
         io::ErrorKind::NotFound if name.starts_with("../") => format!(
-            "Module not found: there is no file \"{name}\" in this version: what lies beside the project has to be \
+            "Module not found: \"{name}\" does not exist in this version: a folder or file beside the project has to be \
              named in \"switchyard\": {{\"include\": […]}} in deno.json"
         ),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            format!("Module not found: there is no file \"{name}\"{}", sloppy())
+            format!("Module not found: \"{name}\" does not exist{}", sloppy())
         }
         io::ErrorKind::IsADirectory => {
             format!("\"{name}\" is a directory: import a file in it, such as \"{name}/mod.ts\"{}", sloppy())
@@ -220,7 +220,7 @@ pub(crate) fn emit(
         return Ok(with_source(code, &map, &shown));
     }
     let entry = cached_emit(project, specifier, media_type, kind, &source);
-    if let Some(code) = entry.as_ref().and_then(Entry::read_text) {
+    if let Some(code) = entry.as_ref().and_then(StoreEntry::read_text) {
         return Ok(code);
     }
     let emitted = emit_with_map(project, specifier, media_type, kind, source);
@@ -242,7 +242,7 @@ fn cached_emit(
     media_type: MediaType,
     kind: ModuleKind,
     source: &str,
-) -> Option<Entry> {
+) -> Option<StoreEntry> {
     if specifier.scheme() != "file" {
         return None;
     }
@@ -295,7 +295,7 @@ pub(crate) async fn wrap_common_js(
 ) -> Result<Code, JsErrorBox> {
     let media_type = MediaType::from_specifier(specifier);
     let source = emit(project, specifier, media_type, ModuleKind::Cjs, source)?;
-    let re_exported = ReExported(project);
+    let re_exported = ReExportReader(project);
     let translator = project.factory.node_code_translator().map_err(generic)?;
     let wrapped = translator
         .translate_cjs_to_esm_with_source_provider(specifier, Some(Cow::Owned(source)), Some(&re_exported))
@@ -305,15 +305,15 @@ pub(crate) async fn wrap_common_js(
 }
 
 /// Reads modules that a CommonJS module re-exports, for the names of their exports.
-struct ReExported<'a>(&'a Project);
+struct ReExportReader<'a>(&'a Project);
 
-impl CjsAnalysisSourceProvider for ReExported<'_> {
+impl CjsAnalysisSourceProvider for ReExportReader<'_> {
     fn load_source<'a>(&'a self, specifier: &Url) -> Option<Cow<'a, str>> {
         Some(Cow::Owned(decode(read(self.0, specifier).ok()?)))
     }
 }
 
-/// Checks JSON and records the location of an error, which V8's own error lacks.
+/// Checks JSON and records the location of an error, which V8's own error does not contain.
 fn check_json(project: &Project, specifier: &Url, json: &str) -> Result<(), JsErrorBox> {
     let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(json) else {
         return Ok(());

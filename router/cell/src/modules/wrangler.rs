@@ -98,7 +98,7 @@ impl WorkerModules {
 
     /// Returns the JavaScript module that stands for a file that is not code, or `None` for code.
     /// `json` parses the file.
-    pub(super) fn stand_in(&self, specifier: &Url, json: impl FnOnce() -> Option<Value>) -> Option<Code> {
+    pub(super) fn replacement(&self, specifier: &Url, json: impl FnOnce() -> Option<Value>) -> Option<Code> {
         let path = specifier.to_file_path().ok()?;
         let own = Value::from(specifier.as_str());
         let code = match self.kind(&path) {
@@ -137,12 +137,12 @@ impl fmt::Display for UnknownModule {
             "cloudflare:test" | "cloudflare:test-internal" => {
                 "is for tests with vitest: it is not part of a Worker that runs"
             }
-            "cloudflare:workflows" => "is for Workflows, which Switchyard does not have",
+            "cloudflare:workflows" => "is for Workflows, which Switchyard does not support",
             "cloudflare:workers" | "cloudflare:node" | "cloudflare:sockets" => {
                 "is a module of Cloudflare Workers: add a wrangler.toml, or \"switchyard\": \
                  {\"platform\": \"workers\"} in deno.json"
             }
-            _ => "is a module of Cloudflare's that Switchyard does not have",
+            _ => "is a module of Cloudflare's that Switchyard does not support",
         };
         write!(f, "\"{}\" {reason}", self.0)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use deno_path_util::normalize_path;
 use switchyard_protocol::Start;
 
-use super::project_paths::in_own_tmp;
+use super::project_paths::map_tmp;
 
 /// The folders of one version, both free of symbolic links.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl WritableFolders {
     /// Returns the path inside that a path names, even if no file exists. `None` if it is outside.
     pub(crate) fn locate(&self, path: &Path) -> Option<PathBuf> {
         let path = normalize_path(path.into());
-        if self.contain(&path) { Some(path.into_owned()) } else { in_own_tmp(&path, &self.tmp) }
+        if self.contain(&path) { Some(path.into_owned()) } else { map_tmp(&path, &self.tmp) }
     }
 }
 

@@ -26,7 +26,7 @@ const MAX_FILE: u64 = 4 << 20;
 static NAMED: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
 
 /// Trusts the certificates that the version's environment names. Warns about a file that cannot be
-/// read and goes on without it, as Node does.
+/// read and continues without it, as Node does.
 pub(crate) fn accept_named(start: &Start, roots: &Roots) {
     let mut certificates = Vec::new();
     for variable in NAMED_BY {

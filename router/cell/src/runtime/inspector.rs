@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, coop};
 use tokio::time::timeout;
 
-use crate::kernel::control::Draining;
+use crate::kernel::control::DrainSignal;
 use crate::kernel::watchdog::Pulse;
 
 /// Debuggers at once. Further ones wait.
@@ -61,7 +61,7 @@ struct DebuggerService {
     /// Sends sessions to V8's inspector.
     sessions: UnboundedSender<InspectorSessionProxy>,
     pulse: Pulse,
-    draining: Draining,
+    draining: DrainSignal,
 }
 
 /// The status code and the text of a disconnection.
@@ -77,7 +77,7 @@ impl Inspector {
         version: &str,
         sessions: UnboundedSender<InspectorSessionProxy>,
         pulse: Pulse,
-        draining: Draining,
+        draining: DrainSignal,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -149,7 +149,7 @@ impl DebuggerService {
         let _ = self.sessions.unbounded_send(InspectorSessionProxy { channels, kind });
         let (frames, unsent) = mpsc::channel(MAX_OUTGOING);
         let mut sent = std::pin::pin!(send(unsent, writing));
-        // The end of this drops V8's channel, and stopped JavaScript goes on.
+        // The end of this drops V8's channel, and stopped JavaScript continues.
         let reason = tokio::select! {
             biased;
             () = &mut sent => return,

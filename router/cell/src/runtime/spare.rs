@@ -24,7 +24,7 @@ use super::{certificates, locale, web_worker};
 use crate::cache::code;
 use crate::deno::{Checker, Npm, Sys};
 use crate::errors::refusals;
-use crate::glue::begin::Begin;
+use crate::glue::begin::BeginGlue;
 use crate::glue::scripts::LAZY_JS;
 use crate::glue::servers::LAZY_ESM;
 use crate::kernel::descriptors;
@@ -39,7 +39,7 @@ const USUAL_MEMORY: u64 = 256 << 20;
 pub(crate) struct Spare {
     pub(crate) worker: MainWorker,
     loader: Rc<Loader>,
-    begin: Option<Begin>,
+    begin: Option<BeginGlue>,
     project: ProjectSlot,
     debuggers: MainInspectorSessionChannel,
 }
@@ -57,7 +57,7 @@ impl Spare {
         let mut worker = main_worker(&services, &loader);
         descriptors::guard(&mut worker.js_runtime);
         refusals::install(&mut worker.js_runtime);
-        let begin = Some(Begin::prepare(&mut worker.js_runtime));
+        let begin = Some(BeginGlue::prepare(&mut worker.js_runtime));
         Self { worker, loader, begin, project: services.project, debuggers: services.debuggers }
     }
 

@@ -127,7 +127,7 @@ fn the_fallback_is_no_answer_to_the_path_of_a_file() {
 }
 
 #[test]
-fn the_nearest_page_for_what_is_not_there_is_found() {
+fn the_nearest_page_for_a_missing_path_is_found() {
     let assets = Assets { not_found: Some("404.html".to_owned()), ..assets(HtmlHandling::Lenient) };
     let has = |path: &str| ["site/404.html", "site/fr/404.html"].contains(&path);
     for (path, page) in [

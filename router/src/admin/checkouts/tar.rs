@@ -39,46 +39,46 @@ pub(super) fn send(kept: StoredVersion, permit: OwnedSemaphorePermit) -> Respons
     streamed(HeaderValue::from_static("application/x-tar"), stream::unfold(Some(pieces), next))
 }
 
-enum Piece {
+enum TarPiece {
     Data(Bytes),
     /// The tar is complete. If it is missing, the connection breaks off.
     End,
 }
 
-type Pieces = mpsc::Receiver<Piece>;
+type Pieces = mpsc::Receiver<TarPiece>;
 
 async fn next(pieces: Option<Pieces>) -> Option<(io::Result<Bytes>, Option<Pieces>)> {
     let mut pieces = pieces?;
     match pieces.recv().await {
-        Some(Piece::Data(chunk)) => Some((Ok(chunk), Some(pieces))),
-        Some(Piece::End) => None,
+        Some(TarPiece::Data(chunk)) => Some((Ok(chunk), Some(pieces))),
+        Some(TarPiece::End) => None,
         None => Some((Err(io::Error::other("the checkout cannot be read completely")), None)),
     }
 }
 
 /// Writes chunks to the connection, from a thread that may block.
 struct ChunkWriter {
-    sender: mpsc::Sender<Piece>,
+    sender: mpsc::Sender<TarPiece>,
     runtime: Handle,
 }
 
 impl ChunkWriter {
-    fn send(&self, piece: Piece) -> io::Result<()> {
+    fn send(&self, piece: TarPiece) -> io::Result<()> {
         match self.runtime.block_on(timeout(CLIENT_TIMEOUT, self.sender.send(piece))) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone")),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")),
+            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client has disconnected")),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")),
         }
     }
 
     fn end(&mut self) -> io::Result<()> {
-        self.send(Piece::End)
+        self.send(TarPiece::End)
     }
 }
 
 impl Write for ChunkWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.send(Piece::Data(Bytes::copy_from_slice(data)))?;
+        self.send(TarPiece::Data(Bytes::copy_from_slice(data)))?;
         Ok(data.len())
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use switchyard_edge::gate::Authority;
 
 use crate::cells::Inspector;
-use crate::drain::Guard;
+use crate::drain::RequestGuard;
 use crate::live::{ProjectEntry, RunningCell};
 use crate::version::Version;
 
@@ -44,7 +44,7 @@ impl<'a> DebugTarget<'a> {
     }
 
     /// Counts the debugger as a request of the version. `None` if the version is being retired.
-    pub(super) fn enter(&self) -> Option<Guard> {
+    pub(super) fn enter(&self) -> Option<RequestGuard> {
         self.running.in_flight.enter()
     }
 

@@ -21,7 +21,7 @@ use switchyard_edge::tunnel::carry;
 use switchyard_edge::upstream::{HeadBudget, ReadsOn};
 use tokio::net::UnixStream;
 
-use crate::drain::Guard;
+use crate::drain::RequestGuard;
 use crate::live::DebugSession;
 use crate::version::Version;
 
@@ -34,7 +34,7 @@ pub(super) struct Tunnel {
     pub(super) version: Version,
     /// Keeps the version from being retired before its grace is over, and its cell from counting as
     /// idle.
-    pub(super) _in_flight: Guard,
+    pub(super) _in_flight: RequestGuard,
     pub(super) _attached: DebugSession,
     /// Keeps the connection busy after its answer.
     pub(super) _permit: Arc<Permit>,

@@ -7,11 +7,11 @@ use switchyard_contract::publisher::Url;
 use switchyard_protocol::{Limits, ModuleCache, Start};
 
 use super::{Cell, DATA, INSPECTOR, Inspector};
-use crate::cells::{Folders, LaunchSpec, StartError, outside};
+use crate::cells::{CellPaths, LaunchSpec, StartError, outside};
 use crate::user::User;
 
 impl Cell {
-    /// ReadBounds the process, gives it the project's folders, and returns its start message. Blocks.
+    /// Limits the process, gives it the project's folders, and returns its start message. Blocks.
     pub(super) fn prepare(&self, launch: &LaunchSpec) -> Result<Start, StartError> {
         let users = &self.settings.users;
         let user = users.of(&launch.version.tenant())?;
@@ -23,7 +23,7 @@ impl Cell {
     }
 
     /// Gives the folders of the version to the cell.
-    fn folders_of(&self, launch: &LaunchSpec, user: User) -> Result<Folders> {
+    fn folders_of(&self, launch: &LaunchSpec, user: User) -> Result<CellPaths> {
         let users = &self.settings.users;
         let data = self.settings.data.of(&launch.version.tenant());
         let claim = |folder: &Path| {
@@ -40,12 +40,12 @@ impl Cell {
         if let Some(packages) = launch.checkout.packages().as_deref().and_then(Path::parent) {
             users.share_packages(packages, user).with_context(|| share(packages))?;
         }
-        // The runtime was told this path before the project was known.
+        // The runtime got this path before the project was known.
         std::os::unix::fs::symlink(&data, own.join(DATA)).context("link the project's folder")?;
         let cache = self.cache(launch, user);
         let inspect = self.enable_inspector(launch).map(|inspector| inspector.socket.clone());
         let (socket, probe) = (self.socket.clone(), self.probe());
-        Ok(Folders { socket, probe, inspect, tmp: self.tmp.clone(), data, cache })
+        Ok(CellPaths { socket, probe, inspect, tmp: self.tmp.clone(), data, cache })
     }
 
     fn bound(&self, limits: &Limits) -> Result<()> {

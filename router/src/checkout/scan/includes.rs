@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ListError;
-use crate::project::{Include, Included, included};
+use crate::project::{Include, IncludeList, included};
 
 /// The reason why a project may not include a path: the predicate of a sentence about the include,
 /// as in "is hidden: rename it".
@@ -43,18 +43,18 @@ pub(super) fn permitted(
 ) -> Result<Vec<(Include, PathBuf)>, ListError> {
     let included = match source {
         IncludeSource::Configuration(_) => included(root).map_err(ListError::Invalid)?,
-        IncludeSource::Checkout => Included::made(root),
+        IncludeSource::Checkout => IncludeList::in_checkout(root),
     };
     let Some(volume) = volume.filter(|_| !included.entries.is_empty()) else { return Ok(Vec::new()) };
     let volume = volume.canonicalize().map_err(|_| ListError::Moved)?;
     let checked = included.entries.iter().map(|include| {
         let checked = match check(&volume, root, include, source) {
             Ok(()) => Ok((include.clone(), volume.clone())),
-            Err(refusal) => Err(ListError::Invalid(included.wrong(include, &refusal.to_string()))),
+            Err(refusal) => Err(ListError::Invalid(included.entry_diagnostic(include, &refusal.to_string()))),
         };
         (include, checked)
     });
-    // The project goes without implied includes that it may not have.
+    // Implied includes that the project may not have are left out.
     let is_needed =
         |include: &Include, checked: &Result<_, _>| checked.is_ok() || !included.is_implied(include);
     checked.filter(|(include, checked)| is_needed(include, checked)).map(|(_, checked)| checked).collect()

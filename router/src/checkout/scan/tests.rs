@@ -176,7 +176,7 @@ fn a_limit_that_is_passed_is_named_with_its_value_and_the_settings_that_raise_it
         sparse(&name.to_string(), 0);
     }
     assert!(within().is_ok());
-    // Counted, though it does not count.
+    // Counted against the limit, although it is not part of the version.
     sparse("leftover~", 0);
     refused(["more than 10 files", "--max-project-files", "limits.project_files"]);
     std::fs::remove_file(dir.path().join("leftover~")).unwrap();

@@ -11,7 +11,7 @@ use switchyard_contract::digest::Digest;
 
 use super::links;
 use crate::checkout::node_modules::{self, NodeModules};
-use crate::checkout::snapshot::{Files, own_digest};
+use crate::checkout::snapshot::{FileHashes, own_digest};
 use crate::project::NODE_MODULES;
 use crate::version::Version;
 
@@ -48,7 +48,7 @@ impl Checkout {
         linked_packages(&self.dir).filter(|folder| folder.is_dir())
     }
 
-    /// Its `node_modules` folders on the volume.
+    /// The project's `node_modules` folders on the volume.
     pub(crate) fn node_modules(&self) -> NodeModules {
         NodeModules::of(&self.dir)
     }
@@ -121,7 +121,7 @@ impl Checkout {
     ///
     /// # Errors
     /// A link cannot be removed.
-    pub(super) fn detach(&self, files: &Files) -> io::Result<()> {
+    pub(super) fn detach(&self, files: &FileHashes) -> io::Result<()> {
         node_modules::clear_fetched(&self.dir, files)?;
         node_modules::clear(&self.dir.with_file_name(PACKAGES))
     }
@@ -145,7 +145,7 @@ pub(super) fn linked_packages(dir: &Path) -> Option<PathBuf> {
 #[derive(Debug, Clone)]
 pub(crate) struct StoredVersion {
     pub(crate) version: Version,
-    pub(crate) files: Arc<Files>,
+    pub(crate) files: Arc<FileHashes>,
     pub(crate) checkout: Checkout,
 }
 

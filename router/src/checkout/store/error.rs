@@ -7,7 +7,7 @@ use switchyard_contract::event::Diagnostic;
 
 use crate::checkout::bounds::Interruption;
 use crate::checkout::node_modules::LinkError;
-use crate::checkout::snapshot::ReadError;
+use crate::checkout::snapshot::FileReadError;
 
 /// The reason why a checkout was not made.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +40,12 @@ impl From<CopyFailure<'_>> for CheckoutError {
     }
 }
 
-impl From<ReadError> for CheckoutError {
-    fn from(error: ReadError) -> Self {
+impl From<FileReadError> for CheckoutError {
+    fn from(error: FileReadError) -> Self {
         match error {
-            ReadError::Moved => Self::Moved,
-            ReadError::Invalid(diagnostic) => Self::Invalid(diagnostic),
-            ReadError::Interrupted => Self::Interrupted,
+            FileReadError::Moved => Self::Moved,
+            FileReadError::Invalid(diagnostic) => Self::Invalid(diagnostic),
+            FileReadError::Interrupted => Self::Interrupted,
         }
     }
 }

@@ -28,7 +28,7 @@ impl Volume {
         fs::write(self.dir.path().join("blog").join(path), text).unwrap();
     }
 
-    /// Beside the project.
+    /// Writes a file beside the project.
     fn beside(&self, path: &str, text: &str) {
         let path = self.dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -280,7 +280,7 @@ fn a_projects_folder_is_included_only_by_projects_that_it_shares_with() {
             volume.beside("shop/deno.json", config);
             let begin = format!(
                 "\"switchyard.include\" in deno.json names {entry:?}, which shop does not share with blog: \
-                 put \"switchyard\": {{\"share\": [\"blog\"]}} into shop/deno.json"
+                 put \"switchyard\": {{\"share\": [\"blog\"]}} in shop/deno.json"
             );
             assert!(volume.refused().starts_with(&begin), "{config}: {}", volume.refused());
         }

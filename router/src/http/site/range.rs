@@ -7,7 +7,7 @@ use http_range_header::{
     EndPosition, RangeUnsatisfiableError, StartPosition, SyntacticallyCorrectRange, parse_range_header,
 };
 
-use crate::pieces::Range;
+use crate::pieces::ByteRange;
 
 /// A range as a client requests it.
 #[derive(Debug)]
@@ -47,15 +47,15 @@ impl RequestedRange {
     }
 
     /// Returns the range of a file of `size` bytes.
-    pub(super) fn of(&self, size: u64) -> Range {
+    pub(super) fn of(&self, size: u64) -> ByteRange {
         let (from, to) = match *self {
             Self::Bytes(from, to) => (from, to),
-            Self::Last(0) => return Range::Unsatisfiable,
+            Self::Last(0) => return ByteRange::Unsatisfiable,
             Self::Last(last) => (size.saturating_sub(last), None),
         };
         match size.checked_sub(1) {
-            Some(last) if from <= last => Range::Part(from..=to.map_or(last, |to| to.min(last))),
-            _ => Range::Unsatisfiable,
+            Some(last) if from <= last => ByteRange::Part(from..=to.map_or(last, |to| to.min(last))),
+            _ => ByteRange::Unsatisfiable,
         }
     }
 }
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    fn of(value: &'static str, size: u64) -> Option<Range> {
+    fn of(value: &'static str, size: u64) -> Option<ByteRange> {
         let headers = [(RANGE, HeaderValue::from_static(value))].into_iter().collect();
         requested(&headers).map(|range| range.of(size))
     }
@@ -80,17 +80,17 @@ mod tests {
             ("bytes=-3", 7..=9),
             ("bytes=-99", 0..=9),
         ] {
-            assert_eq!(of(value, 10), Some(Range::Part(part)), "{value}");
+            assert_eq!(of(value, 10), Some(ByteRange::Part(part)), "{value}");
         }
     }
 
     #[test]
     fn a_range_beyond_the_file_cannot_be_satisfied() {
         for value in ["bytes=10-", "bytes=10-20", "bytes=-0"] {
-            assert_eq!(of(value, 10), Some(Range::Unsatisfiable), "{value}");
+            assert_eq!(of(value, 10), Some(ByteRange::Unsatisfiable), "{value}");
         }
         for value in ["bytes=0-", "bytes=-1"] {
-            assert_eq!(of(value, 0), Some(Range::Unsatisfiable), "{value}");
+            assert_eq!(of(value, 0), Some(ByteRange::Unsatisfiable), "{value}");
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Revisions<T> {
 
 /// The changes after a revision.
 #[derive(Debug)]
-pub(super) struct Changes<'r, T> {
+pub(super) struct RevisionChanges<'r, T> {
     /// By name.
     pub(super) values: Vec<&'r T>,
     pub(super) removed: Vec<String>,
@@ -84,7 +84,7 @@ impl<T> Revisions<T> {
 
     /// The changes after `since`. `None`: not all of them are known, or there has been no such
     /// revision.
-    pub(super) fn since(&self, since: u64) -> Option<Changes<'_, T>> {
+    pub(super) fn since(&self, since: u64) -> Option<RevisionChanges<'_, T>> {
         if since < self.forgotten || since > self.last {
             return None;
         }
@@ -98,7 +98,7 @@ impl<T> Revisions<T> {
             .filter(|name| !self.values.contains_key(*name))
             .cloned()
             .collect();
-        Some(Changes {
+        Some(RevisionChanges {
             values: changed.into_iter().filter_map(|name| self.get(name)).collect(),
             removed: removed.into_iter().collect(),
         })

@@ -10,7 +10,7 @@ use crate::build::{BuildError, Built, FolderState, Plan, ReadResult};
 use crate::reload::attempt::Look;
 use crate::reload::machine::{BuildOutcome, Event};
 use crate::reload::project::Project;
-use crate::reload::tasks::Restored;
+use crate::reload::tasks::RestoreOutcome;
 
 impl Control {
     pub(super) fn was_read(&mut self, name: &ProjectName, mut read: ReadResult) {
@@ -26,7 +26,7 @@ impl Control {
             log_entry(project, plan);
         }
         // The policy may have changed meanwhile.
-        let again = project.is_read_otherwise(&self.parts.policy);
+        let again = project.failed_with_other_limits(&self.parts.policy);
         if let FolderState::Candidate(_, candidate) = &mut read.state
             && let Some(error) = self.check_claims(name, candidate)
         {
@@ -48,7 +48,7 @@ impl Control {
         self.parts.metrics.build_seconds.0.observe(took.as_secs_f64());
         let result = match result {
             Ok(built) if built.plan.is_outdated(&self.parts.policy) => {
-                // The change of the policy waits to be looked at.
+                // The change of the policy has yet to be applied.
                 self.retire(name, built.cells);
                 Err(BuildError::Superseded)
             }
@@ -74,20 +74,20 @@ impl Control {
         self.end_build(name, result);
     }
 
-    pub(super) fn was_restored(&mut self, name: &ProjectName, restored: Restored, took: Duration) {
+    pub(super) fn was_restored(&mut self, name: &ProjectName, restored: RestoreOutcome, took: Duration) {
         if let Some(plan) = restored.plan().filter(|plan| plan.is_outdated(&self.parts.policy)) {
             let version = plan.version().clone();
-            if let Restored::Running(built) = restored {
+            if let RestoreOutcome::Running(built) = restored {
                 self.retire(name, built.cells);
             }
             return self.build(name, version);
         }
         self.note_build(name, took);
         let result = match restored {
-            Restored::NoCheckout => Err(BuildError::Superseded),
-            Restored::Idle(plan) => Ok(Built { plan, cells: Vec::new() }),
-            Restored::Running(built) => Ok(built),
-            Restored::Failed(_, error) => Err(error),
+            RestoreOutcome::NoCheckout => Err(BuildError::Superseded),
+            RestoreOutcome::Idle(plan) => Ok(Built { plan, cells: Vec::new() }),
+            RestoreOutcome::Running(built) => Ok(built),
+            RestoreOutcome::Failed(_, error) => Err(error),
         };
         self.end_build(name, result);
     }

@@ -8,7 +8,7 @@ use super::publish::PublicEffect;
 use crate::build::Built;
 use crate::live::{DeployId, DeployRefusal, DeployReply};
 use crate::reload::attempt::AttemptData;
-use crate::reload::machine::{Event, Failed, Prepared};
+use crate::reload::machine::{AttemptFailure, Event, StagedKind};
 
 impl Control {
     pub(super) fn hold(&mut self, hold: &Hold, reply: DeployReply<()>) {
@@ -36,7 +36,7 @@ impl Control {
     pub(super) fn hold_began(&mut self, name: &ProjectName) {
         let Some((id, deploy)) = self.deploys.of(self.projects.of(name).deploy.as_ref()) else { return };
         let rests = |project: &ProjectName| {
-            self.projects.get(project.as_str()).is_some_and(|project| project.machine.rests())
+            self.projects.get(project.as_str()).is_some_and(|project| project.machine.is_quiescent())
         };
         if !deploy.projects.iter().all(rests) {
             return;
@@ -67,21 +67,21 @@ impl Control {
     }
 
     /// Reports the result of a deploy's build of a project.
-    pub(super) fn prepared(&mut self, name: &ProjectName, prepared: Prepared) {
+    pub(super) fn staged(&mut self, name: &ProjectName, prepared: StagedKind) {
         let project = self.projects.of(name);
         let Some((_, deploy)) = self.deploys.of(project.deploy.as_ref()) else { return };
         let Some(attempt) = project.machine.staged_attempt() else { return };
         let (outcome, version) = match prepared {
-            Prepared::Version(version) => (ReloadOutcome::Built, Some(version)),
-            Prepared::Unchanged => (ReloadOutcome::Unchanged, project.machine.live_version().cloned()),
-            Prepared::Gone => (ReloadOutcome::Removed, None),
+            StagedKind::Version(version) => (ReloadOutcome::Built, Some(version)),
+            StagedKind::Unchanged => (ReloadOutcome::Unchanged, project.machine.live_version().cloned()),
+            StagedKind::Gone => (ReloadOutcome::Removed, None),
         };
         deploy.built(name, attempt.report(name, outcome, version.as_ref(), None));
     }
 
     /// Reports the failure of a deploy's build of a project.
-    pub(super) fn not_prepared(&mut self, name: &ProjectName, failed: Failed, attempt: &AttemptData) {
-        let Failed { version, error } = failed;
+    pub(super) fn stage_failed(&mut self, name: &ProjectName, failed: AttemptFailure, attempt: &AttemptData) {
+        let AttemptFailure { version, error } = failed;
         let report = attempt.report(name, ReloadOutcome::Failed, version.as_ref(), Some(error.clone()));
         let Some((id, deploy)) = self.deploys.of(self.projects.of(name).deploy.as_ref()) else { return };
         tracing::warn!(
@@ -103,11 +103,11 @@ impl Control {
             Ok(deploy) => deploy.projects.clone(),
             Err(refusal) => return send(reply, Err(refusal)),
         };
-        let is_prepared = |project: &&ProjectName| {
+        let is_staged = |project: &&ProjectName| {
             let project = self.projects.get(project.as_str());
-            project.is_some_and(|project| project.machine.is_prepared())
+            project.is_some_and(|project| project.machine.is_staged())
         };
-        if let Some(missing) = projects.iter().find(|project| !is_prepared(project)) {
+        if let Some(missing) = projects.iter().find(|project| !is_staged(project)) {
             return send(reply, Err(DeployRefusal::NotBuilt(missing.clone())));
         }
         self.deploys.remove(id);
@@ -148,8 +148,8 @@ impl Control {
 
     /// Lets go of the deploys whose lease is over.
     pub(super) fn end_leases(&mut self) {
-        for id in self.deploys.over(tokio::time::Instant::now()) {
-            tracing::warn!(deploy = id.as_str(), "let go: nothing was heard of it for as long as its lease");
+        for id in self.deploys.expired(tokio::time::Instant::now()) {
+            tracing::warn!(deploy = id.as_str(), "let go: its lease has expired");
             self.let_go(&id);
         }
     }
@@ -163,7 +163,7 @@ impl Control {
         deploy.end(id);
     }
 
-    /// Ends the cells of a version that is not wanted, if one was built.
+    /// Ends the cells of a version that is not needed, if one was built.
     pub(super) fn discard(&mut self, name: &ProjectName, built: Option<Built>) {
         let cells = built.map(|built| built.cells).unwrap_or_default();
         if !cells.is_empty() {

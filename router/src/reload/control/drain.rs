@@ -11,8 +11,8 @@ use super::Control;
 use crate::build::LiveSite;
 use crate::cells::Cell;
 use crate::live::{EventDetails, RunningCell};
-use crate::reload::live_state::{LiveState, Replaced};
-use crate::reload::restarts::Rest;
+use crate::reload::live_state::{DrainingVersion, LiveState};
+use crate::reload::restarts::DownReason;
 use crate::reload::tasks::ProjectTask;
 use crate::version::Version;
 
@@ -27,7 +27,7 @@ const MAX_ENDING: usize = 4;
 
 impl Control {
     /// Stops the least recently used idle cells while there are more than `--max-cells`. The cells
-    /// of `spared` were just wanted.
+    /// of `spared`, which has just been requested, stay.
     pub(super) fn evict(&mut self, spared: &ProjectName) {
         let idle_since = |name: &ProjectName| self.projects.get(name.as_str())?.live()?.idle_since();
         let evicted = self.parts.cells.budget().to_evict(spared, idle_since);
@@ -50,7 +50,7 @@ impl Control {
             if live.is_unused() {
                 tracing::info!(
                     project.name = name.as_str(),
-                    "the process of {name} ends until it is asked for: it was idle"
+                    "the process of {name} is stopped until its next request: it was idle"
                 );
                 self.stop(&name);
             }
@@ -64,14 +64,14 @@ impl Control {
         let version = live.version.clone();
         let LiveState { running, restarts, .. } = &mut live.data;
         let running = std::mem::take(running);
-        restarts.rest = Rest::Idle;
+        restarts.rest = DownReason::Idle;
         self.parts.live.put(project.entry());
         self.parts.metrics.cells_evicted.inc_by(running.len() as u64);
-        self.drain(name, version, Replaced { running, site: None }, false);
+        self.drain(name, version, DrainingVersion { running, site: None }, false);
         self.show(name);
     }
 
-    /// Ends cells that are not wanted.
+    /// Ends cells that are not needed.
     pub(super) fn retire(&mut self, name: &ProjectName, cells: Vec<Arc<Cell>>) {
         let within = self.settings.grace;
         self.tasks.spawn_ending(name, async move {
@@ -82,7 +82,13 @@ impl Control {
 
     /// Lets the requests in `replaced` finish and ends its cells. `retired`: the version is not
     /// live any more.
-    pub(super) fn drain(&mut self, name: &ProjectName, version: Version, replaced: Replaced, retired: bool) {
+    pub(super) fn drain(
+        &mut self,
+        name: &ProjectName,
+        version: Version,
+        replaced: DrainingVersion,
+        retired: bool,
+    ) {
         let counters = replaced.counters();
         if counters.is_empty() {
             return;
@@ -127,7 +133,7 @@ impl Control {
 
 /// Waits for the requests in `replaced`, at most for `grace`, and ends the cells. Their handlers of
 /// SIGTERM have the rest of `goodbye`. Returns the number of requests that were cut off.
-async fn drain(replaced: Replaced, grace: Duration, goodbye: Duration) -> usize {
+async fn drain(replaced: DrainingVersion, grace: Duration, goodbye: Duration) -> usize {
     let cells = join_all(replaced.running.into_iter().map(|running| drain_cell(running, grace, goodbye)));
     let site = OptionFuture::from(replaced.site.map(|site| drain_site(site, grace)));
     let (cut_off, _) = join(cells, site).await;

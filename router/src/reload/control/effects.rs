@@ -7,11 +7,11 @@ use switchyard_contract::event::Trigger;
 use switchyard_contract::project::ProjectName;
 
 use super::Control;
-use super::publish::{Deferred, PublicEffect};
+use super::publish::{DeferredPublish, PublicEffect};
 use crate::build::{self, BuildError, ReadJob, ReadRequest, RecordedVersion};
 use crate::reload::machine::{Event, Work};
 use crate::reload::project::ProjectData;
-use crate::reload::tasks::{ProjectTask, Restored};
+use crate::reload::tasks::{ProjectTask, RestoreOutcome};
 use crate::version::Version;
 
 pub(super) type ProjectEvent = Event<ProjectData>;
@@ -27,7 +27,11 @@ impl Control {
             match (effect, &mut self.batch) {
                 (Effect::Publish { version, previous, attempt }, Some(batch)) => {
                     let effect = PublicEffect::Publish { version, previous, attempt };
-                    return batch.push(Deferred { name: name.clone(), effect, later: effects.collect() });
+                    return batch.push(DeferredPublish {
+                        name: name.clone(),
+                        effect,
+                        later: effects.collect(),
+                    });
                 }
                 (effect, _) => self.apply(name, effect),
             }
@@ -40,7 +44,7 @@ impl Control {
         self.projects.count_cells(name);
         let Some(project) = self.projects.get(name.as_str()) else { return };
         if project.machine.is_idle() {
-            self.scanned(name.as_str());
+            self.stop_waiting_for(name.as_str());
         }
         let project = self.projects.of(name);
         if project.is_over() {
@@ -66,7 +70,7 @@ impl Control {
             Effect::Publish { version, previous, attempt } => {
                 self.publish_one(name, PublicEffect::Publish { version, previous, attempt });
             }
-            Effect::Settle(attempt) => self.publish_one(name, PublicEffect::Settle(attempt)),
+            Effect::ClearStale(attempt) => self.publish_one(name, PublicEffect::ClearStale(attempt)),
             Effect::Unchanged(attempt) => self.publish_one(name, PublicEffect::Unchanged(attempt)),
             Effect::Remove { previous, attempt } => {
                 self.publish_one(name, PublicEffect::Remove { previous, attempt });
@@ -74,8 +78,8 @@ impl Control {
             Effect::Fail(failed, attempt) => self.fail(name, failed, attempt),
             Effect::Superseded => tracing::debug!(project.name = %name, "superseded by a newer change"),
             Effect::Held => self.hold_began(name),
-            Effect::Prepared(prepared) => self.prepared(name, prepared),
-            Effect::Unprepared(failed, attempt) => self.not_prepared(name, failed, &attempt),
+            Effect::Staged(prepared) => self.staged(name, prepared),
+            Effect::StageFailed(failed, attempt) => self.stage_failed(name, failed, &attempt),
             Effect::Discard(built) => self.discard(name, built),
         }
     }
@@ -87,7 +91,7 @@ impl Control {
         let project = self.projects.of(name);
         let failed = project.machine.failed().and_then(|failed| failed.failure.version.clone());
         let is_retry = project.retries.begin();
-        let may_succeed_now = project.has_failed_otherwise(&policy) || is_granted_now;
+        let may_succeed_now = project.failed_with_other_grant(&policy) || is_granted_now;
         let is_wanted = is_retry || trigger == Trigger::Request || may_succeed_now;
         let live = project.live();
         let request = ReadRequest {
@@ -125,7 +129,7 @@ impl Control {
             }
             None => Arc::default(),
         };
-        // Nobody sees what a deploy builds until it is published.
+        // The result of a deploy's build is not visible until it is published.
         if !is_restoring && project.machine.live().is_none() && !project.machine.is_held() {
             self.put_in_table(name);
         }
@@ -137,11 +141,11 @@ impl Control {
             return self.tasks.spawn(name, async move {
                 let began = Instant::now();
                 let restored = match builder.find(recorded, policy).await {
-                    None => Restored::NoCheckout,
-                    Some(plan) if is_over_budget => Restored::Idle(plan),
+                    None => RestoreOutcome::NoCheckout,
+                    Some(plan) if is_over_budget => RestoreOutcome::Idle(plan),
                     Some(plan) => match builder.restart(&plan, plan.cells(), &newer).await {
-                        Ok(cells) => Restored::Running(build::Built { plan, cells }),
-                        Err(error) => Restored::Failed(plan, error),
+                        Ok(cells) => RestoreOutcome::Running(build::Built { plan, cells }),
+                        Err(error) => RestoreOutcome::Failed(plan, error),
                     },
                 };
                 ProjectTask::Restored { restored, took: began.elapsed() }

@@ -10,13 +10,13 @@ use super::Control;
 use crate::live::EventDetails;
 use crate::metrics::{OutcomeLabel, ReloadLabels};
 use crate::reload::attempt::{AttemptData, Look};
-use crate::reload::machine::{Event, Failed};
+use crate::reload::machine::{AttemptFailure, Event};
 use crate::reload::tasks::ProjectTask;
 
 impl Control {
-    pub(super) fn fail(&mut self, name: &ProjectName, failed: Failed, attempt: AttemptData) {
+    pub(super) fn fail(&mut self, name: &ProjectName, failed: AttemptFailure, attempt: AttemptData) {
         let project = self.projects.of(name);
-        // Files that are wrong in themselves stay wrong until they change.
+        // Files that are invalid in themselves stay invalid until they change.
         let was_started = project.machine.failed().is_some_and(|failed| failed.data.was_started());
         let is_late = project.is_late();
         let took = if is_late { attempt.snapshot } else { attempt.build };

@@ -11,27 +11,27 @@ use crate::build::BuildError;
 use crate::cells::{Cell, Exit};
 use crate::live::EventDetails;
 use crate::metrics::DeathLabels;
-use crate::reload::restarts::{Rest, Restarts};
+use crate::reload::restarts::{DownReason, Restarts};
 use crate::reload::tasks::{ProjectTask, StartedCells};
 use crate::version::Version;
 
-/// Pause before a machine that had no process to give is asked again. Nothing else of the project
-/// waits for it, and nobody is to blame.
+/// Pause before the next attempt to make a process after the machine had none to give. Nothing else
+/// of the project waits for it.
 const NO_PROCESS_PAUSE: Duration = Duration::from_secs(1);
 
 impl Control {
     /// Starts a live version that is idle.
     pub(super) fn wake(&mut self, version: &Version) {
-        self.start(version, Rest::Idle);
+        self.start(version, DownReason::Idle);
     }
 
     /// Starts the cells that a live version misses because some have crashed.
     pub(super) fn restart(&mut self, version: &Version) {
-        self.start(version, Rest::Restarting);
+        self.start(version, DownReason::Restarting);
     }
 
     /// Starts the missing cells of `version` if it is live, and misses them for the reason `rest`.
-    fn start(&mut self, version: &Version, rest: Rest) {
+    fn start(&mut self, version: &Version, rest: DownReason) {
         let name = &version.project;
         if !self.projects.contains(name.as_str()) {
             return;
@@ -60,9 +60,9 @@ impl Control {
         }
         let project = self.projects.of(name);
         let version = project.machine.live_version().cloned();
-        let stopped = project.live_mut().filter(|live| live.restarts.rest == Rest::Stopped);
+        let stopped = project.live_mut().filter(|live| live.restarts.rest == DownReason::Stopped);
         if let (Some(version), Some(live)) = (version, stopped) {
-            live.restarts = Restarts::anew();
+            live.restarts = Restarts::fresh();
             self.parts.live.put(project.entry());
             self.restart(&version);
         }
@@ -93,7 +93,7 @@ impl Control {
             }
             (Ok(started), None) => self.retire(name, started.cells),
             (Err(BuildError::Failed(error)), Some(_)) => {
-                self.lost(name, Duration::ZERO, |restart_ms| Death {
+                self.report_crash(name, Duration::ZERO, |restart_ms| Death {
                     reason: DeathReason::Load,
                     message: error.message,
                     code: None,
@@ -105,7 +105,7 @@ impl Control {
             (Err(BuildError::NoProcess(error)), Some(live)) => {
                 let message = error.message;
                 tracing::error!(project.name = name.as_str(), project.version = %version, "not started yet: {message}");
-                live.restarts.rest = Rest::Restarting;
+                live.restarts.rest = DownReason::Restarting;
                 self.parts.live.put(project.entry());
                 self.restart_after(NO_PROCESS_PAUSE, version.clone());
             }
@@ -122,7 +122,7 @@ impl Control {
     /// Looks after cells that have just begun to serve, and makes room for them.
     fn serve_with(&mut self, name: &ProjectName, version: &Version, cells: Vec<Arc<Cell>>, more: bool) {
         for cell in cells {
-            self.watch_over(name, cell);
+            self.await_exit(name, cell);
         }
         if more {
             self.restart(version);
@@ -133,7 +133,7 @@ impl Control {
     }
 
     /// Waits for the end of a cell, in a task.
-    pub(super) fn watch_over(&mut self, name: &ProjectName, cell: Arc<Cell>) {
+    pub(super) fn await_exit(&mut self, name: &ProjectName, cell: Arc<Cell>) {
         let id = cell.id();
         // The cell ends with its last handle, which this task must not hold.
         let exited = cell.exited();
@@ -146,20 +146,25 @@ impl Control {
         let Some(live) = self.projects.of(name).live_mut() else { return };
         let Some(at) = live.running.iter().position(|running| running.cell.id() == cell) else { return };
         let running = live.running.remove(at);
-        let in_flight = running.in_flight.at_crash(Instant::now());
+        let in_flight = running.in_flight.count_at_crash(Instant::now());
         let lived = running.began().elapsed();
-        self.lost(name, lived, |restart_ms| exit.death(in_flight, restart_ms));
+        self.report_crash(name, lived, |restart_ms| exit.death(in_flight, restart_ms));
         running.in_flight.close();
         self.show(name);
     }
 
     /// Reports the crash of a cell of the live version, and has another one follow unless it was
     /// one crash too many.
-    fn lost(&mut self, name: &ProjectName, lived: Duration, death: impl FnOnce(Option<u64>) -> Death) {
+    fn report_crash(
+        &mut self,
+        name: &ProjectName,
+        lived: Duration,
+        death: impl FnOnce(Option<u64>) -> Death,
+    ) {
         let project = self.projects.of(name);
         let Some(live) = project.machine.live_mut() else { return };
         let version = live.version.clone();
-        let pause = live.data.restarts.died(lived, live.data.plan.cells());
+        let pause = live.data.restarts.note_crash(lived, live.data.plan.cells());
         let crashes = live.data.restarts.crashes();
         let restart_ms = pause.and_then(|pause| u64::try_from(pause.as_millis()).ok());
         self.parts.live.put(project.entry());
@@ -167,7 +172,7 @@ impl Control {
         let follows = match restart_ms {
             Some(0) => "another one is started".to_owned(),
             Some(pause) => format!("another one is started in {pause} ms"),
-            None => format!("it was death {crashes} in a row: {name} is stopped"),
+            None => format!("it was crash {crashes} in a row: {name} is stopped"),
         };
         tracing::error!(
             project.name = name.as_str(),
@@ -178,7 +183,7 @@ impl Control {
             in_flight = death.in_flight,
             crashes,
             restart_ms,
-            "a cell of {version} ended by itself: {}; {follows}",
+            "a cell of {version} crashed: {}; {follows}",
             death.message
         );
         self.parts.metrics.cells_died.get_or_create(&DeathLabels { reason: death.reason.as_str() }).inc();

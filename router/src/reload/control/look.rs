@@ -1,5 +1,5 @@
 //! Looks at projects: after changes on the volume, for callers, and at start. The volume may be
-//! slow, so it is asked by tasks.
+//! slow, so tasks read it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,14 +19,14 @@ use crate::reload::attempt::{Caller, Look, millis};
 use crate::reload::claims::ClaimSet;
 use crate::reload::machine::Event;
 use crate::reload::record::LastGood;
-use crate::reload::scan::{Listing, Purpose, Start, list};
+use crate::reload::scan::{Listing, Purpose, StartInventory, list};
 use crate::reload::tasks::RouterTask;
 use crate::watch::WatchEvent;
 
 impl Control {
     /// Begins the scan at start.
-    pub(super) fn begin_scan(&mut self, start: Start) {
-        let Start { known, names, gone } = start;
+    pub(super) fn begin_scan(&mut self, start: StartInventory) {
+        let StartInventory { known, names, gone } = start;
         for project in &gone {
             self.forget(project);
         }
@@ -58,7 +58,7 @@ impl Control {
             if let Some(last_good) = known.get(name) {
                 project.files.incarnation = Some(last_good.version.incarnation);
                 project.files.recorded_function = last_good.function.clone();
-                project.claims.claimed = ClaimSet::recorded(last_good);
+                project.claims.claimed = ClaimSet::from_record(last_good);
                 project.claims.claimed.apply(name, &policy);
             }
             changes.push((name.clone(), TableChange::put(project.entry())));
@@ -68,7 +68,7 @@ impl Control {
     }
 
     /// Has the scan at start stop waiting for `name`.
-    pub(super) fn scanned(&mut self, name: &str) {
+    pub(super) fn stop_waiting_for(&mut self, name: &str) {
         self.scan.remove(name);
         self.end_scan();
     }
@@ -116,7 +116,7 @@ impl Control {
         });
     }
 
-    pub(super) fn listed(&mut self, listing: &Listing, purpose: Purpose) {
+    pub(super) fn handle_listing(&mut self, listing: &Listing, purpose: Purpose) {
         // Projects that were there before may be gone.
         let mut names = listing.clone();
         names.extend(self.projects.names().map(ToString::to_string));
@@ -162,11 +162,12 @@ impl Control {
             }
             Ok(_) => Report::of(name, ReloadOutcome::Unknown),
             Err(error) => {
-                self.misnamed(name, &error, is_there);
+                self.show_misnamed(name, &error, is_there);
                 match is_there {
-                    true => {
-                        Report { error: Some(misnamed(&error)), ..Report::of(name, ReloadOutcome::Failed) }
-                    }
+                    true => Report {
+                        error: Some(misnamed_diagnostic(&error)),
+                        ..Report::of(name, ReloadOutcome::Failed)
+                    },
                     false => Report::of(name, ReloadOutcome::Unknown),
                 }
             }
@@ -181,24 +182,24 @@ impl Control {
     fn look_at(&mut self, name: &str, is_there: bool) {
         match ProjectName::parse(name) {
             Ok(name) => self.step(&name, Event::Changed(Look::new(Trigger::Scan, Instant::now()))),
-            Err(error) => self.misnamed(name, &error, is_there),
+            Err(error) => self.show_misnamed(name, &error, is_there),
         }
     }
 
     /// Shows a folder whose name is not a valid project name, for as long as it exists.
-    fn misnamed(&mut self, name: &str, error: &InvalidName, is_there: bool) {
+    fn show_misnamed(&mut self, name: &str, error: &InvalidName, is_there: bool) {
         if is_there {
             if self.misnamed.insert(name.to_owned()) {
                 tracing::warn!(project.name = name, "{error}");
             }
-            self.parts.board.put(ProjectStatus::invalid(name, misnamed(error)));
+            self.parts.board.put(ProjectStatus::invalid(name, misnamed_diagnostic(error)));
         } else if self.misnamed.remove(name) {
             self.parts.board.remove(name);
         }
-        self.scanned(name);
+        self.stop_waiting_for(name);
     }
 }
 
-fn misnamed(error: &InvalidName) -> Diagnostic {
+fn misnamed_diagnostic(error: &InvalidName) -> Diagnostic {
     diagnostic(format!("{error}; rename the folder"))
 }

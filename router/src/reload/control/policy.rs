@@ -18,7 +18,7 @@ impl Control {
         let mut touched = Vec::new();
         for name in names {
             let project = self.projects.of(&name);
-            if project.is_outdated(&policy) || project.is_read_otherwise(&policy) {
+            if project.is_outdated(&policy) || project.failed_with_other_limits(&policy) {
                 self.step(&name, Event::Changed(Look::new(Trigger::Policy, Instant::now())));
                 touched.push(name);
             } else if project.renew(&policy) {

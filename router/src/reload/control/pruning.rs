@@ -7,7 +7,7 @@ use switchyard_contract::project::ProjectName;
 
 use super::Control;
 use crate::reload::project::Project;
-use crate::reload::prune::Scope;
+use crate::reload::prune::PruneScope;
 use crate::reload::tasks::RouterTask;
 
 impl Control {
@@ -35,7 +35,7 @@ impl Control {
         self.prune_scopes(scopes);
     }
 
-    fn prune_scopes(&mut self, scopes: Vec<Scope>) {
+    fn prune_scopes(&mut self, scopes: Vec<PruneScope>) {
         let pruned = self.pruner.clone().run(scopes);
         self.tasks.spawn_for_router(async move {
             pruned.await;
@@ -43,9 +43,9 @@ impl Control {
         });
     }
 
-    fn scope(&self, project: &ProjectName, found: BTreeSet<Incarnation>) -> Scope {
+    fn scope(&self, project: &ProjectName, found: BTreeSet<Incarnation>) -> PruneScope {
         let known = self.projects.get(project.as_str());
-        Scope {
+        PruneScope {
             project: project.clone(),
             keep: self.settings.keep,
             used: known.map(Project::used).unwrap_or_default(),

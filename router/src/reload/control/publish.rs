@@ -12,16 +12,16 @@ use super::effects::Effect;
 use crate::live::{EventDetails, TableChange};
 use crate::metrics::OutcomeLabel;
 use crate::reload::attempt::AttemptData;
-use crate::reload::live_state::{LiveState, Replaced};
-use crate::reload::machine::Published;
+use crate::reload::live_state::{DrainingVersion, LiveState};
+use crate::reload::machine::PublishedVersion;
 use crate::version::Version;
 
 /// The end of an attempt that may change what requests see.
 pub(super) enum PublicEffect {
-    Publish { version: Version, previous: Option<Published<LiveState>>, attempt: AttemptData },
-    Settle(AttemptData),
+    Publish { version: Version, previous: Option<PublishedVersion<LiveState>>, attempt: AttemptData },
+    ClearStale(AttemptData),
     Unchanged(AttemptData),
-    Remove { previous: Option<Published<LiveState>>, attempt: AttemptData },
+    Remove { previous: Option<PublishedVersion<LiveState>>, attempt: AttemptData },
 }
 
 impl PublicEffect {
@@ -31,7 +31,7 @@ impl PublicEffect {
             Effect::Publish { version, previous, attempt } => {
                 Ok(Self::Publish { version, previous, attempt })
             }
-            Effect::Settle(attempt) => Ok(Self::Settle(attempt)),
+            Effect::ClearStale(attempt) => Ok(Self::ClearStale(attempt)),
             Effect::Unchanged(attempt) => Ok(Self::Unchanged(attempt)),
             Effect::Remove { previous, attempt } => Ok(Self::Remove { previous, attempt }),
             other => Err(Box::new(other)),
@@ -39,18 +39,18 @@ impl PublicEffect {
     }
 
     /// The cells and files that answer no more requests from now on.
-    fn replaced(&self) -> Replaced {
+    fn replaced(&self) -> DrainingVersion {
         match self {
             Self::Publish { previous, .. } | Self::Remove { previous, .. } => {
-                previous.as_ref().map(|previous| Replaced::of(&previous.data)).unwrap_or_default()
+                previous.as_ref().map(|previous| DrainingVersion::of(&previous.data)).unwrap_or_default()
             }
-            Self::Settle(_) | Self::Unchanged(_) => Replaced::default(),
+            Self::ClearStale(_) | Self::Unchanged(_) => DrainingVersion::default(),
         }
     }
 }
 
 /// A publish that waits for the end of its batch.
-pub(super) struct Deferred {
+pub(super) struct DeferredPublish {
     pub(super) name: ProjectName,
     pub(super) effect: PublicEffect,
     /// The effects that follow it.
@@ -58,17 +58,17 @@ pub(super) struct Deferred {
 }
 
 /// Publishes that go live in one swap of the table.
-pub(super) type Batch = Vec<Deferred>;
+pub(super) type Batch = Vec<DeferredPublish>;
 
 impl Control {
-    /// Publishes what has been deferred, and goes on reporting each publish at once.
+    /// Publishes what has been deferred. From then on, each publish is reported at once.
     pub(super) fn publish_batch(&mut self) {
         let batch = self.batch.take().unwrap_or_default();
         if batch.is_empty() {
             return;
         }
         let (mut effects, mut later) = (Vec::new(), Vec::new());
-        for Deferred { name, effect, later: more } in batch {
+        for DeferredPublish { name, effect, later: more } in batch {
             later.push((name.clone(), more));
             effects.push((name, effect));
         }
@@ -100,7 +100,7 @@ impl Control {
             self.claim(name, effect, now);
             let project = self.projects.of(name);
             match effect {
-                PublicEffect::Publish { .. } | PublicEffect::Settle(_) => {
+                PublicEffect::Publish { .. } | PublicEffect::ClearStale(_) => {
                     changes.push((name.clone(), TableChange::put(project.entry())));
                 }
                 PublicEffect::Remove { .. } => changes.push((name.clone(), TableChange::Remove)),
@@ -111,14 +111,14 @@ impl Control {
         if !changes.is_empty() {
             self.change_table(changes);
         }
-        replaced.iter().for_each(Replaced::close);
+        replaced.iter().for_each(DrainingVersion::close);
         let ended = effects.into_iter().zip(known).zip(replaced);
         let reports = ended.map(|(((name, effect), was_known), replaced)| match effect {
             PublicEffect::Publish { version, previous, attempt } => {
                 let previous = previous.map(|previous| previous.version);
                 self.published(&name, &version, previous, replaced, attempt, began)
             }
-            PublicEffect::Settle(attempt) => self.settled(&name, attempt),
+            PublicEffect::ClearStale(attempt) => self.clear_stale(&name, attempt),
             PublicEffect::Unchanged(attempt) => self.unchanged(&name, attempt),
             PublicEffect::Remove { previous, attempt } => {
                 let previous = previous.map(|previous| previous.version);
@@ -146,7 +146,7 @@ impl Control {
         name: &ProjectName,
         version: &Version,
         previous: Option<Version>,
-        replaced: Replaced,
+        replaced: DrainingVersion,
         mut attempt: AttemptData,
         began: Instant,
     ) -> Report {
@@ -185,14 +185,14 @@ impl Control {
             self.drain(name, previous, replaced, true);
         }
         for running in running {
-            self.watch_over(name, running.cell.clone());
+            self.await_exit(name, running.cell.clone());
         }
         self.evict(name);
         self.prune(name);
         report
     }
 
-    fn settled(&mut self, name: &ProjectName, attempt: AttemptData) -> Report {
+    fn clear_stale(&mut self, name: &ProjectName, attempt: AttemptData) -> Report {
         let trigger = attempt.trigger;
         let project = self.projects.of(name);
         let version = project.machine.live_version().cloned();
@@ -226,14 +226,14 @@ impl Control {
         name: &ProjectName,
         previous: Option<Version>,
         was_known: bool,
-        replaced: Replaced,
+        replaced: DrainingVersion,
         attempt: AttemptData,
     ) -> Report {
         self.parts.board.remove(name.as_str());
         let project = self.projects.of(name);
         let outcome = if was_known { ReloadOutcome::Removed } else { ReloadOutcome::Unknown };
         let report = project.report(attempt, outcome, None);
-        // The project may go on draining, and come back before that is over.
+        // The project may keep draining, and come back before that is over.
         project.history.clear();
         if was_known {
             tracing::info!(

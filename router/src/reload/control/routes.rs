@@ -27,13 +27,13 @@ const MAX_CONFLICTS: usize = 20;
 
 impl Control {
     /// The time since which the routes of a version that becomes live now are claimed. Projects
-    /// that are first seen by the scan at start all have the same time: nobody knows which of them
+    /// that are first seen by the scan at start all have the same time: it is unknown which of them
     /// was first.
     pub(super) fn claim_time(&mut self) -> Timestamp {
         if self.scan.is_running() { self.claims.last() } else { self.claims.next() }
     }
 
-    /// Puts a project into the table as it is now.
+    /// Puts the current state of a project into the table.
     pub(super) fn put_in_table(&mut self, name: &ProjectName) {
         let entry = self.projects.of(name).entry();
         self.change_table(vec![(name.clone(), TableChange::put(entry))]);
@@ -172,12 +172,12 @@ impl Control {
         let refused = match candidate {
             Err(_) => None,
             // The version is live with its claims: those that are refused do not count, and are no
-            // reason to go on with what an older policy gave.
+            // reason to keep the grant of an older policy.
             Ok(plan) if project.machine.live_version() == Some(plan.version()) => None,
             Ok(plan) => self.refused_claim(self.projects.get(name.as_str())?, plan),
         };
         let (error, refused) = refused.unzip();
-        // A deploy alone gets the reports of what it tries, and it may let go of it.
+        // Only the deploy gets the reports of its builds, and it may release the project.
         if !is_held {
             self.set_refused(name, refused);
         }
@@ -228,7 +228,8 @@ impl Control {
         !is_of_the_start && !together
     }
 
-    /// Notes the claim for which the newest version of a project failed, or that there is none.
+    /// Notes the claim for which the newest version of a project failed. `None`: it did not fail
+    /// for a claim.
     fn set_refused(&mut self, name: &ProjectName, refused: Option<RefusedClaim>) {
         let project = self.projects.of(name);
         if project.claims.refused != refused {
@@ -280,7 +281,7 @@ impl Control {
                 project.claims.claimed.apply(name, &self.parts.policy);
             }
             PublicEffect::Remove { .. } => project.claims.claimed.clear(),
-            PublicEffect::Settle(_) => {}
+            PublicEffect::ClearStale(_) => {}
             PublicEffect::Unchanged(_) => return,
         }
         project.claims.refused = None;

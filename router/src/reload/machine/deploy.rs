@@ -2,7 +2,7 @@
 
 use switchyard_contract::event::Trigger;
 
-use super::{Attempt, Disposition, Effect, Failed, Machine, Payload, Work};
+use super::{Attempt, AttemptFailure, Disposition, Effect, Machine, Payload, Work};
 use crate::build::FolderState;
 use crate::project::diagnostic;
 use crate::reload::attempt::Look;
@@ -14,12 +14,12 @@ pub(crate) struct Hold<P: Payload> {
     /// The changes since, to be looked at when the hold ends.
     pub(super) changed: Option<Look>,
     /// The result of the newest build, unless it failed, with its attempt.
-    pub(super) staged: Option<(Staged<P::Built>, P::Attempt)>,
+    pub(super) staged: Option<(StagedResult<P::Built>, P::Attempt)>,
 }
 
 /// A result that a deploy can publish.
 #[derive(Debug)]
-pub(crate) enum Staged<B> {
+pub(crate) enum StagedResult<B> {
     Version(Version, B),
     /// The files on the volume are those of the live version.
     Unchanged,
@@ -29,18 +29,18 @@ pub(crate) enum Staged<B> {
 
 /// The kind of a staged result, for its report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Prepared {
+pub(crate) enum StagedKind {
     Version(Version),
     Unchanged,
     Gone,
 }
 
-impl<B> Staged<B> {
-    fn kind(&self) -> Prepared {
+impl<B> StagedResult<B> {
+    fn kind(&self) -> StagedKind {
         match self {
-            Self::Version(version, _) => Prepared::Version(version.clone()),
-            Self::Unchanged => Prepared::Unchanged,
-            Self::Gone => Prepared::Gone,
+            Self::Version(version, _) => StagedKind::Version(version.clone()),
+            Self::Unchanged => StagedKind::Unchanged,
+            Self::Gone => StagedKind::Gone,
         }
     }
 }
@@ -49,8 +49,8 @@ impl<P: Payload> Hold<P> {
     /// Drops the staged result. Returns its version, whose cells have to end.
     fn discard(&mut self) -> Option<Effect<P>> {
         match self.staged.take()?.0 {
-            Staged::Version(_, built) => Some(Effect::Discard(Some(built))),
-            Staged::Unchanged | Staged::Gone => None,
+            StagedResult::Version(_, built) => Some(Effect::Discard(Some(built))),
+            StagedResult::Unchanged | StagedResult::Gone => None,
         }
     }
 }
@@ -61,27 +61,27 @@ impl<P: Payload> Machine<P> {
     }
 
     /// Returns true if nothing happens until the deploy that holds the project requests it.
-    pub(crate) fn rests(&self) -> bool {
+    pub(crate) fn is_quiescent(&self) -> bool {
         self.hold.is_some() && self.is_idle()
     }
 
     /// Returns true if the deploy that holds the project can publish.
-    pub(crate) fn is_prepared(&self) -> bool {
+    pub(crate) fn is_staged(&self) -> bool {
         self.is_idle() && self.hold.as_ref().is_some_and(|hold| hold.staged.is_some())
     }
 
     /// The version that the deploy has built and not yet published.
     pub(crate) fn staged(&self) -> Option<&P::Built> {
         match &self.hold.as_ref()?.staged.as_ref()?.0 {
-            Staged::Version(_, built) => Some(built),
-            Staged::Unchanged | Staged::Gone => None,
+            StagedResult::Version(_, built) => Some(built),
+            StagedResult::Unchanged | StagedResult::Gone => None,
         }
     }
 
     pub(crate) fn staged_mut(&mut self) -> Option<&mut P::Built> {
         match &mut self.hold.as_mut()?.staged.as_mut()?.0 {
-            Staged::Version(_, built) => Some(built),
-            Staged::Unchanged | Staged::Gone => None,
+            StagedResult::Version(_, built) => Some(built),
+            StagedResult::Unchanged | StagedResult::Gone => None,
         }
     }
 
@@ -124,14 +124,14 @@ impl<P: Payload> Machine<P> {
     /// meanwhile.
     pub(super) fn stage(
         &mut self,
-        staged: Staged<P::Built>,
+        staged: StagedResult<P::Built>,
         attempt: P::Attempt,
         next: Option<Look>,
     ) -> Vec<Effect<P>> {
         if next.is_some() {
             let built = match staged {
-                Staged::Version(_, built) => Some(built),
-                Staged::Unchanged | Staged::Gone => None,
+                StagedResult::Version(_, built) => Some(built),
+                StagedResult::Unchanged | StagedResult::Gone => None,
             };
             return self.read_again(next, built);
         }
@@ -139,12 +139,12 @@ impl<P: Payload> Machine<P> {
         if let Some(hold) = &mut self.hold {
             hold.staged = Some((staged, attempt));
         }
-        vec![Effect::Prepared(kind)]
+        vec![Effect::Staged(kind)]
     }
 
     pub(super) fn fail_stage(
         &mut self,
-        failed: Failed,
+        failed: AttemptFailure,
         attempt: P::Attempt,
         next: Option<Look>,
     ) -> Vec<Effect<P>> {
@@ -154,7 +154,7 @@ impl<P: Payload> Machine<P> {
         if let Some(hold) = &mut self.hold {
             hold.staged = None;
         }
-        vec![Effect::Unprepared(failed, attempt)]
+        vec![Effect::StageFailed(failed, attempt)]
     }
 
     pub(super) fn read_again(&mut self, next: Option<Look>, built: Option<P::Built>) -> Vec<Effect<P>> {
@@ -165,19 +165,19 @@ impl<P: Payload> Machine<P> {
     /// Publishes the staged result. Does nothing while there is none.
     pub(super) fn publish(&mut self, work: Work<P>) -> Vec<Effect<P>> {
         self.work = work;
-        if !self.is_prepared() {
+        if !self.is_staged() {
             return Vec::new();
         }
         let Some(Hold { changed, staged: Some((staged, attempt)) }) = self.hold.take() else {
             return Vec::new();
         };
         let effect = match staged {
-            Staged::Version(version, built) => self.go_live(version, built, attempt),
-            Staged::Unchanged => match self.failed.take() {
-                Some(_) => Effect::Settle(attempt),
+            StagedResult::Version(version, built) => self.go_live(version, built, attempt),
+            StagedResult::Unchanged => match self.failed.take() {
+                Some(_) => Effect::ClearStale(attempt),
                 None => Effect::Unchanged(attempt),
             },
-            Staged::Gone => {
+            StagedResult::Gone => {
                 self.failed = None;
                 Effect::Remove { previous: self.live.take(), attempt }
             }
@@ -215,18 +215,18 @@ impl<P: Payload> Machine<P> {
     ) -> Vec<Effect<P>> {
         let Attempt { data, next, disposition } = attempt;
         match state {
-            FolderState::Gone => self.stage(Staged::Gone, data, next),
-            FolderState::Live(_) => self.stage(Staged::Unchanged, data, next),
-            FolderState::Invalid(error) => self.fail_stage(Failed::new(None, error), data, next),
+            FolderState::Gone => self.stage(StagedResult::Gone, data, next),
+            FolderState::Live(_) => self.stage(StagedResult::Unchanged, data, next),
+            FolderState::Invalid(error) => self.fail_stage(AttemptFailure::new(None, error), data, next),
             FolderState::Unknown => {
                 let error =
                     diagnostic("the projects root (--projects) is missing: mount it, and deploy again");
-                self.fail_stage(Failed::new(None, error), data, next)
+                self.fail_stage(AttemptFailure::new(None, error), data, next)
             }
             // A deploy always requests another attempt, so its reading never ends here.
             FolderState::FailedBefore(version) => {
                 let error = diagnostic("the same version failed before: change it, and deploy again");
-                self.fail_stage(Failed::new(Some(version), error), data, next)
+                self.fail_stage(AttemptFailure::new(Some(version), error), data, next)
             }
             FolderState::Candidate(version, candidate) => {
                 self.start(version, candidate, Attempt { data, next, disposition })

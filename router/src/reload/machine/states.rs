@@ -2,7 +2,7 @@
 
 use switchyard_contract::event::{Diagnostic, Trigger};
 
-use super::{Payload, Prepared};
+use super::{Payload, StagedKind};
 use crate::build::FolderState;
 use crate::reload::attempt::Look;
 use crate::version::Version;
@@ -10,7 +10,7 @@ use crate::version::Version;
 /// The version that gets new requests. It is the last good version too: only a good one becomes
 /// live.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Published<L> {
+pub(crate) struct PublishedVersion<L> {
     pub(crate) version: Version,
     pub(crate) data: L,
 }
@@ -18,20 +18,20 @@ pub(crate) struct Published<L> {
 /// The newest attempt, if it failed.
 #[derive(Debug)]
 pub(crate) struct FailedAttempt<F> {
-    pub(crate) failure: Failed,
+    pub(crate) failure: AttemptFailure,
     pub(crate) data: F,
 }
 
 /// The failure of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failed {
+pub(crate) struct AttemptFailure {
     /// `None`: the files are no valid project.
     pub(crate) version: Option<Version>,
     pub(crate) error: Diagnostic,
 }
 
-impl Failed {
-    /// ReadBounds the error, wherever it comes from: it goes to the status board, into events and to clients.
+impl AttemptFailure {
+    /// Bounds the length of the error: it goes to the status board, into events and to clients.
     pub(super) fn new(version: Option<Version>, error: Diagnostic) -> Self {
         Self { version, error: error.bounded() }
     }
@@ -119,23 +119,23 @@ pub(crate) enum Effect<P: Payload> {
     /// Notify the build under way that something newer waits.
     Hurry,
     /// Publish the version that has become live, and drain `previous`.
-    Publish { version: Version, previous: Option<Published<P::Live>>, attempt: P::Attempt },
+    Publish { version: Version, previous: Option<PublishedVersion<P::Live>>, attempt: P::Attempt },
     /// Report that the live version is no longer stale.
-    Settle(P::Attempt),
+    ClearStale(P::Attempt),
     /// Report the failure of the newest attempt.
-    Fail(Failed, P::Attempt),
+    Fail(AttemptFailure, P::Attempt),
     /// End the attempt without an event.
     Unchanged(P::Attempt),
     /// The attempt ends because a newer one follows.
     Superseded,
     /// Take out the project, whose folder is gone, and drain `previous`.
-    Remove { previous: Option<Published<P::Live>>, attempt: P::Attempt },
+    Remove { previous: Option<PublishedVersion<P::Live>>, attempt: P::Attempt },
     /// The hold has begun: no attempt is under way, and none begins unless the deploy requests it.
     Held,
     /// Report the result of its build to the deploy.
-    Prepared(Prepared),
+    Staged(StagedKind),
     /// Report the failure of its build to the deploy.
-    Unprepared(Failed, P::Attempt),
-    /// End the cells of a version that is not wanted, if one was built.
+    StageFailed(AttemptFailure, P::Attempt),
+    /// End the cells of a version that is not needed, if one was built.
     Discard(Option<P::Built>),
 }

@@ -34,7 +34,7 @@ type Effect = super::Effect<Bare>;
 
 const READ: Effect = Effect::Read(Trigger::Watch);
 const UNCHANGED: Effect = Effect::Unchanged(BareAttempt);
-const SETTLE: Effect = Effect::Settle(BareAttempt);
+const SETTLE: Effect = Effect::ClearStale(BareAttempt);
 const DISCARD: Effect = Effect::Discard(Some(()));
 const GOOD: Event = Event::Built(BuildOutcome::Good(()));
 const GONE: Event = Event::Read { state: FolderState::Gone, retry: false };
@@ -79,8 +79,8 @@ fn superseded() -> Event {
     Event::Built(BuildOutcome::Superseded)
 }
 
-fn published(n: u8) -> Published<()> {
-    Published { version: version(n), data: () }
+fn published(n: u8) -> PublishedVersion<()> {
+    PublishedVersion { version: version(n), data: () }
 }
 
 fn publish(n: u8, previous: Option<u8>) -> Effect {
@@ -176,7 +176,7 @@ fn a_folder_that_is_gone_takes_its_route_with_it() {
 }
 
 #[test]
-fn an_invalid_project_is_told_once() {
+fn an_invalid_project_is_reported_once() {
     let mut machine = live(1);
     assert!(matches!(&play(&mut machine, [changed(), invalid(false)])[..], [Effect::Fail(..)]));
     assert_eq!(play(&mut machine, [changed(), invalid(false)]), [UNCHANGED]);
@@ -237,7 +237,7 @@ fn prepared(machine: Machine, n: u8) -> Machine {
     let mut machine = held(machine);
     assert_eq!(machine.on(Event::Build), [BUILD]);
     assert_eq!(machine.on(read(n)), [Effect::Build(version(n))]);
-    let end = Effect::Prepared(Prepared::Version(version(n)));
+    let end = Effect::Staged(StagedKind::Version(version(n)));
     assert_eq!(machine.on(GOOD), [end]);
     machine
 }
@@ -246,7 +246,7 @@ fn prepared(machine: Machine, n: u8) -> Machine {
 fn a_change_during_a_hold_is_looked_at_when_it_ends() {
     let mut machine = held(live(1));
     assert_eq!(play(&mut machine, [changed(), Event::Changed(Trigger::Poll.into())]), []);
-    assert!(machine.rests());
+    assert!(machine.is_quiescent());
     assert_eq!(machine.on(Event::Release), [READ]);
     assert_eq!(play(&mut machine, [read(2)]), [Effect::Build(version(2))]);
 }
@@ -260,7 +260,7 @@ fn a_hold_that_ends_is_looked_at_even_when_nothing_was_seen() {
 fn a_hold_begins_when_the_attempt_under_way_has_ended() {
     let mut machine = live(1);
     assert_eq!(play(&mut machine, [changed(), Event::Hold]), []);
-    assert!(!machine.rests());
+    assert!(!machine.is_quiescent());
     assert_eq!(machine.on(read_live(1)), [UNCHANGED, Effect::Held], "read");
 
     let mut machine = live(1);
@@ -282,7 +282,7 @@ fn what_a_hold_superseded_is_read_when_it_ends() {
 }
 
 #[test]
-fn a_build_of_a_deploy_publishes_nothing_until_it_is_told_to() {
+fn a_build_of_a_deploy_publishes_nothing_until_the_deploy_requests_it() {
     let mut machine = prepared(live(1), 2);
     assert_eq!(machine.live_version(), Some(&version(1)));
     let expected = publish(2, Some(1));
@@ -303,12 +303,12 @@ fn a_change_between_build_and_publish_is_looked_at_after_it() {
 fn a_build_of_a_deploy_that_fails_is_the_deploys_affair() {
     let mut machine = held(live(1));
     let effects = play(&mut machine, [Event::Build, read(2), bad()]);
-    assert!(matches!(&effects[..], [Effect::Unprepared(failed, _)] if failed.version == Some(version(2))));
+    assert!(matches!(&effects[..], [Effect::StageFailed(failed, _)] if failed.version == Some(version(2))));
     assert_eq!(machine.live_version(), Some(&version(1)));
     assert!(machine.failed().is_none());
     assert_eq!(machine.on(Event::Publish), [], "there is nothing to publish");
     assert_eq!(machine.on(Event::Build), [BUILD], "it may be built again");
-    assert!(matches!(&machine.on(invalid(true))[..], [Effect::Unprepared(..)]));
+    assert!(matches!(&machine.on(invalid(true))[..], [Effect::StageFailed(..)]));
     assert_eq!(machine.on(Event::Release), [Effect::Read(Trigger::Scan)]);
     assert_eq!(machine.on(read_live(1)), [UNCHANGED], "it was put back");
 }
@@ -316,7 +316,7 @@ fn a_build_of_a_deploy_that_fails_is_the_deploys_affair() {
 #[test]
 fn what_is_live_already_and_what_is_gone_are_published_too() {
     let mut machine = held(live(1));
-    assert_eq!(play(&mut machine, [Event::Build, read_live(1)]), [Effect::Prepared(Prepared::Unchanged)]);
+    assert_eq!(play(&mut machine, [Event::Build, read_live(1)]), [Effect::Staged(StagedKind::Unchanged)]);
     assert_eq!(machine.on(Event::Publish), [UNCHANGED]);
 
     let mut machine = live(1);
@@ -326,7 +326,7 @@ fn what_is_live_already_and_what_is_gone_are_published_too() {
     assert_eq!(machine.on(Event::Publish), [SETTLE], "the failure before it is over");
 
     let mut machine = held(live(1));
-    assert_eq!(play(&mut machine, [Event::Build, GONE]), [Effect::Prepared(Prepared::Gone)]);
+    assert_eq!(play(&mut machine, [Event::Build, GONE]), [Effect::Staged(StagedKind::Gone)]);
     assert_eq!(machine.live_version(), Some(&version(1)), "not yet");
     assert_eq!(machine.on(Event::Publish), [remove(Some(1))]);
     assert!(machine.is_absent());
@@ -368,7 +368,7 @@ fn the_next_hold_waits_for_what_the_one_before_dropped() {
     play(&mut machine, [Event::Build, read(2), Event::Release]);
     assert_eq!(machine.on(Event::Hold), [Effect::Hurry]);
     assert_eq!(machine.on(bad()), [Effect::Discard(None), Effect::Held]);
-    assert!(machine.rests());
+    assert!(machine.is_quiescent());
 }
 
 #[test]

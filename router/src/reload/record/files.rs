@@ -14,7 +14,7 @@ use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 
 use super::LastGood;
-use crate::project::Function;
+use crate::project::SupabaseFunction;
 use crate::version::{Tenant, Version};
 
 /// The extension of a record.
@@ -41,7 +41,7 @@ struct RecordFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gone: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    function: Option<Function>,
+    function: Option<SupabaseFunction>,
 }
 
 impl RecordFiles {

@@ -30,7 +30,7 @@ impl WatchTable {
         if let Some(before) = self.watches.insert(path.to_owned(), watch)
             && before != watch
         {
-            // The watch of the folder that had this path before. Without a path it goes on until
+            // The watch of the folder that had this path before. Without a path it continues until
             // the kernel ends it.
             self.paths.remove(&before);
         }

@@ -4,14 +4,14 @@ use std::fmt;
 use std::io;
 
 /// The reason why a request had no answer.
-pub(super) enum Failure {
+pub(super) enum RequestFailure {
     /// A failure that may pass: the request is made again.
     Transient(String),
     /// A failure that another attempt does not change.
     Final(String),
 }
 
-impl Failure {
+impl RequestFailure {
     /// Classifies an error of the HTTP client, and adds its causes to the text.
     pub(super) fn new(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut text = error.to_string();

@@ -11,7 +11,7 @@ pub(super) const BLOCK: i64 = 4096;
 
 /// A regular file before a write.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Target {
+pub(super) struct WriteTarget {
     /// The position of the next byte.
     pub(super) at: i64,
     /// Bytes on the disk.
@@ -26,7 +26,7 @@ pub(super) fn position(fd: RawFd) -> Option<i64> {
     Some(unsafe { libc::lseek64(fd, 0, libc::SEEK_CUR) }).filter(|position| *position >= 0)
 }
 
-impl Target {
+impl WriteTarget {
     /// Returns `None` if the descriptor is not a regular file's. `at`: the position of the write,
     /// if it is not the descriptor's own.
     pub(super) fn of(fd: RawFd, at: Option<i64>) -> Option<Self> {
@@ -35,7 +35,7 @@ impl Target {
         if status.st_mode & libc::S_IFMT != libc::S_IFREG {
             return None;
         }
-        // SAFETY: asks for flags.
+        // SAFETY: reads flags.
         let appends = at.is_none() && unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_APPEND != 0;
         let allocated = status.st_blocks * 512;
         let is_dense = allocated >= status.st_size;
@@ -53,7 +53,7 @@ impl Target {
     }
 
     /// Returns the number of bytes that can be written if the file may grow by `growth`.
-    pub(super) fn fitting(&self, growth: i64) -> usize {
+    pub(super) fn fitting_bytes(&self, growth: i64) -> usize {
         usize::try_from(self.covered() + growth - self.at).unwrap_or(0)
     }
 
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_write_uses_the_blocks_that_it_is_the_first_in() {
-        let file = |at, dense| Target { at, allocated: dense, dense };
+        let file = |at, dense| WriteTarget { at, allocated: dense, dense };
         for (target, len, growth) in [
             (file(0, 0), 1, BLOCK),
             (file(0, 0), 4096, BLOCK),
@@ -162,10 +162,10 @@ mod tests {
             (file(BLOCK - 1, 0), 2, 2 * BLOCK),
         ] {
             assert_eq!(target.growth(len), growth, "{target:?} and {len}");
-            assert!(target.fitting(growth) >= len, "{target:?} and {len}");
+            assert!(target.fitting_bytes(growth) >= len, "{target:?} and {len}");
         }
-        assert_eq!(file(100, BLOCK).fitting(0), 3996);
-        assert_eq!(file(100, BLOCK).fitting(BLOCK), 3996 + 4096);
-        assert_eq!(file(BLOCK, BLOCK).fitting(0), 0);
+        assert_eq!(file(100, BLOCK).fitting_bytes(0), 3996);
+        assert_eq!(file(100, BLOCK).fitting_bytes(BLOCK), 3996 + 4096);
+        assert_eq!(file(BLOCK, BLOCK).fitting_bytes(0), 0);
     }
 }

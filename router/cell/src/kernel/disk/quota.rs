@@ -18,7 +18,7 @@ const AMPLE: i64 = 16 << 20;
 
 /// The part of the quota that is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Exhausted {
+pub(super) enum QuotaPart {
     Bytes,
     Names,
 }
@@ -57,7 +57,7 @@ struct CountState {
     has_missed: bool,
     /// Bytes of open files without a name when they were last counted.
     unlinked: i64,
-    refused: Option<(Instant, Exhausted)>,
+    refused: Option<(Instant, QuotaPart)>,
 }
 
 impl Quota {
@@ -86,7 +86,7 @@ impl Quota {
     ///
     /// # Errors
     /// The part of the quota that is exhausted.
-    pub(super) fn take(&self, amount: Usage) -> Result<(), Exhausted> {
+    pub(super) fn take(&self, amount: Usage) -> Result<(), QuotaPart> {
         self.try_take(amount).or_else(|_| self.retry(|| self.try_take(amount)))
     }
 
@@ -95,8 +95,8 @@ impl Quota {
     ///
     /// # Errors
     /// The part of the quota that is exhausted.
-    pub(super) fn take_up_to(&self, bytes: i64, block: i64) -> Result<i64, Exhausted> {
-        let all = || self.begin_write(bytes, 0).then_some(bytes).ok_or(Exhausted::Bytes);
+    pub(super) fn take_up_to(&self, bytes: i64, block: i64) -> Result<i64, QuotaPart> {
+        let all = || self.begin_write(bytes, 0).then_some(bytes).ok_or(QuotaPart::Bytes);
         all().or_else(|_| self.retry(all)).or_else(|exhausted| {
             let less = self.bytes.left() / block * block;
             if less > 0 && self.begin_write(less, 0) { Ok(less) } else { Err(exhausted) }
@@ -131,20 +131,20 @@ impl Quota {
     }
 
     /// Takes bytes and names, both or none.
-    pub(super) fn try_take(&self, Usage { bytes, names }: Usage) -> Result<(), Exhausted> {
+    pub(super) fn try_take(&self, Usage { bytes, names }: Usage) -> Result<(), QuotaPart> {
         if !self.bytes.take(bytes) {
-            return Err(Exhausted::Bytes);
+            return Err(QuotaPart::Bytes);
         }
         if !self.names.take(names) {
             self.give_back(Usage { bytes, names: 0 });
-            return Err(Exhausted::Names);
+            return Err(QuotaPart::Names);
         }
         Ok(())
     }
 
     /// Tries again with the space of removed files, and then after a count. Fails at once if a
     /// count has just led to a refusal.
-    fn retry<T>(&self, take: impl Fn() -> Result<T, Exhausted>) -> Result<T, Exhausted> {
+    fn retry<T>(&self, take: impl Fn() -> Result<T, QuotaPart>) -> Result<T, QuotaPart> {
         let mut state = self.lock();
         let has_more = self.reclaim_removed(&mut state);
         if has_more && let Ok(taken) = take() {
@@ -172,7 +172,7 @@ impl Quota {
     }
 
     /// Waits for the count that the router owes.
-    fn wait_and_take<T>(&self, take: &impl Fn() -> Result<T, Exhausted>) -> Result<T, Exhausted> {
+    fn wait_and_take<T>(&self, take: &impl Fn() -> Result<T, QuotaPart>) -> Result<T, QuotaPart> {
         let waited = self.answered.wait_timeout_while(self.lock(), self.max_wait, |state| state.is_requested);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         let taken = take();
@@ -272,7 +272,7 @@ impl Quota {
     }
 
     /// Returns the part of the quota that the last refusal was for, unless more is left since.
-    pub(super) fn exhausted(&self) -> Option<Exhausted> {
+    pub(super) fn exhausted(&self) -> Option<QuotaPart> {
         self.lock().refused.map(|(_, exhausted)| exhausted)
     }
 

@@ -123,14 +123,14 @@ fn section(source: u32, words: u32, senders: &[&SocketAddr]) -> Vec<sock_filter>
         let at = (libc::SKF_NET_OFF as u32).wrapping_add(source + 4 * word);
         section.extend([load(libc::BPF_W, at), store(word)]);
     }
-    senders.iter().for_each(|sender| section.extend(one(sender)));
+    senders.iter().for_each(|sender| section.extend(sender_filter(sender)));
     section.push(answer(DROP));
     section
 }
 
 /// Returns the instructions that keep datagrams of `sender`, and otherwise continue behind them.
 /// The last word of an address is compared first, as it differs most.
-fn one(sender: &SocketAddr) -> Vec<sock_filter> {
+fn sender_filter(sender: &SocketAddr) -> Vec<sock_filter> {
     let words = words(sender.ip());
     let fields = words.into_iter().enumerate().rev().map(|(at, word)| (at as u32, word));
     let fields: Vec<_> = fields.chain([(PORT, sender.port().into())]).collect();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_not_heard_by_either_protocol() {
+    fn datagrams_of_strangers_are_dropped_for_both_protocols() {
         for address in ["127.0.0.1:0", "[::1]:0"].into_iter().filter(|address| is_there(address)) {
             let (socket, stranger, friend, other) =
                 (bound(address), bound(address), bound(address), bound(address));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_of_the_other_protocol_is_heard_through_a_socket_of_both() {
+    fn a_sender_of_the_other_protocol_reaches_a_socket_of_both() {
         if !is_there("[::]:0") {
             return;
         }

@@ -128,7 +128,7 @@ impl FileRules {
         self.0.is_some()
     }
 
-    /// Adds what the version may use.
+    /// Adds the paths that the version may use.
     ///
     /// # Errors
     /// A path cannot be opened, or leads through a symbolic link.
@@ -156,7 +156,7 @@ impl FileRules {
         Ok(rules.into())
     }
 
-    /// Adds what an installation may use.
+    /// Adds the paths that an installation may use.
     ///
     /// # Errors
     /// A path cannot be opened, or leads through a symbolic link.

@@ -22,13 +22,13 @@ const UNTIL_ASSIGNED: [Capability; 4] = [
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
 /// The process as it was started.
-struct Origin {
+struct InitialIdentity {
     /// The capabilities that are left, a bit for each.
     capabilities: u64,
     parent: u32,
 }
 
-static ORIGIN: OnceLock<Origin> = OnceLock::new();
+static ORIGIN: OnceLock<InitialIdentity> = OnceLock::new();
 
 /// Gives up all capabilities but those that are needed until a user is assigned. Must be called
 /// before any other thread exists.
@@ -42,7 +42,7 @@ pub(crate) fn reduce() -> Result<()> {
         // a user and does not find what `open` finds. Each thread sets the capabilities that it
         // keeps.
         control(libc::PR_SET_SECUREBITS, libc::SECBIT_NO_SETUID_FIXUP as libc::c_ulong)
-            .context("have files exist for whoever can open them")?;
+            .context("let files exist for users who can open them")?;
     }
     let kept: CapsHashSet = had.intersection(&CapsHashSet::from(UNTIL_ASSIGNED)).copied().collect();
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;
@@ -52,7 +52,7 @@ pub(crate) fn reduce() -> Result<()> {
     // keeps.
     control(libc::PR_SET_KEEPCAPS, 1).context("keep capabilities over a change of user")?;
     let capabilities = kept.iter().map(Capability::bitmask).fold(0, |all, bit| all | bit);
-    let origin = Origin { capabilities, parent: std::os::unix::process::parent_id() };
+    let origin = InitialIdentity { capabilities, parent: std::os::unix::process::parent_id() };
     ensure!(ORIGIN.set(origin).is_ok(), "capabilities are reduced once");
     Ok(())
 }
@@ -120,7 +120,7 @@ fn limit_capabilities(kept: u64) -> bool {
 ///
 /// # Errors
 /// The router has ended meanwhile.
-pub(super) fn stand_alone_again() -> Result<()> {
+pub(super) fn restore_attributes() -> Result<()> {
     control(libc::PR_SET_DUMPABLE, 0).context("close the process to others")?;
     control(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong).context("end with the router")?;
     let parent = std::os::unix::process::parent_id();

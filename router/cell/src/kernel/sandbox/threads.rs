@@ -81,7 +81,7 @@ extern "C" fn apply_here(_signal: c_int) {
 }
 
 fn restrict(rules: &OwnedFd) -> bool {
-    // SAFETY: the descriptor is open, and the flags are none.
+    // SAFETY: the descriptor is open, and no flags are set.
     #[expect(unsafe_code, reason = "libc call")]
     unsafe {
         libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) == 0

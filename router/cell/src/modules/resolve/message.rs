@@ -18,7 +18,7 @@ pub(super) fn unresolved(project: &Project, raw: &str, error: &DenoResolveError)
         }
         DenoResolveErrorKind::MappedResolution(error) if error.is_unmapped_bare_specifier() => {
             format!(
-                "There is no package \"{raw}\": install it into the project's node_modules \
+                "The package \"{raw}\" was not found: install it into the project's node_modules \
                  (npm install {raw}), or map it to a module in the \"imports\" of deno.json"
             )
         }
@@ -32,7 +32,7 @@ pub(super) fn unresolved(project: &Project, raw: &str, error: &DenoResolveError)
             }
             let advice = [" Ensure you have ", " Deno expects "];
             match advice.iter().find_map(|advice| text.split_once(advice)) {
-                Some((problem, _)) => format!("{problem} {}", why_missing(project, problem)),
+                Some((problem, _)) => format!("{problem} {}", missing_reason(project, problem)),
                 None => text,
             }
         }
@@ -41,7 +41,7 @@ pub(super) fn unresolved(project: &Project, raw: &str, error: &DenoResolveError)
 
 /// Returns the reason why a package is not in `node_modules`: it could not be fetched, or nothing
 /// named it when packages were fetched.
-fn why_missing(project: &Project, text: &str) -> String {
+fn missing_reason(project: &Project, text: &str) -> String {
     const INSTALL: &str = "Install it into the project's node_modules (npm install)";
     match project.remote.as_ref().map(|remote| remote.failure(text)) {
         Some(Some(reason)) => format!("It was not fetched: {reason}"),

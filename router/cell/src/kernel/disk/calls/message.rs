@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char, c_int};
 
 use libc::size_t;
 
-use crate::kernel::disk::quota::Exhausted;
+use crate::kernel::disk::quota::QuotaPart;
 use crate::kernel::disk::state::DISK;
 
 /// Returns the text of an error, for Rust's errors. For a disk that is full because of a limit, the
@@ -21,8 +21,8 @@ unsafe extern "C" fn __xpg_strerror_r(errno: c_int, buffer: *mut c_char, len: si
     }
     let exhausted = (errno == libc::ENOSPC).then(|| DISK.get()?.quota.exhausted()).flatten();
     let text = match exhausted {
-        Some(Exhausted::Bytes) => c"No space left: DATA_DIR and TMPDIR have reached limits.disk",
-        Some(Exhausted::Names) => c"No space left: DATA_DIR and TMPDIR have reached limits.disk_files",
+        Some(QuotaPart::Bytes) => c"No space left: DATA_DIR and TMPDIR have reached limits.disk",
+        Some(QuotaPart::Names) => c"No space left: DATA_DIR and TMPDIR have reached limits.disk_files",
         // SAFETY: the buffer is the caller's, and the result ends with a zero.
         None => unsafe { CStr::from_ptr(text_of(errno, buffer, len)) },
     };

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use libc::{iovec, off64_t, size_t, ssize_t};
 
 use super::{call, fail, note_truncated};
-use crate::kernel::disk::files::{self, BLOCK, Target};
+use crate::kernel::disk::files::{self, BLOCK, WriteTarget};
 use crate::kernel::disk::state::{DISK, Disk};
 
 /// The bytes that are counted at once: a larger write is split, so that little is under way while
@@ -50,7 +50,7 @@ fn grow_by(
         disk.quota.end_write(most, written_to_file.map_or(0, files::most_growth));
         return written;
     }
-    let Some(target) = Target::of(fd, at) else { return write(len) };
+    let Some(target) = WriteTarget::of(fd, at) else { return write(len) };
     let growth = target.growth(len);
     if growth == 0 || !disk.counts_file(fd) {
         return write(len);
@@ -58,10 +58,10 @@ fn grow_by(
     let taken = match disk.quota.take_up_to(growth, BLOCK) {
         Ok(taken) => taken,
         // The rest of the last block is allocated already.
-        Err(_) if target.fitting(0) > 0 => 0,
+        Err(_) if target.fitting_bytes(0) > 0 => 0,
         Err(_) => return fail(libc::ENOSPC) as ssize_t,
     };
-    let written = write(len.min(target.fitting(taken)));
+    let written = write(len.min(target.fitting_bytes(taken)));
     // The calls below may change the reason of a failure, which is for the caller.
     let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
     let grown = files::allocated(fd).map_or(taken, |now| now - target.allocated);
@@ -120,7 +120,7 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssi
         unsafe { call!(SYS_writev, fd, parts, count) as ssize_t }
     };
     let given = usize::try_from(count).unwrap_or(0);
-    if DISK.get().is_none() || parts.is_null() || Target::of(fd, None).is_none() {
+    if DISK.get().is_none() || parts.is_null() || WriteTarget::of(fd, None).is_none() {
         return all();
     }
     // SAFETY: the caller passes this many parts.
@@ -128,7 +128,7 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssi
     let len = slices.iter().fold(0_usize, |len, part| len.saturating_add(part.iov_len));
     let first = slices.iter().find(|part| part.iov_len > 0);
     if len > PIECE {
-        return in_turn(fd, slices);
+        return write_parts(fd, slices);
     }
     grow(fd, None, len, |_, fitting| match first {
         // The call may write less than everything.
@@ -141,7 +141,7 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssi
 }
 
 /// Writes the parts one by one.
-fn in_turn(fd: c_int, parts: &[iovec]) -> ssize_t {
+fn write_parts(fd: c_int, parts: &[iovec]) -> ssize_t {
     let mut done = 0;
     for part in parts {
         // SAFETY: the kernel checks the pointer.
@@ -184,7 +184,7 @@ unsafe extern "C" fn copy_file_range(
 /// As for the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sendfile64(to: c_int, from: c_int, at: *mut off64_t, len: size_t) -> ssize_t {
-    if DISK.get().is_some() && Target::of(to, None).is_some() {
+    if DISK.get().is_some() && WriteTarget::of(to, None).is_some() {
         return fail(libc::EINVAL) as ssize_t;
     }
     // SAFETY: the kernel checks the pointer.
@@ -204,7 +204,7 @@ unsafe extern "C" fn splice(
     len: size_t,
     flags: c_uint,
 ) -> ssize_t {
-    if DISK.get().is_some() && Target::of(to, None).is_some() {
+    if DISK.get().is_some() && WriteTarget::of(to, None).is_some() {
         return fail(libc::EINVAL) as ssize_t;
     }
     // SAFETY: the kernel checks the pointers.

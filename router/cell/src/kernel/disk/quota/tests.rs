@@ -50,14 +50,14 @@ fn what_is_removed_while_the_router_counts_is_room_once() {
     // The count has seen some of the removals.
     quota.update(amount(2 * BLOCK, 2), true);
     assert_eq!((quota.bytes.left(), quota.names.left()), (2 * BLOCK, 2));
-    assert_eq!(quota.take(amount(3 * BLOCK, 3)), Err(Exhausted::Bytes));
+    assert_eq!(quota.take(amount(3 * BLOCK, 3)), Err(QuotaPart::Bytes));
     assert_eq!(asked.load(SeqCst), 2, "the next count knows of all");
     quota.update(amount(10 * BLOCK, 10), true);
     assert_eq!(quota.take(amount(10 * BLOCK, 10)), Ok(()));
 }
 
 #[test]
-fn a_count_that_was_not_asked_for_only_lowers_what_is_left() {
+fn an_unrequested_count_only_lowers_the_space_left() {
     let (quota, _) = quota();
     count(&quota, amount(10 * BLOCK, 10));
     quota.update(amount(20 * BLOCK, 5), false);
@@ -68,9 +68,9 @@ fn a_count_that_was_not_asked_for_only_lowers_what_is_left() {
 fn bytes_and_names_are_taken_together_or_not_at_all() {
     let (quota, asked) = quota();
     count(&quota, amount(10 * BLOCK, 1));
-    assert_eq!(quota.take(amount(BLOCK, 2)), Err(Exhausted::Names));
+    assert_eq!(quota.take(amount(BLOCK, 2)), Err(QuotaPart::Names));
     assert_eq!((quota.bytes.left(), asked.load(SeqCst)), (10 * BLOCK, 1));
-    assert_eq!(quota.exhausted(), Some(Exhausted::Names));
+    assert_eq!(quota.exhausted(), Some(QuotaPart::Names));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_write_that_does_not_fit_gets_the_blocks_that_are_left() {
     let (quota, _) = quota();
     count(&quota, amount(2 * BLOCK + 1, 1));
     assert_eq!(quota.take_up_to(5 * BLOCK, BLOCK), Ok(2 * BLOCK));
-    assert_eq!(quota.take_up_to(5 * BLOCK, BLOCK), Err(Exhausted::Bytes));
+    assert_eq!(quota.take_up_to(5 * BLOCK, BLOCK), Err(QuotaPart::Bytes));
 }
 
 #[test]
@@ -96,20 +96,20 @@ fn a_refusal_waits_for_a_count_that_began_after_the_question() {
 }
 
 #[test]
-fn the_router_is_asked_once_until_it_answers_or_something_is_removed() {
+fn one_count_is_requested_until_the_router_answers_or_something_is_removed() {
     let (quota, asked) = quota();
     quota.request_count();
     quota.request_count();
     count(&quota, amount(0, 0));
     for _ in 0..3 {
-        assert_eq!(quota.take(amount(BLOCK, 0)), Err(Exhausted::Bytes));
+        assert_eq!(quota.take(amount(BLOCK, 0)), Err(QuotaPart::Bytes));
     }
     assert_eq!(asked.load(SeqCst), 2);
     count(&quota, amount(0, 0));
-    assert_eq!(quota.take(amount(BLOCK, 0)), Err(Exhausted::Bytes));
+    assert_eq!(quota.take(amount(BLOCK, 0)), Err(QuotaPart::Bytes));
     assert_eq!(asked.load(SeqCst), 3);
     quota.note_removed(0);
-    assert_eq!(quota.take(amount(BLOCK, 0)), Err(Exhausted::Bytes));
+    assert_eq!(quota.take(amount(BLOCK, 0)), Err(QuotaPart::Bytes));
     assert_eq!(asked.load(SeqCst), 3, "one that is not answered is not repeated");
     count(&quota, amount(2 * BLOCK, 0));
     assert_eq!((quota.take(amount(BLOCK, 0)), quota.exhausted()), (Ok(()), None));
@@ -127,12 +127,12 @@ fn what_was_removed_is_room_at_once_unless_it_is_open() {
     assert_eq!(open.take(amount(2 * BLOCK, 0)), Ok(()));
     // The same bytes are without a name as when they were counted.
     open.note_removed(BLOCK);
-    assert_eq!(open.take(amount(2 * BLOCK, 0)), Err(Exhausted::Bytes));
+    assert_eq!(open.take(amount(2 * BLOCK, 0)), Err(QuotaPart::Bytes));
     assert_eq!(open.take(amount(BLOCK, 0)), Ok(()));
 }
 
 #[test]
-fn a_count_is_asked_for_when_room_is_ample_no_more() {
+fn a_count_is_requested_once_room_is_no_longer_ample() {
     let (quota, asked) = quota();
     assert!(!quota.is_ample());
     count(&quota, amount(3 * AMPLE, 0));
@@ -201,8 +201,8 @@ fn what_is_closed_without_a_name_is_room_at_once() {
     static OPEN: AtomicI64 = AtomicI64::new(2 * BLOCK);
     let quota = Quota::new(Duration::from_millis(1), Box::new(|| ()), || OPEN.load(SeqCst));
     count(&quota, amount(2 * BLOCK, 0));
-    assert_eq!(quota.take(amount(BLOCK, 0)), Err(Exhausted::Bytes));
+    assert_eq!(quota.take(amount(BLOCK, 0)), Err(QuotaPart::Bytes));
     OPEN.store(BLOCK, SeqCst);
-    assert_eq!(quota.take(amount(2 * BLOCK, 0)), Err(Exhausted::Bytes));
+    assert_eq!(quota.take(amount(2 * BLOCK, 0)), Err(QuotaPart::Bytes));
     assert_eq!(quota.take(amount(BLOCK, 0)), Ok(()));
 }

@@ -14,7 +14,7 @@ const SHORTEST_IDLE: Duration = Duration::from_secs(1);
 
 /// The lifecycle options of one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Upkeep {
+pub(crate) struct LifecycleOptions {
     pub(crate) healthcheck: Option<Healthcheck>,
     /// The time without requests after which the process ends until the next request.
     pub(crate) idle: Option<Duration>,
@@ -28,21 +28,21 @@ pub(crate) struct Healthcheck {
     pub(crate) path: PathAndQuery,
 }
 
-impl Upkeep {
+impl LifecycleOptions {
     /// Reads the fields of `switchyard` in the configuration `file`.
     ///
     /// # Errors
     /// A field is invalid.
     pub(crate) fn read(file: &'static str, own: &Value) -> Result<Self, Diagnostic> {
-        let wrong = |name: &str, shape: &str| {
+        let invalid = |name: &str, shape: &str| {
             in_file(file, format!("\"switchyard.{name}\" in {file} must be {shape}"))
         };
         let path = own.get("healthcheck").map(|value| {
-            path(value).ok_or_else(|| wrong("healthcheck", "a path of the project such as \"/healthz\""))
+            path(value).ok_or_else(|| invalid("healthcheck", "a path of the project such as \"/healthz\""))
         });
         let idle = own.get("idle").map(|value| {
             idle(value).ok_or_else(|| {
-                wrong("idle", "a time (\"10m\", \"1h 30m\") or a number of seconds, at least one second")
+                invalid("idle", "a time (\"10m\", \"1h 30m\") or a number of seconds, at least one second")
             })
         });
         let healthcheck = path.transpose()?.map(|path| Healthcheck { file, path });
@@ -70,8 +70,8 @@ mod tests {
 
     use super::*;
 
-    fn read(own: &Value) -> Result<Upkeep, Diagnostic> {
-        Upkeep::read("deno.jsonc", own)
+    fn read(own: &Value) -> Result<LifecycleOptions, Diagnostic> {
+        LifecycleOptions::read("deno.jsonc", own)
     }
 
     #[test]
@@ -79,14 +79,14 @@ mod tests {
         for (value, seconds) in
             [(json!("10m"), 600), (json!("1h 30m"), 5400), (json!("1s"), 1), (json!(90), 90)]
         {
-            let upkeep = read(&json!({ "idle": value })).unwrap();
-            assert_eq!(upkeep.idle, Some(Duration::from_secs(seconds)));
+            let lifecycle = read(&json!({ "idle": value })).unwrap();
+            assert_eq!(lifecycle.idle, Some(Duration::from_secs(seconds)));
         }
-        assert_eq!(read(&json!({})).unwrap(), Upkeep::default());
+        assert_eq!(read(&json!({})).unwrap(), LifecycleOptions::default());
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_file_and_field() {
+    fn an_invalid_option_is_reported_with_file_and_field() {
         for (own, field) in [
             (json!({"idle": "soon"}), "idle"),
             (json!({"idle": "-10m"}), "idle"),
