@@ -2,11 +2,13 @@
 
 mod diagnostic;
 mod document;
+mod files;
 mod functions;
 mod include;
 mod installed;
 mod keys;
 mod routes;
+mod share;
 mod site;
 mod upkeep;
 mod worker;

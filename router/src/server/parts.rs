@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use switchyard_contract::publisher::Publisher;
 use switchyard_edge::gate::Gate;
-use switchyard_edge::listener::ListenerLimits;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -167,15 +166,7 @@ impl RouterParts {
         http::HttpSettings {
             dev: self.config.reload.dev,
             trusted_proxies: connections.trusted_proxy.clone().unwrap_or_default(),
-            limits: ListenerLimits {
-                max_connections: connections.max_connections,
-                max_client_connections: connections.max_client_connections,
-                max_connection_requests: connections.max_connection_requests,
-                max_head: connections.max_head,
-                head_timeout: connections.head_timeout,
-                idle_timeout: connections.idle_timeout,
-                body_timeout: connections.body_timeout,
-            },
+            limits: connections.limits(),
         }
     }
 }

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use crate::wrangler;
-
-/// The names of the file.
-const FILES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
+use crate::wrangler::{self, FILES};
 
 /// The file that names a Worker's entry, and the name. `None` where there is none, or it does not parse: to
 /// say that is for whatever reads the rest of the configuration.

@@ -7,15 +7,11 @@ use switchyard_contract::event::Trigger;
 use switchyard_contract::project::ProjectName;
 
 use super::Control;
-use super::publish::{Deferred, PublicEffect};
+use super::public_effect::{Deferred, Effect, ProjectEvent, PublicEffect};
 use crate::build::{self, BuildError, ReadJob, ReadRequest, RecordedVersion};
-use crate::reload::machine::{Event, Work};
-use crate::reload::project::ProjectData;
+use crate::reload::machine::Work;
 use crate::reload::tasks::{ProjectTask, Restored};
 use crate::version::Version;
-
-pub(super) type ProjectEvent = Event<ProjectData>;
-pub(super) type Effect = crate::reload::machine::Effect<ProjectData>;
 
 impl Control {
     /// Feeds `event` to the machine of a project and carries out the effects.

@@ -8,57 +8,12 @@ use switchyard_contract::event::EventType;
 use switchyard_contract::project::ProjectName;
 
 use super::Control;
-use super::effects::Effect;
+use super::public_effect::{Deferred, PublicEffect};
 use crate::live::{EventDetails, TableChange};
 use crate::metrics::OutcomeLabel;
 use crate::reload::attempt::AttemptData;
-use crate::reload::live_state::{LiveState, Replaced};
-use crate::reload::machine::Published;
+use crate::reload::live_state::Replaced;
 use crate::version::Version;
-
-/// The end of an attempt that may change what requests see.
-pub(super) enum PublicEffect {
-    Publish { version: Version, previous: Option<Published<LiveState>>, attempt: AttemptData },
-    Settle(AttemptData),
-    Unchanged(AttemptData),
-    Remove { previous: Option<Published<LiveState>>, attempt: AttemptData },
-}
-
-impl PublicEffect {
-    /// The end of an attempt that [`Control::publish`] carries out, or the effect if it is another one.
-    pub(super) fn try_from(effect: Effect) -> Result<Self, Box<Effect>> {
-        match effect {
-            Effect::Publish { version, previous, attempt } => {
-                Ok(Self::Publish { version, previous, attempt })
-            }
-            Effect::Settle(attempt) => Ok(Self::Settle(attempt)),
-            Effect::Unchanged(attempt) => Ok(Self::Unchanged(attempt)),
-            Effect::Remove { previous, attempt } => Ok(Self::Remove { previous, attempt }),
-            other => Err(Box::new(other)),
-        }
-    }
-
-    /// The cells and files that answer no more requests from now on.
-    fn replaced(&self) -> Replaced {
-        match self {
-            Self::Publish { previous, .. } | Self::Remove { previous, .. } => {
-                previous.as_ref().map(|previous| Replaced::of(&previous.data)).unwrap_or_default()
-            }
-            Self::Settle(_) | Self::Unchanged(_) => Replaced::default(),
-        }
-    }
-}
-
-/// A publish that waits for the end of its batch.
-pub(super) struct Deferred {
-    pub(super) name: ProjectName,
-    pub(super) effect: PublicEffect,
-    /// The effects that follow it.
-    pub(super) later: Vec<Effect>,
-}
-
-/// Publishes that go live in one swap of the table.
-pub(super) type Batch = Vec<Deferred>;
 
 impl Control {
     /// Publishes what has been deferred, and goes on reporting each publish at once.
