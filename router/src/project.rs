@@ -24,7 +24,7 @@ use switchyard_detect::site::Served;
 use switchyard_detect::wrangler::Worker;
 use switchyard_protocol::assets::Assets;
 
-pub(crate) use self::diagnostic::{diagnostic, in_file};
+pub(crate) use self::diagnostic::diagnostic;
 use self::document::Document;
 pub(crate) use self::functions::{Function, Role};
 pub(crate) use self::include::{Include, Included, is_beside};

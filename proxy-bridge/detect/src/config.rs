@@ -25,6 +25,6 @@ pub fn parse(file: &str, text: &str) -> Result<Value, Diagnostic> {
 }
 
 /// Returns an error about `file`, without a position in it.
-pub(crate) fn in_file(file: &str, message: String) -> Diagnostic {
+pub fn in_file(file: &str, message: String) -> Diagnostic {
     Diagnostic { file: Some(file.to_owned()), message, ..Diagnostic::default() }
 }

@@ -8,10 +8,9 @@ use switchyard_contract::event::Diagnostic;
 use switchyard_contract::platform::{Platform, UnknownPlatform};
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::{InvalidRoute, MAX_ROUTES};
-use switchyard_detect::config::{self, MAX_CONFIG};
+use switchyard_detect::config::{self, MAX_CONFIG, in_file};
 use switchyard_detect::entry::{CONFIG_FILES, Config};
 
-use super::diagnostic::in_file;
 use super::files::open_file;
 use super::include::Included;
 use super::keys;

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use switchyard_contract::digest;
 use switchyard_contract::event::Diagnostic;
-
-use super::diagnostic::in_file;
+use switchyard_detect::config::in_file;
 
 /// Entries of one project. Each is walked and watched separately; a project with more of them should include their folder.
 const MAX_ENTRIES: usize = 100;

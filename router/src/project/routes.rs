@@ -3,8 +3,8 @@
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::Route;
+use switchyard_detect::config::in_file;
 
-use super::diagnostic::in_file;
 use super::functions;
 
 /// The path of the key that claims routes.

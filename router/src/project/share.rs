@@ -13,7 +13,7 @@ impl Include {
     ///
     /// # Errors
     /// The owner does not share the entry.
-    pub(crate) fn leave(&self, volume: &Path, project: &str) -> Result<(), String> {
+    pub(crate) fn check_shared(&self, volume: &Path, project: &str) -> Result<(), String> {
         let owner = self.owner();
         let folder = volume.join(owner);
         if owner == project || is_ignored(owner) || !folder.is_dir() || shares(&folder, project) {
