@@ -491,10 +491,10 @@ async fn users_that_this_machine_does_not_have_are_refused_by_the_name_of_the_fl
     let volume = keeping(&["a"]);
     let builder = Router::builder(&volume).inside(&Mounts::new());
     let text = refused(&builder.clone().flag("cell-users", "200000-265535").run_to_end().await);
-    assert!(text.contains("--cell-users: no process can run as user 200000"), "{text}");
+    assert!(text.contains("--cell-users: cannot run a process as user 200000"), "{text}");
     assert!(text.contains("--dangerously-run-cells-as-root"), "{text}");
     let text = refused(&builder.clone().flag("cell-user", "nobody").run_to_end().await);
-    assert!(text.contains("user namespace does not have this user"), "{text}");
+    assert!(text.contains("user namespace has no such user"), "{text}");
     let router = builder.flag("dangerously-run-cells-as-root", "").start().await;
     assert_eq!(router.public.get("/a/").await.text(), "kept ");
     assert!(gaps(&router).await.contains("cells run as root"), "{}", gaps(&router).await);
@@ -532,7 +532,7 @@ async fn the_home_folder_is_the_projects_whatever_user_its_cells_are() {
 async fn two_ways_to_choose_users_are_refused() {
     let volume = keeping(&["a"]);
     let two = Router::builder(&volume).flag("cell-users", "5000-6000").flag("cell-user", "nobody");
-    assert!(refused(&two.run_to_end().await).contains("--cell-users: cannot be used with --cell-user"));
+    assert!(refused(&two.run_to_end().await).contains("--cell-users: cannot be combined with --cell-user"));
 }
 
 /// A router of a user that is not root, where this machine lets one read its binary.
@@ -657,9 +657,9 @@ async fn a_root_router_without_a_right_that_it_needs_is_refused_with_what_it_cou
         Router::builder(&volume).capabilities(&format!("-all{}", kept.collect::<String>()))
     };
     for (without, reason) in [
-        ("chown", "can be given to user 200000"),
-        ("kill", "processes of user 200000 cannot be ended"),
-        ("setuid", "no process can run as user 200000"),
+        ("chown", "cannot give user 200000 a folder"),
+        ("kill", "cannot kill a process of user 200000"),
+        ("setuid", "cannot run a process as user 200000"),
     ] {
         let text = refused(&builder(without).run_to_end().await);
         assert!(text.contains("--cell-users: ") && text.contains(reason), "{without}: {text}");

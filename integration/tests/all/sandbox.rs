@@ -68,7 +68,7 @@ async fn cells_run_as_the_user_that_is_named_and_own_what_they_write() {
     fs::set_permissions(parent.path(), Permissions::from_mode(0o700)).unwrap();
     let text =
         refused(&builder.clone().flag("state", parent.path().join("state").display()).run_to_end().await);
-    assert!(text.contains("let others enter the folders above them"), "{text}");
+    assert!(text.contains("let other users enter the folders above"), "{text}");
     let router = builder.start().await;
     assert_eq!(router.public.get("/a/").await.text(), "kept");
     let pid = router.admin.project("a").await.pid.unwrap();
