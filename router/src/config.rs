@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::Args;
 use switchyard_edge::forwarded::TrustedProxies;
 use switchyard_edge::gate::PublicHost;
-use switchyard_edge::listener::ListenerLimits;
 use switchyard_program::log::LogFormat;
 use switchyard_program::settings::values::{address, number, size, time};
 use switchyard_program::settings::{Problems, Validate};
@@ -281,21 +280,6 @@ pub struct ConnectionConfig {
     pub body_timeout: Duration,
 }
 
-impl ConnectionConfig {
-    /// The limits of the public listener. The defaults are those of [`ListenerLimits`].
-    pub(crate) fn limits(&self) -> ListenerLimits {
-        ListenerLimits {
-            max_connections: self.max_connections,
-            max_client_connections: self.max_client_connections,
-            max_connection_requests: self.max_connection_requests,
-            max_head: self.max_head,
-            head_timeout: self.head_timeout,
-            idle_timeout: self.idle_timeout,
-            body_timeout: self.body_timeout,
-        }
-    }
-}
-
 impl Validate for RouterConfig {
     fn validate(&self, problems: &mut Problems) {
         self.admin.validate(problems);
@@ -404,12 +388,6 @@ mod tests {
         );
         assert_eq!((config.requests.max_body, config.connections.max_head), (1 << 20, 2048));
         assert_eq!(config.reload.poll, Some(Duration::from_secs(3)));
-    }
-
-    #[test]
-    fn a_router_limits_its_clients_as_the_bridge_does() {
-        let config = parse(&["--projects=/srv"], &[]).unwrap();
-        assert_eq!(config.connections.limits(), ListenerLimits::default());
     }
 
     #[test]

@@ -76,6 +76,16 @@ pub(crate) enum Prefix {
 }
 
 impl Prefix {
+    /// Returns the treatment that `switchyard.stripPrefix` names, or the default one.
+    fn choose(strip: Option<bool>, is_function: bool) -> Self {
+        match strip {
+            Some(true) => Self::Strip,
+            Some(false) => Self::Keep,
+            None if is_function => Self::KeepName,
+            None => Self::Strip,
+        }
+    }
+
     /// Returns the number of bytes of `prefix` that are removed from a path.
     pub(crate) fn stripped(self, prefix: &str) -> usize {
         match self {
@@ -106,12 +116,7 @@ impl Manifest {
         let platform = named.unwrap_or(recognized);
         let function = (platform == Platform::Supabase).then(|| function.unwrap_or_default());
         let strip = config.as_ref().map_or(Ok(None), Document::strip_prefix)?;
-        let prefix = match strip {
-            Some(true) => Prefix::Strip,
-            Some(false) => Prefix::Keep,
-            None if function.is_some() => Prefix::KeepName,
-            None => Prefix::Strip,
-        };
+        let prefix = Prefix::choose(strip, function.is_some());
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
         let mut include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default();
         if let Some(root) = dir.parent().filter(|_| function.is_some()) {

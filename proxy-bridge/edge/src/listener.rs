@@ -39,7 +39,7 @@ pub use self::limiter::ConnectionLimit;
 const BACKLOG: i32 = 4096;
 
 /// The limits on the clients of a public listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ListenerLimits {
     /// Open connections.
     pub max_connections: usize,
