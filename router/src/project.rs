@@ -31,7 +31,7 @@ pub(crate) use self::include::{Include, Included, is_beside};
 pub(crate) use self::installed::{
     Installed, MAX_PACKAGES, NODE_MODULES, Progress, has_packages, is_of_packages, is_store,
 };
-pub(crate) use self::routes::ClaimedRoutes;
+pub(crate) use self::routes::{ClaimedRoutes, Prefix};
 pub(crate) use self::site::settle;
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::PermissionRequest;
@@ -63,39 +63,6 @@ pub(crate) struct Manifest {
     pub(crate) assets: Option<Assets>,
 }
 
-/// The treatment of a path prefix that led to the project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Prefix {
-    /// The prefix is removed: `/blog/x` and `/shop/x` are `/x`.
-    #[default]
-    Strip,
-    /// The prefix stays.
-    Keep,
-    /// The last segment stays, as in Supabase's gateway: `/functions/v1/hello/x` is `/hello/x`.
-    KeepName,
-}
-
-impl Prefix {
-    /// Returns the treatment that `switchyard.stripPrefix` names, or the default one.
-    fn choose(strip: Option<bool>, is_function: bool) -> Self {
-        match strip {
-            Some(true) => Self::Strip,
-            Some(false) => Self::Keep,
-            None if is_function => Self::KeepName,
-            None => Self::Strip,
-        }
-    }
-
-    /// Returns the number of bytes of `prefix` that are removed from a path.
-    pub(crate) fn stripped(self, prefix: &str) -> usize {
-        match self {
-            Self::Strip => prefix.len(),
-            Self::Keep => 0,
-            Self::KeepName => prefix.rfind('/').unwrap_or(0),
-        }
-    }
-}
-
 impl Manifest {
     /// Reads the configuration of the project `name` in `dir`. `function` is set for a function of Supabase's.
     ///
@@ -115,8 +82,8 @@ impl Manifest {
         let recognized = function.as_ref().map_or(Platform::Plain, |_| Platform::Supabase);
         let platform = named.unwrap_or(recognized);
         let function = (platform == Platform::Supabase).then(|| function.unwrap_or_default());
-        let strip = config.as_ref().map_or(Ok(None), Document::strip_prefix)?;
-        let prefix = Prefix::choose(strip, function.is_some());
+        let strips = config.as_ref().map_or(Ok(None), Document::strip_prefix)?;
+        let prefix = Prefix::choose(strips, function.is_some());
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
         let mut include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default();
         if let Some(root) = dir.parent().filter(|_| function.is_some()) {
@@ -146,13 +113,13 @@ impl Manifest {
         if function.is_some() {
             routes.imply(name);
         }
-        let (Serving { entry, platform, assets }, include) = (served, include.entries);
+        let Serving { entry, platform, assets } = served;
         Ok(Self {
             entry,
             routes,
             prefix,
             asked,
-            include,
+            include: include.entries,
             upkeep,
             platform,
             function,

@@ -84,7 +84,7 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
         "2:10: default: unknown key: expected one of defaults, projects, shared_hosts",
         "4:17: defaults.limit: unknown key: expected one of permissions, limits, env, routes",
         "5:23: defaults.permissions: must be a table",
-        "projects.Bl.og: \"Bl.og\" is no project name",
+        "projects.Bl.og: invalid project name \"Bl.og\"",
         "8:16: projects.blog.permissions.read: invalid path \"shared\": expected an absolute path",
         "8:16: projects.blog.permissions.read: \"/var/lib\" overlaps with the router's own folder",
         "projects.blog.permissions.net: must be true, false or a list",

@@ -280,7 +280,7 @@ fn a_projects_folder_is_included_only_by_projects_that_it_shares_with() {
             volume.beside("shop/deno.json", config);
             let begin = format!(
                 "\"switchyard.include\" in deno.json names {entry:?}, which shop does not share with blog: \
-                 put \"switchyard\": {{\"share\": [\"blog\"]}} into shop/deno.json"
+                 put \"switchyard\": {{\"share\": [\"blog\"]}} in shop/deno.json"
             );
             assert!(volume.refused().starts_with(&begin), "{config}: {}", volume.refused());
         }
