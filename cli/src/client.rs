@@ -15,7 +15,7 @@ use self::bridge::Bridge;
 use self::failure::{Failure, NO_ANSWER, USAGE};
 use self::requests::{ApiRequest, send};
 use reqwest::header::HeaderValue;
-use switchyard_program::visible;
+use switchyard_contract::visible;
 
 mod args;
 mod bridge;

@@ -4,6 +4,7 @@
 //! entry refuses the whole upload.
 
 mod archive;
+mod contents;
 mod disposition;
 mod error;
 mod multipart;

@@ -6,10 +6,8 @@ mod packages;
 mod plan;
 mod read;
 mod readers;
-mod site;
 
 pub(crate) use builder::{BuildError, Builder, Built};
 pub(crate) use plan::{Candidate, Plan, RecordedVersion};
 pub(crate) use read::{FolderState, ReadJob, ReadRequest, ReadResult, SlowProjects, read};
 pub(crate) use readers::{Readers, Reading};
-pub(crate) use site::LiveSite;

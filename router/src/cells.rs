@@ -1,6 +1,7 @@
 //! Cell processes: spares are kept warm, turned into the process of a version, and their end is
 //! reported. Knows processes and sockets, but neither the states of projects nor requests.
 
+mod answers;
 mod budget;
 mod caches;
 mod cgroup;

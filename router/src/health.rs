@@ -14,13 +14,14 @@ use hyper_util::rt::TokioIo;
 use switchyard_contract::bounds::HEALTH_HEAD;
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::project::ProjectName;
+use switchyard_detect::config::in_file;
 use switchyard_edge::forwarded::{Client, TrustedProxies, set_forwarded};
 use switchyard_edge::target::set_form;
 use switchyard_edge::upstream::{HeadBudget, ReadsOn};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::project::{Healthcheck, in_file};
+use crate::project::Healthcheck;
 
 const AGENT: HeaderValue = HeaderValue::from_static("switchyard-healthcheck");
 

@@ -11,6 +11,7 @@ mod handle;
 mod lease;
 mod metrics;
 mod problem;
+mod problem_answer;
 mod site;
 
 use std::net::TcpListener;

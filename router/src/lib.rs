@@ -6,7 +6,6 @@ pub mod inspect;
 pub mod server;
 
 mod admin;
-mod atomic_file;
 mod build;
 mod cells;
 mod checkout;

@@ -6,6 +6,7 @@ mod command;
 mod debuggers;
 mod events;
 mod logs;
+mod site;
 mod table;
 
 pub(crate) use board::{BoardChanges, Counters, ProjectStatus, StatusBoard};
@@ -13,8 +14,7 @@ pub(crate) use command::{Command, Commands, DeployId, DeployRefusal, DeployReply
 pub(crate) use debuggers::{DebugSession, Debuggers};
 pub(crate) use events::{EventDetails, Events};
 pub(crate) use logs::{LogBatch, LogBuffer, LogReader};
+pub(crate) use site::LiveSite;
 pub(crate) use table::{
     CellSet, CellState, FailedVersion, LiveTable, LiveVersion, ProjectEntry, RunningCell, Table, TableChange,
 };
-
-pub(crate) use crate::build::LiveSite;

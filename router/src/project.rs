@@ -2,12 +2,14 @@
 
 mod diagnostic;
 mod document;
+mod files;
 mod functions;
 mod include;
 mod installed;
 mod keys;
 mod lifecycle;
 mod routes;
+mod share;
 mod site;
 mod worker;
 
@@ -22,7 +24,7 @@ use switchyard_detect::site::Served;
 use switchyard_detect::wrangler::Worker;
 use switchyard_protocol::assets::Assets;
 
-pub(crate) use self::diagnostic::{diagnostic, in_file};
+pub(crate) use self::diagnostic::diagnostic;
 use self::document::Document;
 pub(crate) use self::functions::{FolderRole, SupabaseFunction};
 pub(crate) use self::include::{Include, IncludeList, is_beside};
@@ -30,7 +32,7 @@ pub(crate) use self::installed::{
     InstallProgress, InstalledPackages, MAX_PACKAGES, NODE_MODULES, has_packages, is_of_packages, is_store,
 };
 pub(crate) use self::lifecycle::{Healthcheck, LifecycleOptions};
-pub(crate) use self::routes::ClaimedRoutes;
+pub(crate) use self::routes::{ClaimedRoutes, PrefixHandling};
 pub(crate) use self::site::choose_fallback;
 use crate::policy::PermissionRequest;
 
@@ -61,29 +63,6 @@ pub(crate) struct Manifest {
     pub(crate) assets: Option<Assets>,
 }
 
-/// The treatment of a path prefix that led to the project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum PrefixHandling {
-    /// The prefix is removed: `/blog/x` and `/shop/x` are `/x`.
-    #[default]
-    Strip,
-    /// The prefix stays.
-    Keep,
-    /// The last segment stays, as in Supabase's gateway: `/functions/v1/hello/x` is `/hello/x`.
-    KeepName,
-}
-
-impl PrefixHandling {
-    /// Returns the number of bytes of `prefix` that are removed from a path.
-    pub(crate) fn stripped_len(self, prefix: &str) -> usize {
-        match self {
-            Self::Strip => prefix.len(),
-            Self::Keep => 0,
-            Self::KeepName => prefix.rfind('/').unwrap_or(0),
-        }
-    }
-}
-
 impl Manifest {
     /// Reads the configuration of the project `name` in `dir`. `function` is set for a function of Supabase's.
     ///
@@ -103,13 +82,8 @@ impl Manifest {
         let recognized = function.as_ref().map_or(Platform::Plain, |_| Platform::Supabase);
         let platform = named.unwrap_or(recognized);
         let function = (platform == Platform::Supabase).then(|| function.unwrap_or_default());
-        let strip = config.as_ref().map_or(Ok(None), Document::strip_prefix)?;
-        let prefix = match strip {
-            Some(true) => PrefixHandling::Strip,
-            Some(false) => PrefixHandling::Keep,
-            None if function.is_some() => PrefixHandling::KeepName,
-            None => PrefixHandling::Strip,
-        };
+        let strips = config.as_ref().map_or(Ok(None), Document::strip_prefix)?;
+        let prefix = PrefixHandling::choose(strips, function.is_some());
         let requested = config.as_ref().map(Document::requested).transpose()?.unwrap_or_default();
         let mut include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default();
         if let Some(root) = dir.parent().filter(|_| function.is_some()) {
@@ -139,13 +113,13 @@ impl Manifest {
         if function.is_some() {
             routes.imply(name);
         }
-        let (ServedContent { entry, platform, assets }, include) = (served, include.entries);
+        let ServedContent { entry, platform, assets } = served;
         Ok(Self {
             entry,
             routes,
             prefix,
             requested,
-            include,
+            include: include.entries,
             lifecycle,
             platform,
             function,

@@ -12,8 +12,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, FileType, statat};
 use switchyard_contract::project::is_ignored;
-
-use crate::atomic_file;
+use switchyard_program::atomic_file;
 
 /// The projects root. Clones share one state.
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ pub(super) use self::rules::{IGNORE_FILE, Reason, Rules};
 
 use self::rules::Candidate;
 use switchyard_contract::digest::{self, Digest};
-use switchyard_detect::entry::{self, CONFIG_FILES, Config, Entry, MAX_CONFIG, PACKAGE_FILE};
+use switchyard_detect::config::{self, MAX_CONFIG};
+use switchyard_detect::entry::{self, CONFIG_FILES, Config, Entry, PACKAGE_FILE};
 use switchyard_detect::site;
 
 mod rules;
@@ -157,7 +158,7 @@ fn find_entry(root: &Path) -> Option<Entry> {
 fn configuration(root: &Path, file: &'static str) -> Option<serde_json::Value> {
     let mut text = String::new();
     File::open(root.join(file)).ok()?.take(MAX_CONFIG).read_to_string(&mut text).ok()?;
-    entry::parse(file, &text).ok()
+    config::parse(file, &text).ok()
 }
 
 struct Walk<'a> {

@@ -12,8 +12,8 @@ use super::failure::{DONE, Failure, NO_ANSWER};
 use super::pack::Flow;
 use super::report;
 use switchyard_contract::overview::{LogError, ProjectOverview, RouterLogLine};
+use switchyard_contract::visible;
 use switchyard_edge::sse::SseEvent;
-use switchyard_program::visible;
 
 /// Prints lines until the last one, or without end. Returns the exit status.
 ///

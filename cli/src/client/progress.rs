@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use super::Console;
 use super::pack::Flow;
 use switchyard_contract::deploy::{DeployPhase, DeployStep};
+use switchyard_contract::visible;
 use switchyard_edge::sse::SseEvent;
-use switchyard_program::visible;
 
 /// Interval of the spinner.
 const TICK: Duration = Duration::from_millis(100);

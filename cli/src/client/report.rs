@@ -9,7 +9,7 @@ use switchyard_contract::admin::ReloadOutcome;
 use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployedProject, Removal, RouterReport};
 use switchyard_contract::incarnation::DataFate;
 use switchyard_contract::problem::ProblemDocument;
-use switchyard_program::visible;
+use switchyard_contract::visible;
 
 const NOT_THE_BRIDGE: &str = "; --to must be the bridge's own address (its --listen)";
 

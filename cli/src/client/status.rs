@@ -7,7 +7,7 @@ use super::report;
 use switchyard_contract::admin::ProjectState;
 use switchyard_contract::overview::{ProjectOnRouter, ProjectOverview, ProjectOverviews};
 use switchyard_contract::project::ProjectName;
-use switchyard_program::visible;
+use switchyard_contract::visible;
 
 /// Returns the exit status.
 pub(super) async fn status(

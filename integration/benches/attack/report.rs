@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchyard_program::visible;
+use switchyard_contract::visible;
 
 use crate::attempt::{Attempt, Verdict};
 use crate::user::User;

@@ -18,7 +18,6 @@ mod worker;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use jsonc_parser::parse_to_serde_value;
 use serde_json::Value;
 
 use switchyard_contract::admin::ChosenEntry;
@@ -29,9 +28,6 @@ pub const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
 
 /// Node's configuration.
 pub const PACKAGE_FILE: &str = "package.json";
-
-/// Bytes in one configuration file: a thousand times the usual size. The router itself parses it.
-pub const MAX_CONFIG: u64 = 1 << 20;
 
 /// The file that names processes, on Heroku and similar hosts.
 const PROCFILE: &str = "Procfile";
@@ -72,26 +68,9 @@ pub struct Entry {
     pub warnings: Vec<String>,
 }
 
-/// Parses the JSON object (with comments) in a configuration file.
-///
-/// # Errors
-/// The text does not parse, or is not an object. The error names file, line and column.
-pub fn parse(file: &'static str, text: &str) -> Result<Value, Diagnostic> {
-    match parse_to_serde_value::<Value>(text, &Default::default()) {
-        Ok(value) if value.is_object() => Ok(value),
-        Ok(_) => Err(in_file(file, format!("{file} must contain one JSON object"))),
-        Err(error) => {
-            let mut diagnostic = in_file(file, format!("{file} does not parse: {}", error.kind()));
-            diagnostic.line = u32::try_from(error.line_display()).ok();
-            diagnostic.column = u32::try_from(error.column_display()).ok();
-            Err(diagnostic)
-        }
-    }
-}
-
-/// Finds the entry of the project in `dir`, given its Deno configuration and package.json if it has
-/// them: the most explicitly named one, else the server that a framework has built, else the first
-/// of the conventional names. `docs/entry.md` has the whole order.
+/// Finds the entry of the project in `dir`, whose Deno configuration and package.json are given where it has
+/// them: what is named most closely, else the server that a framework has built, else the first of the conventional
+/// names. `docs/entry.md` has the whole order.
 ///
 /// # Errors
 /// `switchyard.entry` or `switchyard.args` is not as it has to be, or a named file is not there because the project
@@ -130,10 +109,6 @@ pub fn is_in_package(path: &str) -> bool {
 /// Returns an entry's arguments with variables replaced: `$NAME`, `${NAME}` and `${NAME:-default}`.
 pub fn arguments(args: &[String], env: &BTreeMap<String, String>) -> Vec<String> {
     args.iter().map(|arg| env::expand(arg, env)).collect()
-}
-
-fn in_file(file: &str, message: String) -> Diagnostic {
-    Diagnostic { file: Some(file.to_owned()), message, ..Diagnostic::default() }
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The program or the static site that a project's folder serves.
 //!
+//! - [`config`]: configuration files in JSON
 //! - [`entry`]: the search for the program
 //! - [`site`]: static sites
 //! - [`wrangler`]: the configuration of Cloudflare Workers
 
+pub mod config;
 pub mod entry;
 pub mod site;
 pub mod wrangler;

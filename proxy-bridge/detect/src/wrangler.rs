@@ -17,7 +17,7 @@ use serde_json::Value;
 
 pub use self::assets::{Assets, HtmlHandling, NotFoundHandling, WorkerFirst};
 use self::document::Document;
-use crate::entry::MAX_CONFIG;
+use crate::config::{MAX_CONFIG, in_file};
 use switchyard_contract::event::Diagnostic;
 
 /// The names of the file, in wrangler's order of precedence.
@@ -127,10 +127,7 @@ fn ignored(dir: &Path, directory: &str) -> Result<Vec<String>, Diagnostic> {
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
     match lines.len() {
         0..=MAX_IGNORED => Ok(lines),
-        _ => Err(document::in_file(
-            &file,
-            format!("{file} is too long: at most {MAX_IGNORED} lines are possible"),
-        )),
+        _ => Err(in_file(&file, format!("{file} is too long: at most {MAX_IGNORED} lines are possible"))),
     }
 }
 
@@ -154,7 +151,7 @@ fn find(dir: &Path) -> Result<Option<String>, Diagnostic> {
 }
 
 fn read_text(dir: &Path, file: &str) -> Result<String, Diagnostic> {
-    let wrong = |message| document::in_file(file, message);
+    let wrong = |message| in_file(file, message);
     let mut text = String::new();
     File::open(dir.join(file))
         .and_then(|opened| opened.take(MAX_CONFIG + 1).read_to_string(&mut text))
@@ -173,7 +170,7 @@ impl Worker {
     /// The module does not exist, or is not JavaScript.
     pub fn entry(&self, dir: &Path) -> Result<Option<&str>, Diagnostic> {
         let Some(main) = &self.main else { return Ok(None) };
-        let wrong = |message: String| Err(document::in_file(&self.file, message));
+        let wrong = |message: String| Err(in_file(&self.file, message));
         if main.ends_with(".py") {
             return wrong(format!(
                 "main {main:?} in {} is Python: only JavaScript and TypeScript run here",

@@ -16,14 +16,16 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Accepts connections, and logs when none can be accepted.
 #[derive(Debug)]
 pub struct Acceptor {
+    /// The listener's name in log lines.
+    name: &'static str,
     listener: TcpListener,
     failures: LogThrottle,
 }
 
 impl Acceptor {
-    /// Accepts the connections of `listener`.
-    pub fn new(listener: TcpListener) -> Self {
-        Self { listener, failures: LogThrottle::default() }
+    /// Accepts the connections of `listener`, which log lines call `name`.
+    pub fn new(name: &'static str, listener: TcpListener) -> Self {
+        Self { name, listener, failures: LogThrottle::default() }
     }
 
     /// Returns the next connection and its peer's address. Retries after every error.
@@ -36,7 +38,11 @@ impl Acceptor {
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     if let Some(count) = self.failures.hit() {
-                        tracing::warn!(count, "connections cannot be accepted ({count} failures): {error}");
+                        let name = self.name;
+                        tracing::warn!(
+                            count,
+                            "{name}: connections cannot be accepted ({count} failures): {error}"
+                        );
                     }
                     sleep(PAUSE).await;
                 }

@@ -19,11 +19,13 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::sync::watch;
 
+use self::accepted::Worker;
 use self::limiter::ConnectionLimiter;
-use self::worker::{Dispatcher, Worker};
+use self::worker::Dispatcher;
 use crate::forwarded::{Client, TrustedProxies};
 use crate::refusal::Refusal;
 
+mod accepted;
 mod connection;
 mod limiter;
 mod tracker;
@@ -197,7 +199,7 @@ impl Server {
         let ListenerSettings { name, trusted, limits, threads } = settings;
         let limiter = ConnectionLimiter::new(&limits, trusted.clone(), metrics.clone());
         let (workers, receivers): (Vec<_>, Vec<_>) = (0..threads.max(1)).map(|_| worker::handle()).unzip();
-        let mut dispatcher = Some(Dispatcher { listener, workers, limiter });
+        let mut dispatcher = Some(Dispatcher { name, listener, workers, limiter });
         let mut threads = Vec::with_capacity(receivers.len());
         for (number, accepted) in receivers.into_iter().enumerate() {
             let runtime = worker::runtime()?;

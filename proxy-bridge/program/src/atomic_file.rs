@@ -26,13 +26,23 @@ pub const READABLE: u32 = 0o644;
 /// The folder is missing, or the file cannot be written, synced or renamed. The old content is then
 /// still in place, unless only syncing the folder failed.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let folder = folder_of(path);
-    let mut file = Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    replace(path, content, mode)?;
+    sync_folder(folder_of(path))
+}
+
+/// Does the same as [`write`], but leaves the time at which the name becomes durable to the kernel:
+/// after a power cut the next start may find the old content.
+///
+/// # Errors
+/// The folder is missing, or the file cannot be written, synced or renamed. The old content is then
+/// still in place.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = Builder::new().prefix(UNFINISHED).tempfile_in(folder_of(path))?;
     file.write_all(content)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+    Ok(())
 }
 
 /// Makes the names in `folder` durable: files that were created, renamed or removed there.

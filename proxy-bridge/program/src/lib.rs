@@ -19,4 +19,3 @@ pub mod settings;
 #[cfg(feature = "server")]
 pub mod signal;
 pub mod units;
-pub use switchyard_contract::{suggest, visible};

@@ -14,7 +14,7 @@ use std::io::{self, Write as _};
 use clap::{Command, FromArgMatches};
 
 use self::attempt::{Attempt, Step};
-use crate::visible;
+use switchyard_contract::visible;
 
 mod attempt;
 pub mod values;

@@ -5,8 +5,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use switchyard_contract::suggest::did_you_mean;
 use switchyard_program::position::line_and_column;
-use switchyard_program::suggest::did_you_mean;
 
 const KEYS: [&str; 5] = ["name", "token", "sha256", "projects", "actions"];
 

@@ -1,20 +1,15 @@
 //! Uploads that are one archive.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 use zip::ZipArchive;
 
+use super::contents::{check_special_bits, copy, damaged};
 use super::sink::{LinkTarget, Sink};
 use super::{UploadError, tarball};
-
-/// Bytes that are read from an archive at once.
-const BUFFER: usize = 64 * 1024;
-
-/// The bits of a Unix mode that a file in a project never has: set-user-ID, set-group-ID, sticky.
-pub(super) const SPECIAL_BITS: u32 = 0o7000;
 
 /// Bytes in the path that a link points to: Linux has none that is longer.
 const MAX_TARGET: u64 = 4096;
@@ -115,38 +110,5 @@ fn check_zip_mode(mode: u32) -> Result<(), UploadError> {
             ));
         }
     }
-    special_bits(mode)
-}
-
-pub(super) fn special_bits(mode: u32) -> Result<(), UploadError> {
-    if mode & SPECIAL_BITS == 0 {
-        return Ok(());
-    }
-    Err(UploadError::bad(
-        "mode",
-        "it has the set-user-ID, set-group-ID or sticky bit: remove it (chmod a-st) and pack again",
-    ))
-}
-
-/// Writes one file of an archive.
-pub(super) fn copy(name: &str, content: &mut impl Read, sink: &mut Sink) -> Result<(), UploadError> {
-    sink.open(name)?;
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match content.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => sink.write(&buffer[..length]).map_err(|refused| refused.part(name))?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(damaged(&error).part(name)),
-        }
-    }
-    sink.close();
-    Ok(())
-}
-
-pub(super) fn damaged(error: &dyn std::fmt::Display) -> UploadError {
-    UploadError::bad(
-        "body",
-        format!("the archive is damaged, or not of the type that its name indicates: {error}; pack it again"),
-    )
+    check_special_bits(mode)
 }

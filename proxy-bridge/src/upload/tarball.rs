@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
 use super::UploadError;
-use super::archive::{copy, damaged, special_bits};
+use super::contents::{check_special_bits, copy, damaged};
 use super::sink::{LinkTarget, Sink};
 
 /// Bytes of an extension, as of a long name.
@@ -70,7 +70,7 @@ fn one<R: Read>(entry: &mut Entry<'_, R>, long: LongNames, sink: &mut Sink) -> R
     }
     check_type(kind).map_err(|refused| refused.part(&name))?;
     let mode = entry.header().mode().map_err(|error| damaged(&error).part(&name))?;
-    special_bits(mode).map_err(|refused| refused.part(&name))?;
+    check_special_bits(mode).map_err(|refused| refused.part(&name))?;
     // Old archives mark a folder by the slash at the end of its name.
     if kind.is_dir() || name.ends_with('/') { sink.folder(&name) } else { copy(&name, entry, sink) }
 }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use switchyard_contract::event::Diagnostic;
 
-use crate::{Identity, NetTarget};
+use crate::identity::Identity;
+use crate::net_target::NetTarget;
 
 /// The request to fetch the packages and remote modules that a version needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, NetTarget, PlatformApi};
+use crate::identity::Identity;
+use crate::net_target::NetTarget;
+use crate::platform::PlatformApi;
 
 /// The version that a cell runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,9 +7,9 @@ use switchyard_contract::platform::Platform;
 use switchyard_protocol::PlatformApi;
 use switchyard_protocol::assets::{self, Assets};
 
-use super::LiveSite;
 use crate::cells::LaunchSpec;
 use crate::checkout::{Checkout, Store};
+use crate::live::LiveSite;
 use crate::policy::{PermissionRequest, Policy};
 use crate::project::{
     ClaimedRoutes, Healthcheck, InstalledPackages, LifecycleOptions, Manifest, PrefixHandling,

@@ -5,7 +5,6 @@
 //! request.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,13 +15,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::process::Cell;
 
-/// Number of bad answers in a row that make a cell suspect: errors (4xx too, because Node's parser
-/// of requests can be broken) and answers that never came. A suspect cell is probed, which costs it
-/// as much as a request.
-const SUSPECT: u32 = 3;
-
-/// Interval between two searches for suspect cells, as for memory: a search reads one number of
-/// each cell.
+/// Interval between two looks for suspect cells, as for memory: a look reads one number of each
+/// cell.
 const LOOKS: Duration = Duration::from_millis(500);
 
 /// Pause after an answered probe before the next one, whatever the project's handler answers.
@@ -38,60 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PROBE_REQUEST: &[u8] =
     b"GET / HTTP/1.1\r\nhost: probe\r\nx-deno-client-address: 127.0.0.1:1\r\nconnection: close\r\n\r\n";
 const PROBE_ANSWER: &[u8; 12] = b"HTTP/1.1 200";
-
-/// The count of a cell's bad answers. Costs every request a relaxed load.
-#[derive(Debug, Default)]
-pub(crate) struct AnswerTally {
-    /// The number of bad answers in a row.
-    bad: AtomicU32,
-    is_probed: AtomicBool,
-}
-
-/// The answer to a request that is in the cell. Dropped before it comes, it counts as one that
-/// never came.
-pub(crate) struct PendingAnswer<'a>(Option<&'a AnswerTally>);
-
-impl AnswerTally {
-    /// Counts the outcome of a request.
-    pub(crate) fn begin_request(&self) -> PendingAnswer<'_> {
-        PendingAnswer(Some(self))
-    }
-
-    fn good(&self) {
-        if self.bad.load(Relaxed) != 0 {
-            self.bad.store(0, Relaxed);
-        }
-    }
-
-    fn are_suspect(&self) -> bool {
-        self.bad.load(Relaxed) >= SUSPECT
-    }
-}
-
-impl PendingAnswer<'_> {
-    /// Counts the answer of the cell.
-    pub(crate) fn record_status(mut self, status: http::StatusCode) {
-        if !status.is_client_error()
-            && !status.is_server_error()
-            && let Some(answers) = self.0.take()
-        {
-            answers.good();
-        }
-    }
-
-    /// Does not count a request that the cell did not get.
-    pub(crate) fn discard(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for PendingAnswer<'_> {
-    fn drop(&mut self) {
-        if let Some(answers) = self.0 {
-            answers.bad.fetch_add(1, Relaxed);
-        }
-    }
-}
 
 /// The reason why a probe failed.
 #[derive(Debug, thiserror::Error)]
@@ -136,9 +76,7 @@ impl Prober {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         cells.retain(|cell| cell.upgrade().is_some_and(|cell| !cell.has_exited()));
         let suspect = |cell: &Arc<Cell>| {
-            cell.answers().are_suspect()
-                && cell.inspector().is_none()
-                && !cell.answers().is_probed.swap(true, Relaxed)
+            cell.answers().is_suspect() && cell.inspector().is_none() && cell.answers().begin_probes()
         };
         cells.iter().filter_map(Weak::upgrade).filter(suspect).collect()
     }
@@ -169,7 +107,7 @@ async fn examine(cell: Weak<Cell>) {
     }
     sleep(REST).await;
     if let Some(cell) = cell.upgrade() {
-        cell.answers().is_probed.store(false, Relaxed);
+        cell.answers().end_probes();
     }
 }
 
@@ -197,30 +135,9 @@ async fn send_probe(probe: &Path) -> Result<(), ProbeFailure> {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
     use tokio::net::UnixListener;
 
     use super::*;
-
-    fn after(outcomes: &[Option<u16>]) -> bool {
-        let answers = AnswerTally::default();
-        for outcome in outcomes {
-            let awaited = answers.begin_request();
-            if let Some(status) = outcome {
-                awaited.record_status(StatusCode::from_u16(*status).unwrap());
-            }
-        }
-        answers.begin_request().discard();
-        answers.are_suspect()
-    }
-
-    #[test]
-    fn three_bad_answers_in_a_row_make_a_cell_suspect_and_a_good_one_clears_it() {
-        assert!(!after(&[]) && !after(&[Some(500), None]));
-        assert!(after(&[Some(500), None, Some(400)]));
-        assert!(!after(&[Some(500), None, Some(503), Some(302)]));
-        assert!(!after(&[Some(500), Some(200), None, Some(500)]));
-    }
 
     #[tokio::test]
     async fn a_probe_is_answered_with_200_and_with_nothing_else() {

@@ -23,11 +23,11 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use self::owner::Owner;
+use super::answers::AnswerTally;
 use super::cgroup::Group;
 use super::control::ControlMessages;
 use super::exit::Exit;
 use super::output::{AssignedVersion, Output};
-use super::probe::AnswerTally;
 use super::recount::Recount;
 use super::{CellSettings, Groups, LaunchSpec, StartError};
 use crate::folder::DiskUsage;

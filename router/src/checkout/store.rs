@@ -101,7 +101,9 @@ impl Store {
                 let reason = "is the router's own state folder (--state), or contains it: remove the entry";
                 return Err(IncludeRefusal::from(reason.to_owned()));
             }
-            include.leave(volume, &project).map_err(|refusal| IncludeRefusal::from(refusal.to_string()))
+            include
+                .check_shared(volume, &project)
+                .map_err(|refusal| IncludeRefusal::from(refusal.to_string()))
         };
         let snapshot = snapshot(root, IncludeSource::Configuration(&check), bounds, cache)?;
         // A cell may read the real folder of its packages, which a link could make any folder.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use switchyard_program::visible;
+use switchyard_contract::visible;
 
 use crate::live::FailedVersion;
 

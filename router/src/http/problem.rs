@@ -1,19 +1,10 @@
 //! The errors that the router itself answers to requests for projects.
 
-use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use switchyard_contract::event::Diagnostic;
-use switchyard_edge::problem::Problem;
+use http::StatusCode;
 use switchyard_edge::refusal::Refusal;
 use switchyard_edge::upstream::BadAnswer;
 
-use super::body::Body;
-use super::dev_page;
-use crate::live::{FailedVersion, ProjectEntry};
 use crate::token::Unauthorized;
-
-/// The time after which a client is asked to try again, in seconds: about as long as a build takes.
-const RETRY_SOON: u32 = 1;
 
 /// The reason why a request gets no response of its project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,31 +41,9 @@ pub(super) enum RequestProblem {
     Unauthorized(Unauthorized),
 }
 
-/// The recipient of a problem document, which decides how much of a build error it shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Audience {
-    /// Browsers (by `Accept`) do not get the build error; other clients get its location and the
-    /// beginning of its message.
-    Public,
-    /// With `--dev`: everything, for browsers as a page.
-    Developer,
-    /// With `--dev`, a page of an origin that is not this machine's: no build error.
-    ForeignOrigin,
-}
-
-impl Audience {
-    /// Returns the part of a build error that is shown.
-    fn visible_part(self, error: &Diagnostic) -> Option<Diagnostic> {
-        match self {
-            Self::Public => Some(error.brief()),
-            Self::Developer => Some(error.clone()),
-            Self::ForeignOrigin => None,
-        }
-    }
-}
-
 impl RequestProblem {
-    fn status(self) -> StatusCode {
+    /// The status of the answer.
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -91,7 +60,8 @@ impl RequestProblem {
         }
     }
 
-    fn slug(self) -> &'static str {
+    /// The name of the problem.
+    pub(super) fn slug(self) -> &'static str {
         match self {
             Self::BodyTooSlow => "body-timeout",
             Self::Refused(refusal) => refusal.slug(),
@@ -110,7 +80,8 @@ impl RequestProblem {
         }
     }
 
-    fn title(self) -> &'static str {
+    /// The name of the problem, for people.
+    pub(super) fn title(self) -> &'static str {
         match self {
             Self::BodyTooSlow => "Body too slow",
             Self::Refused(refusal) => refusal.title(),
@@ -151,55 +122,6 @@ impl RequestProblem {
             Self::Unauthorized(unauthorized) => unauthorized.detail(),
         }
     }
-
-    /// Returns the response. `entry` is the project, if it is known; `headers` are those of the
-    /// request.
-    pub(super) fn answer(
-        self,
-        entry: Option<&ProjectEntry>,
-        headers: &HeaderMap,
-        audience: Audience,
-    ) -> Response<Body> {
-        let failed = entry.and_then(|entry| entry.failed.as_ref()).filter(|_| self == Self::NoGoodVersion);
-        let browser = accepts_html(headers);
-        if browser
-            && audience == Audience::Developer
-            && let (Some(entry), Some(failed)) = (entry, failed)
-        {
-            return self.page(entry, failed);
-        }
-        let mut problem = Problem::new(self.status(), self.slug(), self.detail()).titled(self.title());
-        if let Some(entry) = entry {
-            problem = problem.with("project", entry.project.as_str());
-        }
-        if let Some(version) = failed.and_then(|failed| failed.version.as_ref()) {
-            problem = problem.with("version", version.to_string());
-        }
-        if let Some(error) =
-            failed.filter(|_| !browser).and_then(|failed| audience.visible_part(&failed.error))
-        {
-            let error = serde_json::to_value(error).expect("a diagnostic is plain data");
-            problem = problem.with("error", error);
-        }
-        if matches!(self, Self::Overloaded | Self::NotReady | Self::Restarting) {
-            problem = problem.retry_after(RETRY_SOON);
-        }
-        if matches!(self, Self::BadRequest(_) | Self::Refused(_) | Self::BodyTooSlow) {
-            // The next bytes on the connection may be anything.
-            problem = problem.with_header(CONNECTION, HeaderValue::from_static("close"));
-        }
-        problem.to_response().map(Body::Own)
-    }
-
-    /// Returns the page that shows developers why the project has no good version.
-    fn page(self, entry: &ProjectEntry, failed: &FailedVersion) -> Response<Body> {
-        let mut response = Response::new(Body::from(dev_page::render(entry.project.as_str(), failed)));
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
-    }
 }
 
 fn describe(bad: BadAnswer) -> &'static str {
@@ -214,8 +136,4 @@ fn describe(bad: BadAnswer) -> &'static str {
         BadAnswer::Switch => "the project's process switched to another protocol than the requested one",
         BadAnswer::NoConnection => "the project's process takes no connections",
     }
-}
-
-fn accepts_html(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().windows(9).any(|part| part == b"text/html"))
 }

@@ -13,7 +13,8 @@ use switchyard_edge::routes::{Assignments, Routes};
 use switchyard_protocol::PlatformApi;
 use tokio::sync::watch;
 
-use super::{Debuggers, LiveSite};
+use super::debuggers::Debuggers;
+use super::site::LiveSite;
 use crate::cells::{Cell, LaunchSpec};
 use crate::drain::InFlight;
 use crate::metrics::ResponseCounters;

@@ -7,7 +7,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use switchyard_detect::entry::{CONFIG_FILES, PACKAGE_FILE, parse};
+use switchyard_detect::config::parse;
+use switchyard_detect::entry::{CONFIG_FILES, PACKAGE_FILE};
 
 /// Maximum size of a file in bytes. The lock file of ten thousand packages has a tenth of it.
 const MAX_FILE: u64 = 64 << 20;

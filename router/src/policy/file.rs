@@ -12,9 +12,9 @@ use jiff::SignedDuration;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::Route;
 use switchyard_contract::settings_file::read_text;
+use switchyard_contract::suggest::did_you_mean;
 use switchyard_edge::routes::{Assignments, Owner, Pattern};
 use switchyard_program::position::line_and_column;
-use switchyard_program::suggest::did_you_mean;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
-use switchyard_program::suggest::{did_you_mean, nearest};
+use switchyard_contract::suggest::{did_you_mean, nearest};
 
 use super::allow_list::AllowList;
 use super::error::InvalidField;

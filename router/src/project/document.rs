@@ -1,18 +1,17 @@
 //! The configuration files of a project, and the fields in them that are Switchyard's.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::platform::{Platform, UnknownPlatform};
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::{InvalidRoute, MAX_ROUTES};
-use switchyard_detect::entry::{self, CONFIG_FILES, Config, MAX_CONFIG};
+use switchyard_detect::config::{self, MAX_CONFIG, in_file};
+use switchyard_detect::entry::{CONFIG_FILES, Config};
 
-use super::diagnostic::in_file;
+use super::files::open_file;
 use super::include::IncludeList;
 use super::keys;
 use super::lifecycle::LifecycleOptions;
@@ -44,7 +43,7 @@ impl Document {
                 format!("{file} is too large: at most {MAX_CONFIG} bytes are possible"),
             ));
         }
-        let value = entry::parse(file, &text)?;
+        let value = config::parse(file, &text)?;
         Ok(Self { file, text, value })
     }
 
@@ -153,30 +152,8 @@ impl Document {
     }
 }
 
-/// Returns true if the project in `dir` shares its folder with `other`. False while its configuration is invalid, which
-/// [`Manifest::read`](super::Manifest::read) reports.
-pub(super) fn shares(dir: &Path, other: &str) -> bool {
-    let config = Document::config(dir).ok().flatten();
-    match config.and_then(|config| config.share().ok()) {
-        Some(Share::WithAll) => true,
-        Some(Share::With(names)) => names.iter().any(|name| name.as_str() == other),
-        None => false,
-    }
-}
-
 /// The projects that may include files of a project's folder.
 pub(super) enum Share {
     WithAll,
     With(Vec<ProjectName>),
-}
-
-/// Opens a plain file. Reading anything else on the volume could block forever.
-///
-/// # Errors
-/// The file cannot be opened, or is not a plain file.
-pub(crate) fn open_file(path: &Path) -> io::Result<File> {
-    let nonblocking = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, nonblocking, Mode::empty())?);
-    // Files of /proc claim to be plain, and block until there is data.
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }

@@ -8,11 +8,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::project::ProjectName;
-use switchyard_detect::entry::{CONFIG_FILES, MAX_CONFIG};
+use switchyard_detect::config::{MAX_CONFIG, in_file};
+use switchyard_detect::entry::CONFIG_FILES;
 use toml::{Table, Value};
 
-use super::diagnostic::{diagnostic, in_file};
-use super::document::open_file;
+use super::diagnostic::diagnostic;
+use super::files::open_file;
 
 /// The folder of functions, and the folder around it, as Supabase's tools create them.
 const FOLDER: &str = "functions";

@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use switchyard_contract::digest;
 use switchyard_contract::event::Diagnostic;
-use switchyard_contract::project::is_ignored;
-
-use super::diagnostic::in_file;
-use super::document::shares;
+use switchyard_detect::config::in_file;
 
 /// Entries of one project. Each is walked and watched separately; a project with more of them should include their folder.
 const MAX_ENTRIES: usize = 100;
@@ -29,17 +26,6 @@ pub(crate) struct IncludeList {
 /// A folder or a file: `../` and a plain path below the projects root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Include(String);
-
-/// The refusal of an entry by the project that owns it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{owner} does not share with {project}: put \"switchyard\": {{\"share\": [\"{project}\"]}} in \
-     {owner}/deno.json, or rename {owner} to begin with _ if it is not a project"
-)]
-pub(crate) struct NotShared {
-    owner: String,
-    project: String,
-}
 
 impl IncludeList {
     /// Reads the field's `value` in the configuration `file`.
@@ -135,19 +121,6 @@ impl Include {
     /// Returns the path relative to the projects root.
     pub(crate) fn below_root(&self) -> &Path {
         Path::new(&self.0[3..])
-    }
-
-    /// Checks that `project` may include the entry: it belongs to the project itself or to none, or its owner shares it.
-    ///
-    /// # Errors
-    /// The owner does not share the entry.
-    pub(crate) fn leave(&self, volume: &Path, project: &str) -> Result<(), NotShared> {
-        let owner = self.owner();
-        let folder = volume.join(owner);
-        if owner == project || is_ignored(owner) || !folder.is_dir() || shares(&folder, project) {
-            return Ok(());
-        }
-        Err(NotShared { owner: owner.to_owned(), project: project.to_owned() })
     }
 
     /// Returns the entry of the projects root that holds it: a project, unless that is a file or begins with `_`.

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use jsonc_parser::ast::{Object, ObjectProp};
 use serde_json::Value;
+use switchyard_contract::suggest::{did_you_mean, distance, nearest};
 use switchyard_program::position::line_and_column;
-use switchyard_program::suggest::{did_you_mean, distance, nearest};
 
 use crate::policy::InvalidField;
 

@@ -6,8 +6,7 @@ use http::uri::PathAndQuery;
 use jiff::SignedDuration;
 use serde_json::Value;
 use switchyard_contract::event::Diagnostic;
-
-use super::diagnostic::in_file;
+use switchyard_detect::config::in_file;
 
 /// The shortest idle timeout: with less, a process would end between the requests of one page.
 const SHORTEST_IDLE: Duration = Duration::from_secs(1);

@@ -1,10 +1,10 @@
-//! The routes that a project claims in its configuration.
+//! The routes that a project claims in its configuration, and the treatment of their prefixes.
 
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::Route;
+use switchyard_detect::config::in_file;
 
-use super::diagnostic::in_file;
 use super::functions;
 
 /// The path of the key that claims routes.
@@ -63,5 +63,38 @@ impl ClaimedRoutes {
     pub(crate) fn refused(&self, index: usize, why: &str) -> Diagnostic {
         let message = format!("\"{ROUTES}[{index}]\" in {}: {why}", self.file);
         Diagnostic { line: self.line, column: self.column, ..in_file(self.file, message) }
+    }
+}
+
+/// The treatment of a path prefix that led to the project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum PrefixHandling {
+    /// The prefix is removed: `/blog/x` and `/shop/x` are `/x`.
+    #[default]
+    Strip,
+    /// The prefix stays.
+    Keep,
+    /// The last segment stays, as in Supabase's gateway: `/functions/v1/hello/x` is `/hello/x`.
+    KeepName,
+}
+
+impl PrefixHandling {
+    /// Returns the treatment that `switchyard.stripPrefix` names, or the default one.
+    pub(super) fn choose(strip: Option<bool>, is_function: bool) -> Self {
+        match strip {
+            Some(true) => Self::Strip,
+            Some(false) => Self::Keep,
+            None if is_function => Self::KeepName,
+            None => Self::Strip,
+        }
+    }
+
+    /// Returns the number of bytes of `prefix` that are removed from a path.
+    pub(crate) fn stripped_len(self, prefix: &str) -> usize {
+        match self {
+            Self::Strip => prefix.len(),
+            Self::Keep => 0,
+            Self::KeepName => prefix.rfind('/').unwrap_or(0),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use switchyard_detect::site::Fallback;
 use switchyard_protocol::assets::{Assets, INDEX};
 
-use super::document::open_file;
+use super::files::open_file;
 use super::include::is_beside;
 
 /// The fallback page of some generators: SvelteKit's static adapter, Surge.

@@ -10,6 +10,7 @@ mod lifecycle;
 mod look;
 mod policy;
 mod pruning;
+mod public_effect;
 mod publish;
 mod routes;
 
@@ -24,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use self::publish::Batch;
+use self::public_effect::Batch;
 use super::ControlSettings;
 use super::conflicts::ClaimIndex;
 use super::deploys::Deploys;

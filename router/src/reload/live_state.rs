@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::restarts::{DownReason, Restarts};
-use crate::build::{Built, LiveSite, Plan};
+use crate::build::{Built, Plan};
 use crate::cells::Cell;
-use crate::live::{CellSet, CellState, Counters, LiveVersion, RunningCell};
+use crate::live::{CellSet, CellState, Counters, LiveSite, LiveVersion, RunningCell};
 use crate::policy::{Grant, Policy};
 
 /// A live version.

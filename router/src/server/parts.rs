@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -15,8 +16,8 @@ use super::descriptors;
 use super::files::SettingsFiles;
 use super::prepare::Ready;
 use super::sandbox::Sandbox;
-use crate::admin::{self, Admin};
-use crate::cells::{Caches, CellSettings, Cells, DataFolders};
+use crate::admin::{self, Admin, Tokens};
+use crate::cells::{Caches, CellSettings, Cells, DataFolders, Groups};
 use crate::checkout::Store;
 use crate::config::RouterConfig;
 use crate::folder::Trash;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::packages::{self, Authorities, Packages};
 use crate::reload::{Control, ControlSettings, Parts};
 use crate::root::Root;
+use crate::user::Users;
 use crate::watch;
 
 /// All parts of a router, built and connected.
@@ -70,60 +72,24 @@ impl RouterParts {
         let events = Arc::new(Events::new(publisher.as_ref().map(|(publisher, _)| publisher.clone())));
         let logs = Arc::new(LogBuffer::default());
         let store = Arc::new(Store::open(&config.state)?);
-        let install = config.cells.allow_install.then(|| packages::InstallerSettings {
-            binary: cell.clone(),
-            timeout: config.cells.install_timeout,
-            users: users.clone(),
-            registries: registries(),
-            authorities: authorities.clone(),
-        });
+        let install = installer_settings(&config, &cell, &users, &authorities);
         let packages = Arc::new(Packages::open(&config.state, install)?);
-        let cells = Cells::new(CellSettings {
-            binary: cell,
-            run_dir: config.state.join("run"),
-            data: DataFolders::new(config.state.join("data")),
-            caches: Caches::new(config.state.join("cache"), config.cells.module_cache),
-            spares: config.cells.spares,
-            users,
-            groups,
-            max_cells: config.cells.max_cells,
-            inspect: config.cells.inspectable(),
-            sink: logs.clone(),
-            log_limit: config.cells.project_log,
-            trash: Trash::open(&config.state.join("trash")).context("create the trash folder")?,
-            dev: config.reload.dev,
-        })?;
+        let cells = Cells::new(cell_settings(&config, cell, users, groups, logs.clone())?)?;
         let (commands, command_queue) = commands();
         let most = policy.most_read();
-        let control = Control::new(
-            control_settings(&config, &projects),
-            Parts {
-                store: store.clone(),
-                packages,
-                cells: cells.clone(),
-                live: live.clone(),
-                board: board.clone(),
-                events: events.clone(),
-                logs: logs.clone(),
-                metrics: metrics.clone(),
-                policy: Arc::new(policy),
-            },
-        )?;
-        let admin_part = Admin {
-            board: board.clone(),
+        let parts = Parts {
+            store,
+            packages,
+            cells: cells.clone(),
             live: live.clone(),
+            board: board.clone(),
             events,
             logs,
-            store,
-            cells: cells.clone(),
             metrics: metrics.clone(),
-            commands: commands.clone(),
-            gate: Arc::new(Gate::new(config.admin.public_host.clone())),
-            tokens: tokens.clone(),
-            sends: admin::sends(),
-            inspect: config.cells.inspectable(),
-            installs: config.cells.allow_install,
+            policy: Arc::new(policy),
         };
+        let admin_part = admin_part(&config, &parts, tokens.clone(), commands.clone());
+        let control = Control::new(control_settings(&config, &projects), parts)?;
         let files = SettingsFiles {
             config: config.clone(),
             tokens,
@@ -177,6 +143,69 @@ impl RouterParts {
                 body_timeout: connections.body_timeout,
             },
         }
+    }
+}
+
+/// The settings of the installer of packages; `None` without `--allow-install`.
+fn installer_settings(
+    config: &RouterConfig,
+    cell: &Path,
+    users: &Arc<Users>,
+    authorities: &Authorities,
+) -> Option<packages::InstallerSettings> {
+    config.cells.allow_install.then(|| packages::InstallerSettings {
+        binary: cell.to_owned(),
+        timeout: config.cells.install_timeout,
+        users: users.clone(),
+        registries: registries(),
+        authorities: authorities.clone(),
+    })
+}
+
+fn cell_settings(
+    config: &RouterConfig,
+    binary: PathBuf,
+    users: Arc<Users>,
+    groups: Option<Groups>,
+    sink: Arc<LogBuffer>,
+) -> Result<CellSettings> {
+    Ok(CellSettings {
+        binary,
+        run_dir: config.state.join("run"),
+        data: DataFolders::new(config.state.join("data")),
+        caches: Caches::new(config.state.join("cache"), config.cells.module_cache),
+        spares: config.cells.spares,
+        users,
+        groups,
+        max_cells: config.cells.max_cells,
+        inspect: config.cells.inspectable(),
+        sink,
+        log_limit: config.cells.project_log,
+        trash: Trash::open(&config.state.join("trash")).context("create the trash folder")?,
+        dev: config.reload.dev,
+    })
+}
+
+fn admin_part(
+    config: &RouterConfig,
+    parts: &Parts,
+    tokens: Option<Arc<Tokens>>,
+    commands: Commands,
+) -> Admin {
+    Admin {
+        board: parts.board.clone(),
+        live: parts.live.clone(),
+        events: parts.events.clone(),
+        logs: parts.logs.clone(),
+        store: parts.store.clone(),
+        cells: parts.cells.clone(),
+        metrics: parts.metrics.clone(),
+        commands,
+        gate: Arc::new(Gate::new(config.admin.public_host.clone())),
+        tokens,
+        sends: admin::sends(),
+        inspect: config.cells.inspectable(),
+        installs: config.cells.allow_install,
     }
 }
 

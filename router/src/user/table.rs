@@ -12,9 +12,9 @@ use std::str::Utf8Error;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
+use switchyard_program::atomic_file;
 
 use super::{UserError, UserRange};
-use crate::atomic_file;
 use crate::version::Tenant;
 
 /// Name of the file in the state folder.

@@ -10,7 +10,7 @@ use super::{Plan, Reason, summary};
 use crate::client::files::{Files, Source};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
-use switchyard_program::visible;
+use switchyard_contract::visible;
 
 /// Names of one reason that are shown: enough to find a mistake in, and a terminal keeps its other lines.
 const MAX_NAMES: usize = 10;

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::config::MAX_CONFIG;
+
 /// The extensions of programs, in the order in which they are tried.
 pub(super) const EXTENSIONS: [&str; 8] = ["ts", "tsx", "mts", "cts", "js", "jsx", "mjs", "cjs"];
 
@@ -85,7 +87,7 @@ pub(super) fn conventional(dir: &Path, folder: &str) -> Option<String> {
 /// Reads the JSON object in a file of a package or a build. `None` if the file is not a JSON
 /// object, or too large.
 pub(super) fn read_object(path: &Path) -> Option<Value> {
-    let text = read_text(path, super::MAX_CONFIG).ok()?;
+    let text = read_text(path, MAX_CONFIG).ok()?;
     serde_json::from_str(&text).ok().filter(Value::is_object)
 }
 

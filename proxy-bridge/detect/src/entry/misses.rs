@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{files, in_file};
+use super::files;
+use crate::config::in_file;
 use switchyard_contract::event::Diagnostic;
 
 /// A source that names an entry.

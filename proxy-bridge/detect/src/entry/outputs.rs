@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::files::{self, inside, read_object};
+use crate::config::MAX_CONFIG;
 
 /// Folders below `dist` that are looked into for a server of Angular's.
 const MAX_FOLDERS: usize = 64;
@@ -188,7 +189,7 @@ fn standalone(dir: &Path) -> Option<String> {
 
 /// Returns `true` for the server.js that Next.js generates: projects may have one of their own.
 fn is_standalone(server: &Path) -> bool {
-    let text = files::read_text(server, super::MAX_CONFIG).unwrap_or_default();
+    let text = files::read_text(server, MAX_CONFIG).unwrap_or_default();
     text.contains("__NEXT_PRIVATE_STANDALONE_CONFIG")
 }
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::files::{self, Resolved, resolve};
 use super::misses::{Kind, Misses, Setting};
 use super::outputs::{self, Output, shortened};
-use super::{Config, Entry, PROCFILE, PROGRAMS, fields, in_file, scripts, worker};
+use super::{Config, Entry, PROCFILE, PROGRAMS, fields, scripts, worker};
+use crate::config::in_file;
 use switchyard_contract::event::Diagnostic;
 
 /// Warnings that are shown of one entry.

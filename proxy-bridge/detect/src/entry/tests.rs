@@ -20,7 +20,7 @@ fn project(files: &[(&str, &str)]) -> TempDir {
 fn search(dir: &Path) -> Result<Entry, Diagnostic> {
     let read = |file: &'static str| {
         let text = std::fs::read_to_string(dir.join(file)).ok()?;
-        Some((file, parse(file, &text).unwrap()))
+        Some((file, crate::config::parse(file, &text).unwrap()))
     };
     let (config, package) = (read("deno.json"), read("package.json"));
     let [config, package] =

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use crate::wrangler;
-
-/// The names of the file.
-const FILES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
+use crate::wrangler::{self, FILES};
 
 /// Returns the file that names a Worker's entry, and the name. `None` if no file names one or it
 /// does not parse, which is reported by the reader of the rest of the configuration.

@@ -17,7 +17,7 @@ fn served(files: &[(&str, &str)]) -> Result<Served, Diagnostic> {
     }
     let read = |file: &'static str| -> Option<(&'static str, Value)> {
         let text = fs::read_to_string(dir.path().join(file)).ok()?;
-        Some((file, entry::parse(file, &text).unwrap()))
+        Some((file, crate::config::parse(file, &text).unwrap()))
     };
     let (config, package) = (read(CONFIG_FILES[0]), read(PACKAGE_FILE));
     let [config, package] =

@@ -123,7 +123,7 @@ fn worker_first(value: &Value) -> Option<WorkerFirst> {
     if let Some(always) = value.as_bool() {
         return Some(WorkerFirst::Always(always));
     }
-    let patterns = super::fields::strings(value)?;
+    let patterns = document::strings(value)?;
     let is_pattern = |pattern: &String| pattern.strip_prefix('!').unwrap_or(pattern).starts_with('/');
     let is_right = patterns.len() <= MAX_PATTERNS && patterns.iter().all(is_pattern);
     is_right.then_some(WorkerFirst::Paths(patterns))

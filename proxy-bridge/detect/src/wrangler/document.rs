@@ -8,6 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use switchyard_contract::event::Diagnostic;
 
+use crate::config::{self, in_file};
+
 /// The depth to which the positions of keys are recorded: `env.production.vars`.
 const DEPTH: usize = 3;
 
@@ -31,17 +33,9 @@ impl<'a> Document<'a> {
     }
 
     fn parse_json(&mut self) -> Result<(), Diagnostic> {
-        let value = jsonc_parser::parse_to_serde_value::<Value>(self.text, &Default::default());
-        let value = value.map_err(|error| {
-            let mut wrong = in_file(self.file, format!("{} does not parse: {}", self.file, error.kind()));
-            wrong.line = u32::try_from(error.line_display()).ok();
-            wrong.column = u32::try_from(error.column_display()).ok();
-            wrong
-        })?;
-        let Value::Object(value) = value else {
-            return Err(in_file(self.file, format!("{} must contain one JSON object", self.file)));
-        };
-        self.value = value;
+        if let Value::Object(value) = config::parse(self.file, self.text)? {
+            self.value = value;
+        }
         let parsed = jsonc_parser::parse_to_ast(self.text, &Default::default(), &Default::default());
         if let Some(object) =
             parsed.ok().and_then(|parsed| parsed.value).as_ref().and_then(ast::Value::as_object)
@@ -156,7 +150,7 @@ pub(super) fn is_named_as_configuration(path: &str) -> bool {
     super::FILES.contains(&name)
 }
 
-/// Returns a diagnostic about a file, without a line.
-pub(super) fn in_file(file: &str, message: String) -> Diagnostic {
-    Diagnostic { file: Some(file.to_owned()), message, ..Diagnostic::default() }
+/// Returns the strings of a list; `None`: the value is no list, or has something else in it.
+pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::document::{self, Document};
+use super::document::{self, Document, strings};
 use super::{ModuleKind, RateLimit, Rule, Worker, assets, bindings, pages};
 use switchyard_contract::event::Diagnostic;
 
@@ -141,10 +141,6 @@ fn rate_limit(value: &Value) -> Option<RateLimit> {
     let number = |name: &str| simple.get(name)?.as_u64().filter(|number| *number > 0);
     let name = value.get("name")?.as_str()?.to_owned();
     Some(RateLimit { name, limit: number("limit")?, period: number("period")? })
-}
-
-pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
-    value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 fn crons(value: &Value) -> Option<Vec<String>> {

@@ -19,17 +19,15 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::body::TrackedBody;
 use super::connection::ClientConn;
+use crate::accept::Acceptor;
 use crate::connections::{Connection, ConnectionLimits, Connections};
 use crate::guarded::{self, ConnState, GuardedStream};
 use crate::problem::Problem;
-
-/// The pause after a failed accept: long enough for some descriptors to come free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A listener whose requests an axum router answers.
 #[derive(Debug, Clone, Copy)]
@@ -53,23 +51,18 @@ impl ApiListener {
         let app = app.layer(CatchPanicLayer::custom(panicked));
         let connections = Connections::new(self.connections);
         let mut tasks = JoinSet::new();
+        let mut acceptor = Acceptor::new(self.name, listener);
         loop {
             tokio::select! {
                 () = stopped(&mut stop) => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        let connection = connections.enter();
-                        tasks.spawn(self.connection(stream, connection, app.clone(), stop.clone()));
-                    }
-                    Err(error) => {
-                        tracing::warn!("the {} cannot accept connections: {error}", self.name);
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                (stream, _) = acceptor.accept() => {
+                    let connection = connections.enter();
+                    tasks.spawn(self.connection(stream, connection, app.clone(), stop.clone()));
+                }
                 Some(_) = tasks.join_next() => {}
             }
         }
-        drop(listener);
+        drop(acceptor);
         let ended = async { while tasks.join_next().await.is_some() {} };
         // Clients that do not read their answer would hold up the stop.
         let _ = timeout(self.grace, ended).await;

@@ -17,9 +17,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
+use super::accepted::{Accepted, Worker};
 use super::limiter::ConnectionPermit;
 use super::tracker::{ConnectionTracker, InFlightRequest, TrackedBody};
-use super::worker::{Accepted, Worker};
 use super::{Caller, Handler, HandlerBody as _, ListenerLimits};
 use crate::forwarded::Client;
 use crate::guarded::{ConnState, GuardedStream, StreamLimits};

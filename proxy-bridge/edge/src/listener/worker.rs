@@ -2,7 +2,7 @@
 //! a request never crosses threads.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::Handler;
+use super::accepted::{Accepted, Load, Worker};
 use super::connection;
 use super::limiter::{ConnectionLimiter, ConnectionPermit};
-use super::{Handler, ListenerLimits, ListenerMetrics};
 use crate::accept::Acceptor;
-use crate::forwarded::TrustedProxies;
 
 /// Blocking tasks of one thread at once (reading files, looking up names): enough to keep a disk
 /// busy. Further ones wait; there are no more of them than connections and requests in flight.
@@ -27,32 +27,6 @@ const MAX_WAITING: usize = 128;
 
 /// Interval at which handlers close idle connections to their servers.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// An accepted connection on its way to its thread.
-#[derive(Debug)]
-pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) peer: SocketAddr,
-    pub(super) permit: ConnectionPermit,
-    pub(super) load: Load,
-}
-
-/// One connection in the load of its thread. Dropped at the connection's end.
-#[derive(Debug)]
-pub(super) struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    fn add(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Relaxed);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
 
 /// Hands connections to one thread.
 #[derive(Debug, Clone)]
@@ -71,6 +45,7 @@ pub(super) fn handle() -> (WorkerHandle, mpsc::Receiver<Accepted>) {
 /// The accept loop, which runs on one of the threads.
 #[derive(Debug)]
 pub(super) struct Dispatcher {
+    pub(super) name: &'static str,
     pub(super) listener: TcpListener,
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) limiter: ConnectionLimiter,
@@ -84,7 +59,7 @@ impl Dispatcher {
             Ok(listener) => listener,
             Err(error) => return tracing::error!("cannot use the listener: {error}"),
         };
-        let mut acceptor = Acceptor::new(listener);
+        let mut acceptor = Acceptor::new(self.name, listener);
         loop {
             let (stream, peer) = tokio::select! {
                 accepted = acceptor.accept() => accepted,
@@ -108,14 +83,6 @@ fn admit<'w>(
     let permit = limiter.admit(peer)?;
     let idlest = workers.iter().min_by_key(|worker| worker.load.load(Relaxed))?;
     Some((permit, idlest))
-}
-
-/// Everything that the connections of one thread share.
-pub(super) struct Worker<H> {
-    pub(super) handler: H,
-    pub(super) limits: ListenerLimits,
-    pub(super) trusted: TrustedProxies,
-    pub(super) metrics: Arc<dyn ListenerMetrics>,
 }
 
 /// Runs one thread of the listener until its connections have ended after the stop.

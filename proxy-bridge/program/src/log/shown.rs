@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::visible;
+use switchyard_contract::visible;
 
 /// The message and fields of an event in the text format.
 #[derive(Debug, Clone, Copy)]

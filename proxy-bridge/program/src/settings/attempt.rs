@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Error};
 
 use super::{Problem, Problems};
-use crate::suggest::{did_you_mean, nearest};
+use switchyard_contract::suggest::{did_you_mean, nearest};
 
 /// Value of a required argument that is missing or wrong, so that the rest is checked too. A valid
 /// name and a valid path.

@@ -4,7 +4,7 @@ use switchyard_contract::admin::{Hold, ReloadOutcome, Report};
 use switchyard_contract::project::ProjectName;
 
 use super::Control;
-use super::publish::PublicEffect;
+use super::public_effect::PublicEffect;
 use crate::build::Built;
 use crate::live::{DeployId, DeployRefusal, DeployReply};
 use crate::reload::attempt::AttemptData;

@@ -8,9 +8,8 @@ use switchyard_contract::event::EventType;
 use switchyard_contract::project::ProjectName;
 
 use super::Control;
-use crate::build::LiveSite;
 use crate::cells::Cell;
-use crate::live::{EventDetails, RunningCell};
+use crate::live::{EventDetails, LiveSite, RunningCell};
 use crate::reload::live_state::{DrainingVersion, LiveState};
 use crate::reload::restarts::DownReason;
 use crate::reload::tasks::ProjectTask;

@@ -7,15 +7,11 @@ use switchyard_contract::event::Trigger;
 use switchyard_contract::project::ProjectName;
 
 use super::Control;
-use super::publish::{DeferredPublish, PublicEffect};
+use super::public_effect::{DeferredPublish, Effect, ProjectEvent, PublicEffect};
 use crate::build::{self, BuildError, ReadJob, ReadRequest, RecordedVersion};
-use crate::reload::machine::{Event, Work};
-use crate::reload::project::ProjectData;
+use crate::reload::machine::Work;
 use crate::reload::tasks::{ProjectTask, RestoreOutcome};
 use crate::version::Version;
-
-pub(super) type ProjectEvent = Event<ProjectData>;
-pub(super) type Effect = crate::reload::machine::Effect<ProjectData>;
 
 impl Control {
     /// Feeds `event` to the machine of a project and carries out the effects.

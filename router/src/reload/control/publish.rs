@@ -8,57 +8,12 @@ use switchyard_contract::event::EventType;
 use switchyard_contract::project::ProjectName;
 
 use super::Control;
-use super::effects::Effect;
+use super::public_effect::{DeferredPublish, PublicEffect};
 use crate::live::{EventDetails, TableChange};
 use crate::metrics::OutcomeLabel;
 use crate::reload::attempt::AttemptData;
-use crate::reload::live_state::{DrainingVersion, LiveState};
-use crate::reload::machine::PublishedVersion;
+use crate::reload::live_state::DrainingVersion;
 use crate::version::Version;
-
-/// The end of an attempt that may change what requests see.
-pub(super) enum PublicEffect {
-    Publish { version: Version, previous: Option<PublishedVersion<LiveState>>, attempt: AttemptData },
-    ClearStale(AttemptData),
-    Unchanged(AttemptData),
-    Remove { previous: Option<PublishedVersion<LiveState>>, attempt: AttemptData },
-}
-
-impl PublicEffect {
-    /// The end of an attempt that [`Control::publish`] carries out, or the effect if it is another one.
-    pub(super) fn try_from(effect: Effect) -> Result<Self, Box<Effect>> {
-        match effect {
-            Effect::Publish { version, previous, attempt } => {
-                Ok(Self::Publish { version, previous, attempt })
-            }
-            Effect::ClearStale(attempt) => Ok(Self::ClearStale(attempt)),
-            Effect::Unchanged(attempt) => Ok(Self::Unchanged(attempt)),
-            Effect::Remove { previous, attempt } => Ok(Self::Remove { previous, attempt }),
-            other => Err(Box::new(other)),
-        }
-    }
-
-    /// The cells and files that answer no more requests from now on.
-    fn replaced(&self) -> DrainingVersion {
-        match self {
-            Self::Publish { previous, .. } | Self::Remove { previous, .. } => {
-                previous.as_ref().map(|previous| DrainingVersion::of(&previous.data)).unwrap_or_default()
-            }
-            Self::ClearStale(_) | Self::Unchanged(_) => DrainingVersion::default(),
-        }
-    }
-}
-
-/// A publish that waits for the end of its batch.
-pub(super) struct DeferredPublish {
-    pub(super) name: ProjectName,
-    pub(super) effect: PublicEffect,
-    /// The effects that follow it.
-    pub(super) later: Vec<Effect>,
-}
-
-/// Publishes that go live in one swap of the table.
-pub(super) type Batch = Vec<DeferredPublish>;
 
 impl Control {
     /// Publishes what has been deferred. From then on, each publish is reported at once.

@@ -11,7 +11,7 @@ use switchyard_contract::route::Route;
 use switchyard_edge::routes::{Reason, Rival};
 
 use super::Control;
-use super::publish::PublicEffect;
+use super::public_effect::PublicEffect;
 use crate::build::{Candidate, Plan};
 use crate::live::{EventDetails, Table, TableChange};
 use crate::policy::{ClaimVerdict, Policy};

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
+use switchyard_program::atomic_file;
 
 use super::LastGood;
 use crate::project::SupabaseFunction;
@@ -19,12 +19,6 @@ use crate::version::{Tenant, Version};
 
 /// The extension of a record.
 const EXTENSION: &str = "json";
-
-/// The extension of a file that is being written.
-const UNFINISHED: &str = "new";
-
-/// The mode of the files, as far as the umask allows it.
-const FILE_MODE: u32 = 0o666;
 
 /// The folder of the files.
 #[derive(Debug, Clone)]
@@ -50,7 +44,7 @@ impl RecordFiles {
         let mut all = BTreeMap::new();
         for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
             let path = entry.context("read the last good versions")?.path();
-            if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+            if is_unfinished(&path) {
                 let _ = fs::remove_file(&path);
                 continue;
             }
@@ -78,20 +72,9 @@ impl RecordFiles {
         if fs::read(&path).is_ok_and(|there| there == text) {
             return Ok(());
         }
-        self.write(&path, &text).with_context(|| format!("write {}", path.display()))
-    }
-
-    /// Writes a file beside `path` and renames it. The file is on the disk before it gets its name,
-    /// so that no crash leaves half of it there.
-    fn write(&self, path: &Path, text: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .suffix(&format!(".{UNFINISHED}"))
-            .permissions(fs::Permissions::from_mode(FILE_MODE))
-            .tempfile_in(&self.0)?;
-        file.write_all(text)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+        // A crash that loses the new name costs one build at the next start.
+        atomic_file::replace(&path, &text, atomic_file::READABLE)
+            .with_context(|| format!("write {}", path.display()))
     }
 
     pub(super) fn set_gone(&self, project: &ProjectName, since: Timestamp) -> Result<()> {
@@ -111,6 +94,12 @@ impl RecordFiles {
     pub(super) fn path(&self, project: &ProjectName) -> PathBuf {
         self.0.join(project.as_str()).with_extension(EXTENSION)
     }
+}
+
+/// Returns true for a file that a router was writing when it was killed.
+fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(atomic_file::UNFINISHED))
 }
 
 /// Reads the record of a project, and the time since which its folder is gone.
