@@ -88,6 +88,7 @@ mod routing;
 mod sandbox;
 mod scan;
 mod scripts;
+mod serve;
 mod servers;
 mod shutdown;
 mod signals;

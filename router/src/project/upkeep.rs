@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use jiff::SignedDuration;
+use serde::Deserialize as _;
 use serde_json::Value;
 use switchyard_contract::event::Diagnostic;
+use switchyard_program::units::Span;
 
 use super::diagnostic::in_file;
 
@@ -56,12 +57,8 @@ fn path(value: &Value) -> Option<PathAndQuery> {
 }
 
 fn idle(value: &Value) -> Option<Duration> {
-    let time = match value {
-        Value::String(text) => Duration::try_from(text.parse::<SignedDuration>().ok()?).ok(),
-        Value::Number(seconds) => Duration::try_from_secs_f64(seconds.as_f64()?).ok(),
-        _ => None,
-    };
-    time.filter(|time| *time >= SHORTEST_IDLE)
+    let Span(time) = Span::deserialize(value).ok()?;
+    (time >= SHORTEST_IDLE).then_some(time)
 }
 
 #[cfg(test)]
