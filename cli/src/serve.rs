@@ -205,7 +205,7 @@ pub(crate) fn run(config: ServeConfig) -> ExitCode {
     };
     let (router, bridge) = match prepare(&config) {
         Ok(ready) => ready,
-        Err(problems) => return fail_usage(problems),
+        Err(problems) => return fail_usage("serve", problems),
     };
     match run_both(runtime, router, reloads, bridge) {
         Ok(()) => ExitCode::SUCCESS,
