@@ -35,6 +35,8 @@ pub struct Serve {
     pub admin: Admin,
     pub log: Log,
     process: Process,
+    /// Removed with its last owner.
+    _state: State,
 }
 
 impl Serve {
@@ -110,7 +112,14 @@ impl Builder {
         };
         let client = |field| Client::new(process::address(&record, field));
         let admin = Admin { client: client("admin") };
-        let serve = Serve { public: client("listen"), api: client("api"), admin, log, process };
+        let serve = Serve {
+            public: client("listen"),
+            api: client("api"),
+            admin,
+            log,
+            process,
+            _state: self.state.clone(),
+        };
         for client in [&serve.admin.client, &serve.api] {
             eventually("both parts are ready", || async {
                 match client.try_connect().await {
