@@ -81,12 +81,18 @@ impl Validate for Program {
 /// Returns the definition of all commands, with the variables of their flags.
 pub(crate) fn definition() -> clap::Command {
     let mut command = <Program as clap::CommandFactory>::command();
-    for server in ["router", "bridge", "serve"] {
-        if command.find_subcommand(server).is_some() {
-            command = command.mut_subcommand(server, settings::with_variables);
+    for command in command.get_subcommands_mut() {
+        if ["router", "bridge", "serve"].contains(&command.get_name()) {
+            *command = settings::with_variables(std::mem::take(command));
         }
     }
     command
+}
+
+/// Returns the name of a command as typed in a shell, or `None` if there is no such command.
+pub(crate) fn full_name(name: &str) -> Option<String> {
+    let definition = definition();
+    definition.find_subcommand(name).map(|command| format!("switchyard {}", command.get_name()))
 }
 
 /// Reads the command line, which begins behind the program's own name.
@@ -131,6 +137,28 @@ mod tests {
                 assert!(help.contains(&format!("--{flag}")), "{name}: {flag}");
             }
         }
+    }
+
+    #[test]
+    fn commands_are_listed_in_the_order_of_their_help() {
+        let problems = parse([], |_| None).unwrap_err();
+        let first = if cfg!(feature = "server") { "router, bridge, serve, deploy" } else { "deploy, status" };
+        assert!(problems[0].message.contains(&format!("one of {first}")), "{problems:?}");
+    }
+
+    #[test]
+    fn a_wrong_or_missing_shell_is_a_problem_like_any_other() {
+        let problems = |args: &[&str]| parse(args.iter().map(OsString::from), |_| None).unwrap_err();
+        let wrong = problems(&["completions", "tcsh"]);
+        assert!(
+            wrong.len() == 1 && wrong[0].to_string().starts_with("SHELL: invalid value \"tcsh\""),
+            "{wrong:?}"
+        );
+        let missing = problems(&["completions"]);
+        assert!(
+            missing.len() == 1 && missing[0].to_string().starts_with("SHELL: is required"),
+            "{missing:?}"
+        );
     }
 
     #[test]

@@ -23,7 +23,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(problems) => {
-            settings::report("switchyard", &problems);
+            let command = std::env::args().nth(1).and_then(|name| commands::full_name(&name));
+            settings::report("switchyard", command.as_deref().unwrap_or("switchyard"), &problems);
             ExitCode::from(EXIT_USAGE)
         }
     }

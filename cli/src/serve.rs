@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,12 +15,13 @@ use clap::Args;
 use switchyard_bridge::config::{BridgeConfig, DeployConfig, ForwardConfig, RouterSetConfig, UploadConfig};
 use switchyard_bridge::start;
 use switchyard_edge::gate::PublicHost;
+use switchyard_edge::listener::ListenerConfig;
 use switchyard_program::log::LogFormat;
 use switchyard_program::settings::values::{address, time};
 use switchyard_program::settings::{Problem, Problems, Validate};
-use switchyard_program::signal::{self, Reloads};
+use switchyard_program::signal::{Reloads, Stops};
 use switchyard_router::config::{
-    AdminConfig, CellConfig, ConnectionConfig, ReadConfig, ReloadConfig, RequestConfig, RouterConfig,
+    AdminConfig, CellConfig, ReadConfig, ReloadConfig, RequestConfig, RouterConfig,
 };
 use switchyard_router::server::{self, Addresses};
 use tokio::sync::watch;
@@ -98,12 +100,27 @@ pub(crate) struct ServeConfig {
     requests: RequestConfig,
 
     #[command(flatten)]
-    connections: ConnectionConfig,
+    connections: ListenerConfig,
 }
 
 impl Validate for ServeConfig {
     fn validate(&self, problems: &mut Problems) {
         self.router().validate(problems);
+        let mut of_bridge = Problems::default();
+        match self.bridge(self.addresses()) {
+            Ok(bridge) => bridge.validate(&mut of_bridge),
+            Err(error) => problems.flag("listen", format!("{error:#}")),
+        }
+        of_bridge.into_vec().into_iter().map(as_of_serve).for_each(|problem| problems.add(problem));
+        for (name, address, others) in [
+            ("api", self.api, &[("listen", self.listen)][..]),
+            ("admin", self.admin, &[("listen", self.listen), ("api", self.api)][..]),
+        ] {
+            let same = others.iter().find(|(_, other)| *other == address && address.port() != 0);
+            if let Some((other, _)) = same {
+                problems.flag(name, format!("{address} is the address of --{other} too: name another port"));
+            }
+        }
     }
 }
 
@@ -111,6 +128,11 @@ impl ServeConfig {
     /// Format of the log.
     pub(crate) fn log_format(&self) -> LogFormat {
         self.log_format
+    }
+
+    /// The addresses in the settings: those that the listeners are bound to, unless a port is 0.
+    fn addresses(&self) -> Addresses {
+        Addresses { public: self.listen, admin: self.admin }
     }
 
     fn router(&self) -> RouterConfig {
@@ -154,10 +176,10 @@ impl ServeConfig {
             },
             forward: ForwardConfig {
                 forward: None,
-                trusted_proxy: None,
                 // Without effect, since nothing is forwarded.
                 request_timeout: self.requests.request_timeout,
             },
+            connections: self.connections.clone(),
             deploys: self.deploys.clone(),
             uploads: self.uploads.clone(),
         })
@@ -176,30 +198,50 @@ fn reachable(listener: SocketAddr) -> SocketAddr {
 
 /// Checks everything that router and bridge need, runs both, and stops the bridge before the router.
 pub(crate) fn run(config: ServeConfig) -> ExitCode {
-    let started = server::runtime().and_then(with_reloads);
-    let (runtime, reloads) = match started {
+    // Before anything that takes time: SIGHUP must not end the process then either.
+    let (runtime, reloads) = match server::runtime().and_then(with_reloads) {
         Ok(started) => started,
         Err(error) => return fail("serve", &error),
     };
-    let router = match server::prepare(config.router()) {
-        Ok(router) => router,
-        Err(problems) => return fail_usage(problems),
+    let (router, bridge) = match prepare(&config) {
+        Ok(ready) => ready,
+        Err(problems) => return fail_usage("serve", problems),
     };
-    let addresses = router.addresses().context("read the router's addresses");
-    let bridge_config = match addresses.and_then(|addresses| config.bridge(addresses)) {
-        Ok(bridge_config) => bridge_config,
-        Err(error) => return fail("serve", &error),
-    };
-    let mut bridge = match start::prepare(bridge_config) {
-        Ok(bridge) => bridge,
-        Err(problems) => return fail_usage(problems.into_iter().map(as_of_serve).collect()),
-    };
-    let token = uuid::Uuid::new_v4().simple().to_string();
-    router.accept_admin_token(&token);
-    bridge.set_admin_token(token);
     match run_both(runtime, router, reloads, bridge) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail("serve", &error),
+    }
+}
+
+/// Checks and opens everything that the settings name, and has the router accept the bridge.
+///
+/// # Errors
+/// All problems of both.
+fn prepare(config: &ServeConfig) -> Result<(server::Ready, start::Ready), Vec<Problem>> {
+    let mut problems = Vec::new();
+    let router = server::prepare(config.router()).map_err(|found| problems.extend(found)).ok();
+    // The bridge is checked even if the router cannot start: all problems are reported together.
+    let addresses = router.as_ref().and_then(|router| router.addresses().ok());
+    let bridge = config
+        .bridge(addresses.unwrap_or_else(|| config.addresses()))
+        .map_err(|error| vec![Problem::flag("listen", format!("{error:#}"))])
+        .and_then(start::prepare);
+    let bridge = bridge.map_err(|found| add_problems_of_bridge(&mut problems, found)).ok();
+    let (Some(router), Some(mut bridge)) = (router, bridge) else { return Err(problems) };
+    let token = uuid::Uuid::new_v4().simple().to_string();
+    router.accept_admin_token(&token);
+    bridge.set_admin_token(token);
+    Ok((router, bridge))
+}
+
+/// Adds the bridge's problems, but for settings with which the router has one already: both open the
+/// volume, for example.
+fn add_problems_of_bridge(problems: &mut Vec<Problem>, of_bridge: Vec<Problem>) {
+    let of_router = problems.len();
+    for problem in of_bridge.into_iter().map(as_of_serve) {
+        if !problems[..of_router].iter().any(|other| other.subject == problem.subject) {
+            problems.push(problem);
+        }
     }
 }
 
@@ -217,17 +259,25 @@ fn run_both(
     reloads: Reloads,
     bridge: start::Ready,
 ) -> Result<()> {
+    let addresses = router.addresses().context("read the router's addresses")?;
+    tracing::info!(
+        listen = %addresses.public,
+        api = %bridge.address().context("read the address of the API")?,
+        admin = %addresses.admin,
+        "starting a router and a bridge in one process"
+    );
+    let signals = StopSignals::watch(&runtime)?;
     let (ended, bridge_ended) = watch::channel(false);
-    let bridge = start_bridge(bridge, ended)?;
-    // First the end of the bridge, whose deploys need the router; it ends by the same signals, or fails.
-    let first = std::sync::atomic::AtomicBool::new(true);
+    let bridge = start_bridge(bridge, signals.clone(), ended)?;
+    let calls = AtomicUsize::new(0);
     let shutdown = || {
-        let is_first = first.swap(false, std::sync::atomic::Ordering::Relaxed);
-        let mut bridge_ended = bridge_ended.clone();
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        let (signals, mut bridge_ended) = (signals.clone(), bridge_ended.clone());
         async move {
-            if !is_first {
-                return signal::on_signal().await;
+            if call > 0 {
+                return signals.nth(2).await;
             }
+            // First the bridge, whose deploys need the router. It ends by a signal, or fails.
             let _ = bridge_ended.wait_for(|ended| *ended).await;
             Ok("the bridge stopped")
         }
@@ -238,16 +288,108 @@ fn run_both(
     router.and(bridge)
 }
 
+/// The signals to stop that the process has received so far. Router and bridge stop at the first one, one
+/// after the other, and both stop at once at the second one, whichever of them is stopping then.
+#[derive(Clone)]
+struct StopSignals(watch::Receiver<Vec<&'static str>>);
+
+impl StopSignals {
+    /// Counts the signals from now on, in a task of `runtime`.
+    fn watch(runtime: &tokio::runtime::Runtime) -> Result<Self> {
+        let (received, signals) = watch::channel(Vec::new());
+        let mut stops = runtime.block_on(async { Stops::catch() })?;
+        runtime.spawn(async move {
+            loop {
+                let signal = stops.next().await;
+                received.send_modify(|received| received.push(signal));
+            }
+        });
+        Ok(Self(signals))
+    }
+
+    /// Resolves with the name of the signal at the `count`th one.
+    async fn nth(&self, count: usize) -> Result<&'static str> {
+        let mut signals = self.0.clone();
+        let received = signals.wait_for(|received| received.len() >= count).await;
+        Ok(received.context("wait for a signal")?[count - 1])
+    }
+}
+
 /// Starts the bridge on threads of its own. Sends true over `ended` when it ends, in whichever way.
-fn start_bridge(bridge: start::Ready, ended: watch::Sender<bool>) -> Result<JoinHandle<Result<()>>> {
+fn start_bridge(
+    bridge: start::Ready,
+    signals: StopSignals,
+    ended: watch::Sender<bool>,
+) -> Result<JoinHandle<Result<()>>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let (runtime, reloads) = runtime.context("create the bridge's runtime").and_then(with_reloads)?;
+    let calls = AtomicUsize::new(0);
+    let shutdown = move || {
+        let (signals, call) = (signals.clone(), calls.fetch_add(1, Ordering::Relaxed));
+        async move { signals.nth(call + 1).await }
+    };
     let run = move || {
-        let result = runtime.block_on(start::run(bridge, reloads, signal::on_signal));
+        let result = runtime.block_on(start::run(bridge, reloads, shutdown));
         // Not awaited: a thread that reads from a file system that hangs would keep the process.
         runtime.shutdown_background();
         ended.send_replace(true);
         result
     };
     std::thread::Builder::new().name("bridge".to_owned()).spawn(run).context("start the bridge's thread")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use clap::Command;
+    use switchyard_program::settings::{CommandLine, parse as parse_settings, with_variables};
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<ServeConfig, Vec<String>> {
+        let command = with_variables(ServeConfig::augment_args(Command::new("serve")));
+        match parse_settings(command, args.iter().map(OsString::from), |_| None) {
+            Ok(CommandLine::Run(config)) => Ok(config),
+            Ok(CommandLine::Print(text)) => panic!("printed {text}"),
+            Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
+        }
+    }
+
+    #[test]
+    fn the_volume_alone_is_enough() {
+        let config = parse(&["--projects", "/srv"]).unwrap();
+        let bridge = config.bridge(config.addresses()).unwrap();
+        assert_eq!((bridge.listen, bridge.routers.router.len()), (config.api, 1));
+    }
+
+    #[test]
+    fn the_settings_of_both_parts_are_checked_together() {
+        let args = ["--projects=/srv", "--api=0.0.0.0:9000", "--admin=0.0.0.0:8001", "--event-url=http://h/"];
+        let problems = parse(&args).unwrap_err();
+        for begin in ["--api: 0.0.0.0:9000 is reachable", "--admin: 0.0.0.0:8001 is", "--event-secret-file: "]
+        {
+            assert!(problems.iter().any(|problem| problem.starts_with(begin)), "{begin}: {problems:?}");
+        }
+        assert_eq!(problems.len(), 3, "{problems:?}");
+    }
+
+    #[test]
+    fn every_listener_has_an_address_of_its_own() {
+        let problems = parse(&["--projects=/srv", "--api=127.0.0.1:8001"]).unwrap_err();
+        assert_eq!(problems, ["--admin: 127.0.0.1:8001 is the address of --api too: name another port"]);
+        let same = ["--projects=/srv", "--api=127.0.0.1:8000", "--admin=127.0.0.1:8000"];
+        assert_eq!(parse(&same).unwrap_err().len(), 2);
+        let chosen = ["--projects=/srv", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--admin=127.0.0.1:0"];
+        assert!(parse(&chosen).is_ok());
+    }
+
+    #[test]
+    fn a_problem_that_both_parts_have_is_reported_once() {
+        let mut problems = vec![Problem::flag("projects", "cannot be read")];
+        let of_bridge = ["projects", "listen", "token-file"].map(|flag| Problem::flag(flag, "is wrong"));
+        add_problems_of_bridge(&mut problems, of_bridge.to_vec());
+        let subjects: Vec<_> = problems.iter().map(|problem| problem.subject.as_str()).collect();
+        assert_eq!(subjects, ["--projects", "--api", "--token-file"]);
+    }
 }

@@ -16,7 +16,9 @@ use tokio::runtime::Runtime;
 pub(crate) fn with_log(format: LogFormat, serve: impl FnOnce() -> ExitCode) -> ExitCode {
     let _log: LogGuard = match log::init(format) {
         Ok(guard) => guard,
-        Err(error) => return fail_usage(vec![Problem::flag("log-format", format!("cannot log: {error}"))]),
+        Err(error) => {
+            return fail_usage("router", vec![Problem::flag("log-format", format!("cannot log: {error}"))]);
+        }
     };
     serve()
 }
@@ -30,7 +32,7 @@ pub(crate) fn router(config: RouterConfig) -> ExitCode {
     };
     let ready = match server::prepare(config) {
         Ok(ready) => ready,
-        Err(problems) => return fail_usage(problems),
+        Err(problems) => return fail_usage("router", problems),
     };
     match server::run(runtime, ready, reloads, signal::on_signal) {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,7 +50,7 @@ pub(crate) fn bridge(config: BridgeConfig) -> ExitCode {
     };
     let ready = match start::prepare(config) {
         Ok(ready) => ready,
-        Err(problems) => return fail_usage(problems),
+        Err(problems) => return fail_usage("bridge", problems),
     };
     let result = runtime.block_on(start::run(ready, reloads, signal::on_signal));
     // Not awaited: a thread that reads from a file system that hangs would keep the process.
@@ -65,9 +67,9 @@ pub(crate) fn with_reloads(runtime: Runtime) -> Result<(Runtime, Reloads)> {
     Ok((runtime, reloads))
 }
 
-/// Reports settings that cannot be used.
-pub(crate) fn fail_usage(problems: Vec<Problem>) -> ExitCode {
-    settings::report("switchyard", &problems);
+/// Reports settings of a command that cannot be used.
+pub(crate) fn fail_usage(command: &str, problems: Vec<Problem>) -> ExitCode {
+    settings::report("switchyard", &format!("switchyard {command}"), &problems);
     ExitCode::from(EXIT_USAGE)
 }
 

@@ -26,6 +26,7 @@ mod process;
 pub mod receiver;
 pub mod registry;
 pub mod router;
+pub mod serve;
 pub mod upload;
 pub mod usage;
 pub mod volume;

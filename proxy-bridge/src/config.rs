@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use switchyard_edge::forwarded::TrustedProxies;
+use clap::{Arg, Args};
 use switchyard_edge::gate::PublicHost;
+use switchyard_edge::listener::ListenerConfig;
 use switchyard_program::log::LogFormat;
 use switchyard_program::settings::values::{address, number, size, time};
 use switchyard_program::settings::{Problems, Validate};
+use switchyard_program::units::Span;
 
 use super::address::{Dns, RouterAddress};
 use super::upload_limits::UploadLimits;
@@ -19,6 +20,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// Settings of the bridge, valid by themselves. The files and addresses that they name are checked by
 /// `start::prepare`.
 #[derive(Debug, Clone, Args)]
+#[command(mut_args(adapt_to_forwarding))]
 pub struct BridgeConfig {
     /// Volume that the routers serve
     #[arg(long, value_name = "DIR")]
@@ -45,6 +47,9 @@ pub struct BridgeConfig {
 
     #[command(flatten)]
     pub forward: ForwardConfig,
+
+    #[command(flatten)]
+    pub connections: ListenerConfig,
 
     #[command(flatten)]
     pub deploys: DeployConfig,
@@ -81,10 +86,6 @@ pub struct ForwardConfig {
     /// Address at which requests for projects are accepted and forwarded to routers [default: off]
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub forward: Option<SocketAddr>,
-
-    /// Networks of proxies whose x-forwarded-for, -proto and -host headers are trusted
-    #[arg(long, value_name = "CIDR,…")]
-    pub trusted_proxy: Option<TrustedProxies>,
 
     /// Time for a router to begin its response to a forwarded request, from the end of the request
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time(MILLISECOND))]
@@ -157,8 +158,32 @@ pub struct UploadConfig {
     pub upload_timeout: Duration,
 }
 
+/// Time for which the listener that forwards keeps a connection without a request. Proxies in front keep
+/// idle connections for up to a minute. They should be the ones that close, since a request may be on its
+/// way.
+const FORWARD_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Changes the flags of a public listener to those of `--forward`.
+fn adapt_to_forwarding(arg: Arg) -> Arg {
+    if arg.get_help_heading() != Some(ListenerConfig::HEADING) {
+        return arg;
+    }
+    let is_idle_timeout = arg.get_long() == Some("idle-timeout");
+    let arg = arg.help_heading("Connections to --forward");
+    if is_idle_timeout { arg.default_value(Span(FORWARD_IDLE_TIMEOUT).to_string()) } else { arg }
+}
+
 impl Validate for BridgeConfig {
     fn validate(&self, problems: &mut Problems) {
+        if self.deploys.token_file.is_none() && !self.listen.ip().is_loopback() {
+            let message = format!(
+                "{} is reachable from other machines: set --token-file, or listen on a loopback address such as \
+                 127.0.0.1:{}",
+                self.listen,
+                self.listen.port()
+            );
+            problems.flag("listen", message);
+        }
         self.routers.validate(problems);
     }
 }
@@ -200,6 +225,7 @@ mod tests {
     use std::ffi::OsString;
 
     use clap::Command;
+    use switchyard_edge::listener::ListenerLimits;
     use switchyard_program::settings::{CommandLine, parse as parse_settings, with_variables};
 
     use super::*;
@@ -221,6 +247,8 @@ mod tests {
         assert_eq!(config.routers.router.len(), 1);
         assert_eq!((config.deploys.quorum, config.forward.forward), (None, None));
         assert_eq!(config.uploads.limits(), UploadLimits::default());
+        assert_eq!(config.connections.idle_timeout, FORWARD_IDLE_TIMEOUT);
+        assert_eq!(config.connections.max_connections, ListenerLimits::DEFAULT.max_connections);
         assert_eq!(config.deploys.keep_removed, Duration::from_secs(30 * 24 * 3600));
     }
 
@@ -242,6 +270,14 @@ mod tests {
             assert!(problems.iter().any(|problem| problem.starts_with(flag)), "{flag}: {problems:?}");
         }
         assert_eq!(problems.len(), 6, "{problems:?}");
+    }
+
+    #[test]
+    fn an_api_that_others_can_reach_needs_tokens() {
+        let open = ["--projects", "/srv", "--router", ROUTER_URLS, "--listen", "0.0.0.0:9000"];
+        let problems = parse(&open).unwrap_err();
+        assert!(problems[0].starts_with("--listen: 0.0.0.0:9000 is reachable"), "{problems:?}");
+        assert!(parse(&[&open[..], &["--token-file", "/tokens"]].concat()).is_ok());
     }
 
     #[test]

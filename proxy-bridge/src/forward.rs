@@ -39,16 +39,6 @@ pub struct ForwardSettings {
     pub threads: Option<usize>,
 }
 
-impl Default for ForwardSettings {
-    fn default() -> Self {
-        // Proxies in front keep idle connections for up to a minute. They should be the ones that
-        // close, since a request may be on its way.
-        let limits = ListenerLimits { idle_timeout: Duration::from_secs(75), ..ListenerLimits::default() };
-        let (trusted, request_timeout) = (TrustedProxies::default(), Duration::from_secs(60));
-        Self { trusted, request_timeout, limits, threads: None }
-    }
-}
-
 /// The running listener that forwards. Dropping it cuts its connections off.
 #[derive(Debug)]
 pub struct ForwardServer {

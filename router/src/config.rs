@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use switchyard_edge::forwarded::TrustedProxies;
 use switchyard_edge::gate::PublicHost;
+use switchyard_edge::listener::ListenerConfig;
 use switchyard_program::log::LogFormat;
 use switchyard_program::settings::values::{address, number, size, time};
 use switchyard_program::settings::{Problems, Validate};
@@ -62,7 +62,7 @@ pub struct RouterConfig {
     pub requests: RequestConfig,
 
     #[command(flatten)]
-    pub connections: ConnectionConfig,
+    pub connections: ListenerConfig,
 }
 
 /// The admin listener, and where events go.
@@ -232,52 +232,6 @@ pub struct RequestConfig {
     /// Requests in flight per project; 100 more wait for up to 10 s, and any beyond get 503
     #[arg(long, value_name = "N", default_value = "100", value_parser = number::<usize>(1))]
     pub max_in_flight: usize,
-}
-
-/// Connections of clients.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Connections")]
-pub struct ConnectionConfig {
-    /// Networks of proxies whose x-forwarded-for, -proto and -host headers are trusted
-    #[arg(long, value_name = "CIDR,…")]
-    pub trusted_proxy: Option<TrustedProxies>,
-
-    // Each costs a descriptor and about 10 KB: 100 MB in total.
-    /// Open connections; any beyond are closed at once
-    #[arg(long, value_name = "N", default_value = "10000", value_parser = number::<usize>(1))]
-    pub max_connections: usize,
-
-    // As many as an office behind one address opens, and a tenth of all: one client cannot use up the
-    // connections of the others.
-    /// Open connections of one client (IPv4 address or IPv6 /64) other than a trusted proxy
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = number::<usize>(1))]
-    pub max_client_connections: usize,
-
-    // Connections move on to other routers eventually, and rarely enough to cost nothing.
-    /// Requests on one connection before it is closed
-    #[arg(long, value_name = "N", default_value = "10000", value_parser = number::<u64>(1))]
-    pub max_connection_requests: u64,
-
-    // Cookies and tokens of 8 KB are common, ten times that is an error. Proxies accept 8 to 64 KB.
-    /// Size of the head (first line and headers) of a request, and of a project's response
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = size::<usize>(1024))]
-    pub max_head: usize,
-
-    // A head is a few packets: ten seconds allow several retransmissions.
-    /// Time for the head of a request to arrive, from connecting or from its first byte
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time(MILLISECOND))]
-    pub head_timeout: Duration,
-
-    // Longer than the bridge and the proxies in examples/ingress keep theirs: the side that sends
-    // requests should be the one that closes.
-    /// Time for which a connection without a request is kept
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time(MILLISECOND))]
-    pub idle_timeout: Duration,
-
-    // A phone that changes networks is back by then.
-    /// Longest pause of a client in sending a body (1 KiB/s on average) or in reading a response
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time(MILLISECOND))]
-    pub body_timeout: Duration,
 }
 
 impl Validate for RouterConfig {

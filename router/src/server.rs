@@ -1,7 +1,6 @@
 //! The composition root: checks what the settings name ([`prepare()`]), builds all parts, starts them and
 //! stops them in order ([`run`]).
 
-mod descriptors;
 mod files;
 mod parts;
 mod prepare;

@@ -89,6 +89,7 @@ mod routing;
 mod sandbox;
 mod scan;
 mod scripts;
+mod serve;
 mod servers;
 mod shutdown;
 mod signals;

@@ -26,11 +26,13 @@ use crate::forwarded::{Client, TrustedProxies};
 use crate::refusal::Refusal;
 
 mod accepted;
+mod config;
 mod connection;
 mod limiter;
 mod tracker;
 mod worker;
 
+pub use self::config::ListenerConfig;
 pub use self::limiter::ConnectionLimit;
 
 /// Connections that the kernel holds until they are accepted. It drops those beyond, and their
@@ -57,27 +59,32 @@ pub struct ListenerLimits {
     pub body_timeout: Duration,
 }
 
+impl ListenerLimits {
+    /// The defaults, and the one place where their numbers are.
+    pub const DEFAULT: Self = Self {
+        // Each costs a descriptor and about 10 KB: 100 MB in all.
+        max_connections: 10_000,
+        // An office behind one address opens as many; a tenth of all, so that one client cannot
+        // take them all.
+        max_client_connections: 1_000,
+        // Connections move on to other servers in the end; rare enough to cost nothing.
+        max_connection_requests: 10_000,
+        // Cookies and tokens of 8 KB are common, ten times that are an error; proxies take 8 to
+        // 64 KB.
+        max_head: 64 << 10,
+        // A head is a few packets: ten seconds are several retransmissions.
+        head_timeout: Duration::from_secs(10),
+        // Longer than the bridge and the proxies in examples/ingress keep theirs: the side that
+        // sends requests should be the one that closes.
+        idle_timeout: Duration::from_secs(30),
+        // A phone that changes networks is back within it.
+        body_timeout: Duration::from_secs(30),
+    };
+}
+
 impl Default for ListenerLimits {
     fn default() -> Self {
-        Self {
-            // Each costs a descriptor and about 10 KB: 100 MB in all.
-            max_connections: 10_000,
-            // An office behind one address opens as many; a tenth of all, so that one client cannot
-            // take them all.
-            max_client_connections: 1_000,
-            // Connections move on to other servers in the end; rare enough to cost nothing.
-            max_connection_requests: 10_000,
-            // Cookies and tokens of 8 KB are common, ten times that are an error; proxies take 8 to
-            // 64 KB.
-            max_head: 64 << 10,
-            // A head is a few packets: ten seconds are several retransmissions.
-            head_timeout: Duration::from_secs(10),
-            // Longer than the proxies in front keep theirs: the sender should be the one that
-            // closes.
-            idle_timeout: Duration::from_secs(30),
-            // A phone that changes networks is back within it.
-            body_timeout: Duration::from_secs(30),
-        }
+        Self::DEFAULT
     }
 }
 

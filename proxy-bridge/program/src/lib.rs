@@ -1,6 +1,7 @@
 //! The parts that router, bridge and command line share as programs.
 //!
 //! - [`atomic_file`]: files that are replaced as a whole
+//! - [`descriptors`]: the limit of open files
 //! - [`log`]: the log on standard error
 //! - [`position`]: lines and columns of text files
 //! - [`removal`]: removal of folders that untrusted processes wrote to
@@ -10,6 +11,8 @@
 
 #[cfg(feature = "server")]
 pub mod atomic_file;
+#[cfg(feature = "server")]
+pub mod descriptors;
 #[cfg(feature = "server")]
 pub mod log;
 pub mod position;

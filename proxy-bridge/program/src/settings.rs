@@ -174,15 +174,16 @@ pub fn print(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// Prints the problems of the program `name`, which then ends with [`EXIT_USAGE`].
+/// Prints the problems of the program `name`, which then ends with [`EXIT_USAGE`]. `command` is the
+/// command whose help lists the valid settings, as typed.
 ///
 /// Standard error is used directly, since there is no log yet.
-pub fn report(name: &str, problems: &[Problem]) {
+pub fn report(name: &str, command: &str, problems: &[Problem]) {
     let mut err = io::stderr();
     for problem in problems {
         let _ = writeln!(err, "{name}: {}", visible::block(&problem.to_string()));
     }
-    let _ = writeln!(err, "{name}: run {name} --help for all flags");
+    let _ = writeln!(err, "{name}: run {command} --help for all flags");
 }
 
 #[cfg(test)]

@@ -11,14 +11,38 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// # Errors
 /// The handlers cannot be installed.
 pub async fn on_signal() -> Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
-    let mut quit = signal(SignalKind::quit()).context("handle SIGQUIT")?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        _ = quit.recv() => "SIGQUIT",
-    })
+    Ok(Stops::catch()?.next().await)
+}
+
+/// Signals that stop the process: SIGTERM, SIGINT and SIGQUIT.
+#[derive(Debug)]
+pub struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Stops {
+    /// Handles these signals from now on: called in the context of the runtime that will wait for them.
+    ///
+    /// # Errors
+    /// The handlers cannot be installed.
+    pub fn catch() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("handle SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("handle SIGINT")?,
+            quit: signal(SignalKind::quit()).context("handle SIGQUIT")?,
+        })
+    }
+
+    /// Resolves with the signal's name at the next one.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.quit.recv() => "SIGQUIT",
+        }
+    }
 }
 
 /// Signals that would end the process by default, though their senders want something else: SIGHUP to

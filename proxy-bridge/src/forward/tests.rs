@@ -26,19 +26,23 @@ mod limits;
 mod retries;
 mod streams;
 
+fn defaults() -> ForwardSettings {
+    let (trusted, limits) = (TrustedProxies::default(), ListenerLimits::default());
+    // One thread has all connections to routers, so that tests know which of them are idle.
+    ForwardSettings { trusted, request_timeout: Duration::from_secs(60), limits, threads: Some(1) }
+}
+
 /// A bridge in front of these routers, all of them ready.
 async fn forwarding(fakes: &[&FakeRouter]) -> (ForwardServer, Routers) {
-    forwarding_with(fakes, ForwardSettings::default()).await
+    forwarding_with(fakes, defaults()).await
 }
 
 /// A bridge with other limits on clients.
 async fn limiting(fakes: &[&FakeRouter], limits: ListenerLimits) -> (ForwardServer, Routers) {
-    forwarding_with(fakes, ForwardSettings { limits, ..ForwardSettings::default() }).await
+    forwarding_with(fakes, ForwardSettings { limits, ..defaults() }).await
 }
 
 async fn forwarding_with(fakes: &[&FakeRouter], settings: ForwardSettings) -> (ForwardServer, Routers) {
-    // One thread has all connections to routers, so that tests know which of them are idle.
-    let settings = ForwardSettings { threads: Some(1), ..settings };
     let routers = following(fakes);
     all_ready(&routers).await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -167,7 +171,7 @@ async fn a_router_learns_where_a_request_came_from() {
     async fn forwarded(trusted: &str, headers: &[(&'static str, &'static str)]) -> HeaderMap {
         let fake = FakeRouter::start("r1").await;
         let mut heads = echoing(&fake);
-        let settings = ForwardSettings { trusted: trusted.parse().unwrap(), ..ForwardSettings::default() };
+        let settings = ForwardSettings { trusted: trusted.parse().unwrap(), ..defaults() };
         let (server, _routers) = forwarding_with(&[&fake], settings).await;
         let mut request = get("/");
         for (name, value) in headers {
@@ -318,8 +322,7 @@ async fn a_request_that_is_ambiguous_or_no_request_for_a_project_is_refused() {
 async fn a_router_that_does_not_answer_in_time_is_given_up() {
     let fake = FakeRouter::start("r1").await;
     let _paths = waiting(&fake, Arc::default());
-    let settings =
-        ForwardSettings { request_timeout: Duration::from_millis(20), ..ForwardSettings::default() };
+    let settings = ForwardSettings { request_timeout: Duration::from_millis(20), ..defaults() };
     let (server, routers) = forwarding_with(&[&fake], settings).await;
     let (status, problem) = answered(&server, get("/")).await;
     assert_eq!(status, 504);

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use switchyard_edge::gate::Gate;
+use switchyard_program::descriptors;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::prepare::Ready;
 use crate::api::Api;
-use crate::config::{BridgeConfig, ForwardConfig};
+use crate::config::BridgeConfig;
 use crate::deploys::{self, Deploys};
 use crate::files::SettingsFiles;
 use crate::forward::{ForwardServer, ForwardSettings};
@@ -42,6 +43,7 @@ impl BridgeParts {
         let Ready { config, listener, forward, volume, unfinished, records, tokens, verifier, admin_token } =
             ready;
         log_weaknesses(&config, &volume);
+        descriptors::raise_limit(forward.as_ref().map(|_| config.connections.max_connections));
         let metrics = Metrics::default();
         let settings = routers::RoutersSettings {
             fixed: config.routers.router.clone(),
@@ -59,9 +61,7 @@ impl BridgeParts {
         };
         let deploys = Deploys::new(settings, volume, routers.clone(), records, unfinished, metrics.clone());
         let forward = forward
-            .map(|listener| {
-                ForwardServer::start(listener, forward_settings(&config.forward), routers.clone())
-            })
+            .map(|listener| ForwardServer::start(listener, forward_settings(&config), routers.clone()))
             .transpose()
             .context("start to forward requests")?;
         let (tokens, verifier) = (Arc::new(tokens), Arc::new(verifier));
@@ -84,11 +84,12 @@ impl BridgeParts {
     }
 }
 
-fn forward_settings(config: &ForwardConfig) -> ForwardSettings {
+fn forward_settings(config: &BridgeConfig) -> ForwardSettings {
     ForwardSettings {
-        trusted: config.trusted_proxy.clone().unwrap_or_default(),
-        request_timeout: config.request_timeout,
-        ..ForwardSettings::default()
+        trusted: config.connections.trusted_proxy.clone().unwrap_or_default(),
+        request_timeout: config.forward.request_timeout,
+        limits: config.connections.limits(),
+        threads: None,
     }
 }
 

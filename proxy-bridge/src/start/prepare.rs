@@ -35,6 +35,14 @@ impl Ready {
     pub fn set_admin_token(&mut self, token: String) {
         self.admin_token = Some(token);
     }
+
+    /// Returns the address that the API is bound to: with the actual port where the settings have port 0.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
 }
 
 /// Checks and opens everything that the settings name.
@@ -46,15 +54,6 @@ pub fn prepare(config: BridgeConfig) -> Result<Ready, Vec<Problem>> {
     let tokens = Tokens::open(config.deploys.token_file.clone()).map_err(|faults| {
         faults.into_iter().for_each(|fault| problems.add(Problem::flag("token-file", fault.0)));
     });
-    if config.deploys.token_file.is_none() && !config.listen.ip().is_loopback() {
-        let message = format!(
-            "{} is reachable from other machines: set --token-file, or listen on a loopback address such as \
-             127.0.0.1:{}",
-            config.listen,
-            config.listen.port()
-        );
-        problems.flag("listen", message);
-    }
     let listener = problems.check("listen", bind(config.listen));
     let forward = problems.check("forward", config.forward.forward.map(bind).transpose());
     let routers = &config.routers;

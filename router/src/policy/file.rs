@@ -5,16 +5,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytesize::ByteSize;
-use jiff::SignedDuration;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::Route;
 use switchyard_contract::settings_file::read_text;
 use switchyard_contract::suggest::did_you_mean;
 use switchyard_edge::routes::{Assignments, Owner, Pattern};
 use switchyard_program::position::line_and_column;
+use switchyard_program::units::{PlainNumber, Size, Span};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -344,15 +342,14 @@ fn size(value: &DeValue<'_>) -> Result<u64, InvalidValue> {
         InvalidValue::new(format_args!("invalid size {shown}: expected 256MB, 1GiB or a number of bytes"))
     };
     match value {
-        DeValue::String(text) => text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| invalid()),
+        DeValue::String(text) => text.parse().map(|Size(bytes)| bytes).map_err(|_| invalid()),
         _ => count(value).map_err(|_| invalid()),
     }
 }
 
 fn millis(value: &DeValue<'_>) -> Result<u64, InvalidValue> {
-    let time = value.as_str().and_then(|text| text.parse::<SignedDuration>().ok());
-    let millis = time.and_then(|time| Duration::try_from(time).ok()).map(|time| time.as_millis());
-    millis.and_then(|millis| u64::try_from(millis).ok()).ok_or_else(|| {
+    let time = value.as_str().and_then(|text| Span::parse(text, PlainNumber::Invalid).ok());
+    time.and_then(|Span(time)| u64::try_from(time.as_millis()).ok()).ok_or_else(|| {
         let shown = shown(value);
         InvalidValue::new(format_args!("invalid time {shown}: expected \"30s\" or \"500ms\""))
     })

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use jiff::SignedDuration;
+use serde::Deserialize as _;
 use serde_json::Value;
 use switchyard_contract::event::Diagnostic;
 use switchyard_detect::config::in_file;
+use switchyard_program::units::Span;
 
 /// The shortest idle timeout: with less, a process would end between the requests of one page.
 const SHORTEST_IDLE: Duration = Duration::from_secs(1);
@@ -55,12 +56,8 @@ fn path(value: &Value) -> Option<PathAndQuery> {
 }
 
 fn idle(value: &Value) -> Option<Duration> {
-    let time = match value {
-        Value::String(text) => Duration::try_from(text.parse::<SignedDuration>().ok()?).ok(),
-        Value::Number(seconds) => Duration::try_from_secs_f64(seconds.as_f64()?).ok(),
-        _ => None,
-    };
-    time.filter(|time| *time >= SHORTEST_IDLE)
+    let Span(time) = Span::deserialize(value).ok()?;
+    (time >= SHORTEST_IDLE).then_some(time)
 }
 
 #[cfg(test)]

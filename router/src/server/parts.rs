@@ -8,11 +8,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use switchyard_contract::publisher::Publisher;
 use switchyard_edge::gate::Gate;
-use switchyard_edge::listener::ListenerLimits;
+use switchyard_program::descriptors;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::descriptors;
 use super::files::SettingsFiles;
 use super::prepare::Ready;
 use super::sandbox::Sandbox;
@@ -58,7 +57,7 @@ impl RouterParts {
     /// A folder of the state folder cannot be created or read.
     pub(super) fn build(ready: Ready) -> Result<Self> {
         let Ready { config, projects, cell, sandbox, listener, admin, tokens, policy, events, .. } = ready;
-        descriptors::raise_limit(config.connections.max_connections);
+        descriptors::raise_limit(Some(config.connections.max_connections));
         projects.persist_in(&config.state);
         let authorities = Authorities::new(ready.authorities);
         let publisher = events.map(Publisher::start).transpose()?;
@@ -133,15 +132,7 @@ impl RouterParts {
         http::HttpSettings {
             dev: self.config.reload.dev,
             trusted_proxies: connections.trusted_proxy.clone().unwrap_or_default(),
-            limits: ListenerLimits {
-                max_connections: connections.max_connections,
-                max_client_connections: connections.max_client_connections,
-                max_connection_requests: connections.max_connection_requests,
-                max_head: connections.max_head,
-                head_timeout: connections.head_timeout,
-                idle_timeout: connections.idle_timeout,
-                body_timeout: connections.body_timeout,
-            },
+            limits: connections.limits(),
         }
     }
 }

@@ -11,8 +11,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, Error};
 use super::{Problem, Problems};
 use switchyard_contract::suggest::{did_you_mean, nearest};
 
-/// Value of a required argument that is missing or wrong, so that the rest is checked too. A valid
-/// name and a valid path.
+/// Value of a required argument that is missing or wrong, so that the rest is checked too, unless it has a
+/// list of valid values. A valid name and a valid path.
 const STAND_IN: &str = "unset";
 
 /// Subject of problems that no flag has.
@@ -76,7 +76,9 @@ impl Attempt {
         let has_variables = self.has_variables;
         let adjust = |arg: Arg| {
             let is_required = has_variables && arg.is_required_set();
-            arg.env(Resettable::Reset).required(is_required)
+            // So that `--keep -1` has a wrong value, rather than none.
+            let has_value = arg.get_long().is_some() && arg.get_action().takes_values();
+            arg.env(Resettable::Reset).required(is_required).allow_negative_numbers(has_value)
         };
         let mut command = self.command.clone().mut_args(adjust);
         if let Some(name) = self.selected().map(|command| command.get_name().to_owned()) {
@@ -213,7 +215,7 @@ impl Attempt {
             let Some(at) = self.words.iter().skip(1).position(|word| *word == *value) else {
                 return self.give_up(&shown);
             };
-            self.words[at + 1] = STAND_IN.into();
+            self.words[at + 1] = stand_in(&arg);
             self.problems.add(Problem::new(placeholder(&arg), message));
             return Step::Again;
         };
@@ -257,7 +259,8 @@ impl Attempt {
                 self.problems.add(Problem::new(subject, format!("is required: {}", in_sentence(&help))));
             }
             let id = arg.get_id().as_str().to_owned();
-            let stand_in = |arg: Arg| arg.required(false).default_value(STAND_IN);
+            let value = stand_in(&arg);
+            let stand_in = |arg: Arg| arg.required(false).default_value(value);
             let selected = self.selected().map(|command| command.get_name().to_owned());
             let command = std::mem::take(&mut self.command);
             self.command = match selected {
@@ -279,6 +282,11 @@ impl Attempt {
         self.problems.add(Problem::new(subject, "cannot be read"));
         Step::Stop
     }
+}
+
+/// Returns a value that is valid for the argument: the first one of a list, or [`STAND_IN`].
+fn stand_in(arg: &Arg) -> OsString {
+    arg.get_possible_values().first().map_or(STAND_IN, |value| value.get_name()).into()
 }
 
 const BRACKETS: [char; 4] = ['<', '>', '[', ']'];

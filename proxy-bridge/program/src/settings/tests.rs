@@ -100,6 +100,13 @@ fn a_wrong_variable_is_named_with_the_flag() {
 }
 
 #[test]
+fn a_negative_number_is_a_wrong_value() {
+    let problems = parse(&["--projects=/x", "--dev", "--level", "-1"], &[]).unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    assert!(problems[0].starts_with("--level: invalid number \"-1\""), "{problems:#?}");
+}
+
+#[test]
 fn a_switch_takes_no_value_and_a_problem_is_reported_once() {
     let problems = parse(&["--projects=/x", "--dev=yes", "--level", "0"], &[]).unwrap_err();
     assert_eq!(problems.len(), 2, "{problems:#?}");

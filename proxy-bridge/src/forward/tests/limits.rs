@@ -62,7 +62,7 @@ async fn all_connections_together_are_limited_and_a_trusted_proxy_may_use_them_a
     let limits =
         ListenerLimits { max_connections: 2, max_client_connections: 1, ..ListenerLimits::default() };
     let trusted = "127.0.0.1".parse().unwrap();
-    let settings = ForwardSettings { trusted, limits, ..ForwardSettings::default() };
+    let settings = ForwardSettings { trusted, limits, ..defaults() };
     let (server, _routers) = forwarding_with(&[&fake], settings).await;
     let (_first, _second) = (raw(&server).await, raw(&server).await);
     assert_eq!(exchange(&mut raw(&server).await, GET).await, "");
