@@ -115,7 +115,7 @@ pub struct DeployConfig {
 
 /// Bounds of one upload.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "UploadLimits of uploads")]
+#[command(next_help_heading = "Limits of uploads")]
 pub struct UploadConfig {
     // Each holds a connection, a staging folder and a few hundred kilobytes of buffers.
     /// Uploads received at once; any beyond get 503
