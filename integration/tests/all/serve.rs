@@ -77,7 +77,7 @@ async fn sigterm_ends_the_bridge_before_the_router_and_loses_neither_deploys_nor
 #[tokio::test]
 async fn a_second_signal_ends_both_at_once_whichever_is_stopping() {
     let volume = Volume::with("a", lasting("one"));
-    let serve = Serve::builder(&volume).flag("deploy-timeout", "10m").flag("grace", "10m").start().await;
+    let serve = Serve::builder(&volume).flag("deploy-timeout", "1m").flag("grace", "10m").start().await;
     let (_upload, waiting) = client::Upload::post("/a/wait");
     let public = serve.public.clone();
     let _held = tokio::spawn(async move { public.send(waiting).await });
@@ -90,7 +90,7 @@ async fn a_second_signal_ends_both_at_once_whichever_is_stopping() {
     assert!(ended.log.text().contains("stopping at once"), "{}", ended.log.text());
 
     let serve = Serve::builder(&volume)
-        .flag("deploy-timeout", "10m")
+        .flag("deploy-timeout", "1m")
         .flag("build-timeout", "10m")
         .flag("grace", "10m")
         .start()
