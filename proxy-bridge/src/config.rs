@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, Args};
+use switchyard_contract::admin::Hold;
 use switchyard_edge::gate::PublicHost;
 use switchyard_edge::listener::ListenerConfig;
 use switchyard_program::log::LogFormat;
@@ -184,9 +185,18 @@ impl Validate for BridgeConfig {
             );
             problems.flag("listen", message);
         }
+        if self.deploys.deploy_timeout > MAX_DEPLOY_TIMEOUT {
+            let message =
+                "is too long: at most 9m is possible, because routers hold a project for 10m at most";
+            problems.flag("deploy-timeout", message);
+        }
         self.routers.validate(problems);
     }
 }
+
+/// The longest time for a deploy. Routers hold its projects for this time and a margin, and accept
+/// holds of at most [`Hold::MAX_LEASE_MS`].
+const MAX_DEPLOY_TIMEOUT: Duration = Duration::from_millis(Hold::MAX_LEASE_MS - 60_000);
 
 impl Validate for RouterSetConfig {
     fn validate(&self, problems: &mut Problems) {
@@ -250,6 +260,14 @@ mod tests {
         assert_eq!(config.connections.idle_timeout, FORWARD_IDLE_TIMEOUT);
         assert_eq!(config.connections.max_connections, ListenerLimits::DEFAULT.max_connections);
         assert_eq!(config.deploys.keep_removed, Duration::from_secs(30 * 24 * 3600));
+    }
+
+    #[test]
+    fn a_deploy_has_no_more_time_than_routers_hold_its_projects() {
+        let with =
+            |time: &str| parse(&["--projects", "/srv", "--router", ROUTER_URLS, "--deploy-timeout", time]);
+        assert!(with("9m").is_ok());
+        assert!(with("10m").unwrap_err()[0].contains("at most 9m"));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Hold {
     /// A shorter lease would expire between two calls over a busy network.
     const MIN_LEASE_MS: u64 = 100;
     /// A longer lease would keep other deploys out after the deployer has crashed.
-    const MAX_LEASE_MS: u64 = 600_000;
+    pub const MAX_LEASE_MS: u64 = 600_000;
     const MAX_ID: usize = 64;
 
     /// Checks the fields.
