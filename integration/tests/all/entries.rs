@@ -236,7 +236,12 @@ async fn a_program_of_an_installed_package_serves_what_its_arguments_name() {
 #[tokio::test]
 async fn a_program_of_a_package_that_is_fetched_serves() {
     let registry = Registry::start().await;
-    registry.publish("word", "1.0.0", json!({}), &[("index.js", "module.exports = 'what was fetched';\n")]);
+    registry.publish(
+        "word",
+        "1.0.0",
+        json!({}),
+        &[("index.js", "module.exports = 'the fetched packages';\n")],
+    );
     let manifest = json!({ "bin": { "x-serve": "bin.js" }, "dependencies": { "word": "^1.0.0" } });
     registry.publish("@x/serve", "1.0.0", manifest.clone(), &[("bin.js", SERVES)]);
     let volume = Volume::new();

@@ -94,9 +94,9 @@ await probe('node:sqlite', () => new DatabaseSync('/opt/database'));
 await probe('fetch', () => fetch(`file://${FILE}`));
 await probe('by dots', () => Deno.readTextFile('../../../../../../../../../../etc/passwd'));
 await probe('import', () => import('file:///etc/none.mjs'));
-await probe('import of what is there', () => import('file:///etc/passwd'));
+await probe('import of an existing file', () => import('file:///etc/passwd'));
 await probe('require', () => createRequire(import.meta.url)('/etc/none.js'));
-await probe('require of what is there', () => createRequire(import.meta.url)('/etc/passwd'));
+await probe('require of an existing file', () => createRequire(import.meta.url)('/etc/passwd'));
 await probe('require in the own folder', () => createRequire(import.meta.url)('/tmp/none'));
 await probe('in a worker', () => new Promise((done) => {
   const code = `import fs from 'node:fs'; let code; try { Deno.statSync('/etc/passwd') } catch (error) { code = error.code }

@@ -99,7 +99,7 @@ async fn a_secret_reaches_its_project_and_nothing_else() {
         &volume,
         &format!("[defaults.env]\nKEY = \"{SECRET}\"\nLD_PRELOAD = \"{SECRET}\""),
     );
-    logged(&router, "--policy is invalid and its old content stays").await;
+    logged(&router, "--policy is invalid, keeping its old content").await;
     for path in ["/projects", "/projects/a", "/metrics", "/projects/b"] {
         let text = router.admin.client.get(path).await.text();
         assert!(!text.contains(SECRET), "{path}: {text}");

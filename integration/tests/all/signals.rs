@@ -97,7 +97,7 @@ async fn after_sighup_a_router_signs_its_events_with_the_current_secret() {
     logged(&router.log, "event refused").await;
     volume.write("_secret", "");
     router.signal(Signal::HUP);
-    logged(&router.log, "--event-secret-file is invalid and its old content stays").await;
+    logged(&router.log, "--event-secret-file is invalid, keeping its old content").await;
     volume.write("_secret", SECRET);
     router.signal(Signal::HUP);
     logged(&router.log, "reloaded --event-secret-file").await;

@@ -94,7 +94,10 @@ async fn a_configuration_that_is_wrong_is_named_and_takes_nothing_down() {
     volume.write("a/index.html", "one");
     let router = Router::start(&volume).await;
     for (config, says) in [
-        (json!({"static": {"root": "dist"}}), "\"switchyard.static.root\" in deno.json names \"dist\""),
+        (
+            json!({"static": {"root": "dist"}}),
+            "\"switchyard.static.root\" in deno.json names the folder \"dist\"",
+        ),
         (json!({"static": {"rot": "."}}), "\"switchyard.static.rot\" in deno.json is unknown"),
         (json!({"platform": "static", "healthcheck": "/gone"}), "the health check GET /gone finds no file"),
     ] {

@@ -154,7 +154,7 @@ async fn modules_of_cloudflares_that_do_not_exist_say_what_they_are() {
         ("cloudflare:email", "mail is not received here"),
         ("cloudflare:test", "tests with vitest"),
         ("cloudflare:workflows", "Workflows"),
-        ("cloudflare:other", "does not have"),
+        ("cloudflare:other", "does not support"),
     ] {
         let code =
             format!("import * as it from \"{name}\";\nexport default {{ fetch: () => Response.json(it) }};");
