@@ -196,17 +196,19 @@ impl RequestHandler {
     }
 
     /// Picks the router for a request of `project`: among those that are ready and not behind with
-    /// it, the one with the fewest requests in flight.
+    /// it, the one with the fewest requests in flight. If none is ready, one that was ready a moment
+    /// ago is better than no answer: on a busy machine it may only be late with its next answer.
     fn pick(&self, project: Option<&ProjectName>, tried: &[Arc<Router>]) -> Option<Arc<Router>> {
         let routers = self.shared.routers.list();
         let turn = self.shared.turn.fetch_add(1, Relaxed) % routers.len().max(1);
         let (before, after) = routers.split_at(turn);
         let fits = |router: &&Arc<Router>| {
-            router.is_ready()
-                && !tried.iter().any(|other| Arc::ptr_eq(other, router))
+            !tried.iter().any(|other| Arc::ptr_eq(other, router))
                 && !project.is_some_and(|project| router.is_behind(project.as_str()))
         };
-        after.iter().chain(before).filter(fits).min_by_key(|router| router.in_flight()).cloned()
+        let fitting = || after.iter().chain(before).filter(fits);
+        let ready = fitting().filter(|router| router.is_ready()).min_by_key(|router| router.in_flight());
+        ready.or_else(|| fitting().find(|router| router.was_ready())).cloned()
     }
 }
 

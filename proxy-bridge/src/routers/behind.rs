@@ -270,13 +270,13 @@ impl Mark {
         if serves == self.published {
             return true;
         }
-        let has_told = mem::replace(&mut self.reported, true);
+        let has_reported = mem::replace(&mut self.reported, true);
         if self.older.contains(&serves) {
             return false;
         }
         // This is the first report of a router that had never reported anything: nothing else says
-        // that it is newer.
-        if !has_told && !is_current {
+        // that it is newer. That others do not have the project either may be from before the deploy.
+        if !has_reported && (!is_current || serves.is_none()) {
             self.older.insert(0, serves);
             self.older.truncate(MAX_OLDER);
             return false;

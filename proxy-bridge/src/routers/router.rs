@@ -109,6 +109,13 @@ impl Router {
         self.takes_requests.load(Relaxed) && self.pulled.load(Relaxed)
     }
 
+    /// Returns true if the router's last answer was that it takes requests. It may be late with the
+    /// next answer, or a connection to it may have failed since; requests go there if no router is
+    /// ready.
+    pub fn was_ready(&self) -> bool {
+        self.presence() == Presence::Ready && self.pulled.load(Relaxed)
+    }
+
     /// Returns true if the admin listener answers. A router that hangs is detected after two
     /// seconds.
     pub fn is_reachable(&self) -> bool {

@@ -195,6 +195,17 @@ async fn readiness_combines_the_routers_report_and_its_reachability() {
 }
 
 #[tokio::test]
+async fn a_router_that_is_late_was_ready_until_it_is_away() {
+    let fake = FakeRouter::start("r1").await;
+    let routers = following(&[&fake]);
+    all_ready(&routers).await;
+    fake.script("GET /readyz", 0, "never");
+    until(&routers, |routers| !routers.all()[0].is_ready() && routers.all()[0].was_ready()).await;
+    until(&routers, |routers| !routers.all()[0].is_reachable()).await;
+    assert!(!routers.all()[0].was_ready());
+}
+
+#[tokio::test]
 async fn a_router_that_has_not_reported_its_projects_is_not_ready() {
     let fake = FakeRouter::start("r1").await;
     fake.script("GET /projects", 500, "");

@@ -46,6 +46,14 @@ async fn a_router_that_refuses_connections_gets_no_request_until_it_is_ready() {
 }
 
 #[tokio::test]
+async fn the_only_router_is_tried_again_after_one_connection_failed() {
+    let fake = FakeRouter::start("r1").await;
+    let (server, routers) = forwarding(&[&fake]).await;
+    routers.all()[0].refused();
+    assert_eq!(answered(&server, post("/", "x")).await, (200, "r1".to_owned()));
+}
+
+#[tokio::test]
 async fn when_no_router_takes_a_connection_the_answer_is_503() {
     let mut fake = FakeRouter::start("r1").await;
     let (server, _routers) = forwarding(&[&fake]).await;
