@@ -92,6 +92,7 @@ pub(super) mod tests {
             by: Some("ci".into()),
             at: Timestamp::from_second(at).unwrap(),
             message: None,
+            commit: None,
             projects: vec![DeployedProject {
                 project: ProjectName::parse("blog").unwrap(),
                 digest: Some(Digest::from([7; 32])),

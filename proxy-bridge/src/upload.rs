@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 pub use self::error::UploadError;
-use self::sink::Sink;
+use self::sink::{LinkTarget, Sink};
 use crate::tree::Tree;
 use crate::upload_limits::UploadLimits;
 use switchyard_contract::project::ProjectName;
@@ -128,6 +128,58 @@ where
     let tree = joined(unpacking.await)?;
     sent.map_err(|_| UploadError::slow(limits))?;
     Ok(ReceivedUpload { trees: vec![tree?], message: None, left_out: 0 })
+}
+
+/// Stores one project's files that are read on this machine, as those of a commit, by the rules of an
+/// upload. `read` adds the files. The tree ends at `into/<project>`. Blocking.
+///
+/// # Errors
+/// As [`receive`], and those of `read`.
+pub fn receive_files<E: From<UploadError>>(
+    project: &ProjectName,
+    into: &Path,
+    limits: &UploadLimits,
+    read: impl FnOnce(&mut FileSink) -> Result<(), E>,
+) -> Result<Tree, E> {
+    let mut files = FileSink(Sink::new(into.join(RECEIVED), limits)?);
+    read(&mut files)?;
+    Ok(files.0.place_whole(project, into)?)
+}
+
+/// Takes the files of one project.
+#[derive(Debug)]
+pub struct FileSink(Sink);
+
+impl FileSink {
+    /// Begins a file. Its bytes follow by [`Self::write`], its end by [`Self::end`].
+    ///
+    /// # Errors
+    /// The name is not safe on every system or comes twice, there are too many files, or the volume
+    /// fails.
+    pub fn begin(&mut self, path: &str) -> Result<(), UploadError> {
+        self.0.open(path)
+    }
+
+    /// Adds bytes to the file that was begun.
+    ///
+    /// # Errors
+    /// The files are too large, or the volume fails.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), UploadError> {
+        self.0.write(bytes)
+    }
+
+    /// Ends the file that was begun.
+    pub fn end(&mut self) {
+        self.0.close();
+    }
+
+    /// Adds a symbolic link. It is followed where its target is inside the project, as in an archive.
+    ///
+    /// # Errors
+    /// The name is not safe or comes twice, or there are too many.
+    pub fn link(&mut self, path: &str, target: String) -> Result<(), UploadError> {
+        self.0.link(path, LinkTarget::FromFolder(target))
+    }
 }
 
 fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, UploadError> {

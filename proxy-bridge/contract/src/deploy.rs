@@ -12,6 +12,7 @@ use crate::admin::Report;
 use crate::digest::Digest;
 use crate::incarnation::{DataFate, EndedIncarnation, Incarnation};
 use crate::project::ProjectName;
+use crate::source::CommitInfo;
 
 /// An action that a token allows or refuses, and that a deploy carries out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -141,6 +142,9 @@ pub struct DeployRecord {
     pub at: Timestamp,
     /// The message that came with the upload. `null` without one.
     pub message: Option<String>,
+    /// The commit that the files came from. Absent unless a git source deployed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitInfo>,
     /// The projects that it changes, by name. Empty until the upload was received.
     pub projects: Vec<DeployedProject>,
     /// The last report of each router that was called. Empty before the first call.
@@ -173,6 +177,7 @@ impl DeployRecord {
             by: None,
             at: Timestamp::now(),
             message: None,
+            commit: None,
             projects: Vec::new(),
             routers: Vec::new(),
             behind: Vec::new(),

@@ -33,6 +33,7 @@ pub mod publisher;
 pub mod route;
 pub mod secret;
 pub mod settings_file;
+pub mod source;
 pub mod suggest;
 pub mod verifier;
 pub mod visible;

@@ -1,0 +1,163 @@
+//! The bridge's JSON about git sources: their state, and the results of their syncs.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::digest::Digest;
+use crate::project::ProjectName;
+
+/// The commit that a deploy came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CommitInfo {
+    /// The source's name.
+    pub source: String,
+    /// The commit's id: 40 or 64 hex digits.
+    pub commit: String,
+    /// The name of the ref that led to the commit, as in `refs/heads/main`. `null` for a commit that
+    /// was asked for by its id.
+    #[serde(rename = "ref")]
+    pub ref_name: Option<String>,
+}
+
+/// The result of a sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncOutcome {
+    /// The commit is live on all routers that the deploy needed.
+    Live,
+    /// The commit, or the same files, were live already.
+    Unchanged,
+    /// The commit waits to be published.
+    Ready,
+    /// A project of the commit does not build, or the commit cannot be deployed as it is.
+    Failed,
+    /// The commit removes projects, and that was not allowed.
+    Blocked,
+    /// The repository or the routers cannot be reached.
+    Unreachable,
+    /// The source is frozen.
+    Frozen,
+    /// An outcome of a newer bridge.
+    #[serde(other)]
+    Unrecognized,
+}
+
+impl SyncOutcome {
+    /// The name as in JSON, in metrics and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Unchanged => "unchanged",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Blocked => "blocked",
+            Self::Unreachable => "unreachable",
+            Self::Frozen => "frozen",
+            Self::Unrecognized => "unrecognized",
+        }
+    }
+}
+
+/// The result of a sync of one source: `POST /sources/{source}/sync`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SyncReport {
+    /// The source's name.
+    pub source: String,
+    /// The commit that the server showed. `null` when it could not be asked.
+    pub commit: Option<String>,
+    /// The ref that was followed. `null` for a fixed commit.
+    #[serde(rename = "ref")]
+    pub ref_name: Option<String>,
+    /// The commit that was live before. `null` before the first sync.
+    pub previous: Option<String>,
+    /// The result.
+    pub outcome: SyncOutcome,
+    /// The projects that differed, by name. Empty when nothing did.
+    #[serde(default)]
+    pub projects: Vec<SyncedProject>,
+    /// The deploy of the commit. `null` without one.
+    pub deploy: Option<String>,
+    /// The problem document. `null` unless the sync failed.
+    pub problem: Option<Value>,
+    /// Milliseconds of each phase, by its name, and `total`.
+    #[serde(default)]
+    pub timings_ms: BTreeMap<String, f64>,
+}
+
+/// One project of a sync.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SyncedProject {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The folder in the repository. `null` for a project that the commit no longer has.
+    pub path: Option<String>,
+    /// The digest of its files. `null` for a project that was removed or not read.
+    pub digest: Option<Digest>,
+    /// The result for the project.
+    pub outcome: SyncOutcome,
+}
+
+/// `POST /repo/sync`: the syncs of all sources.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SyncReports {
+    /// One report for each source, by name.
+    pub sources: Vec<SyncReport>,
+}
+
+/// The state of one source: `GET /sources/{source}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SourceStatus {
+    /// The source's name.
+    pub source: String,
+    /// The repository.
+    pub url: String,
+    /// The branch, tag pattern, commit or ref that is followed.
+    pub follows: String,
+    /// The commit that is live. `null` before the first successful sync.
+    pub applied: Option<String>,
+    /// The newest commit that the server has shown. `null` before the first.
+    pub seen: Option<String>,
+    /// The commit that failed. `null` without one.
+    pub failed: Option<String>,
+    /// The cause that keeps the source from following its ref. `null` without one.
+    pub problem: Option<SourceProblem>,
+    /// The time of the last sync that ended with the newest commit live.
+    pub synced_at: Option<Timestamp>,
+    /// The projects, by name.
+    #[serde(default)]
+    pub projects: Vec<SourceProject>,
+}
+
+/// A cause that keeps a source from following its ref.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SourceProblem {
+    /// `unreachable`, `unauthorized`, `host-key`, `branch-gone`, `damaged`, `too-large`, `disk-full`,
+    /// `invalid`, `failed` or `blocked`.
+    pub kind: String,
+    /// The cause in words, with the way to fix it.
+    pub detail: String,
+    /// The time since which it holds.
+    pub since: Timestamp,
+}
+
+/// One project of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SourceProject {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The folder in the repository.
+    pub path: String,
+    /// The id of the folder's tree that is live.
+    pub tree: String,
+}
+
+/// `GET /sources`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SourceStatuses {
+    /// The sources of which the caller may read all projects, by name.
+    pub sources: Vec<SourceStatus>,
+}
