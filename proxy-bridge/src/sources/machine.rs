@@ -133,6 +133,11 @@ impl<C: Clone + Eq> Machine<C> {
         }
     }
 
+    /// Returns true if a fetch, a read or a deploy is under way.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.work, Work::Idle)
+    }
+
     /// Takes an event and returns what is to be done. `jitter` is a random number in 0..1.
     pub fn on(&mut self, event: Event<C>, now: Timestamp, jitter: f64) -> Vec<Effect<C>> {
         let at = Moment { now, jitter };
@@ -189,7 +194,7 @@ impl<C: Clone + Eq> Machine<C> {
     fn due(&mut self, timer: Timer) -> Vec<Effect<C>> {
         match timer {
             // The end of the sync under way arms the timer again.
-            Timer::Poll if !matches!(self.work, Work::Idle) => Vec::new(),
+            Timer::Poll if self.is_busy() => Vec::new(),
             Timer::Poll => self.want(Goal::default()),
             Timer::Hint => {
                 let expects = self.hint.as_ref().map(|hint| hint.after.clone());
