@@ -10,6 +10,7 @@ pub mod forward;
 pub mod metrics;
 pub mod records;
 pub mod routers;
+pub mod sources;
 pub mod start;
 pub mod storage;
 pub mod tokens;

@@ -1,0 +1,4 @@
+//! Git sources: repositories whose commits are deployed.
+
+pub mod machine;
+pub mod windows;
