@@ -109,10 +109,9 @@ impl Hooks {
         let kind = proven.map_err(|why| self.refuse(source, why))?.kind();
         // Only proven deliveries count: a stranger cannot use up those of the forge.
         if let Err(error) = self.seen().rate.take(source, Instant::now()) {
-            let seconds = u32::try_from(error.wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
             let problem =
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-deliveries", error.to_string());
-            return Err(problem.retry_after(seconds));
+            return Err(problem.retry_after(error.seconds()));
         }
         let payload = Payload::read(kind, headers, kept.as_deref());
         let id = kind.delivery(headers).map(str::to_owned).or(payload.id);

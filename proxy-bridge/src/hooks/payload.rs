@@ -61,11 +61,13 @@ impl Payload {
         let json = body.and_then(|body| document(headers, body));
         let json = json.as_deref();
         match kind {
-            ForgeKind::Github | ForgeKind::Gitea => Self { event: github(kind, headers, json), id: None },
-            ForgeKind::Gitlab => gitlab(headers, json),
-            ForgeKind::Bitbucket => Self { event: bitbucket(headers, json), id: None },
-            ForgeKind::Azure => azure(json),
-            ForgeKind::Standard => Self { event: standard(json), id: None },
+            ForgeKind::Github | ForgeKind::Gitea => {
+                Self { event: github_event(kind, headers, json), id: None }
+            }
+            ForgeKind::Gitlab => gitlab_payload(headers, json),
+            ForgeKind::Bitbucket => Self { event: bitbucket_event(headers, json), id: None },
+            ForgeKind::Azure => azure_payload(json),
+            ForgeKind::Standard => Self { event: standard_event(json), id: None },
         }
     }
 }
@@ -95,7 +97,7 @@ impl Event {
     }
 }
 
-fn github(kind: ForgeKind, headers: &HeaderMap, json: Option<&[u8]>) -> Event {
+fn github_event(kind: ForgeKind, headers: &HeaderMap, json: Option<&[u8]>) -> Event {
     match kind.event(headers) {
         None | Some("push") => flat_push(json),
         Some("ping") => Event::Ping,
@@ -110,7 +112,7 @@ fn github(kind: ForgeKind, headers: &HeaderMap, json: Option<&[u8]>) -> Event {
     }
 }
 
-fn gitlab(headers: &HeaderMap, json: Option<&[u8]>) -> Payload {
+fn gitlab_payload(headers: &HeaderMap, json: Option<&[u8]>) -> Payload {
     let document = parse::<FlatDocument>(json);
     let event = match ForgeKind::Gitlab.event(headers) {
         None | Some("Push Hook" | "Tag Push Hook") => flat_push(json),
@@ -128,7 +130,7 @@ fn gitlab(headers: &HeaderMap, json: Option<&[u8]>) -> Payload {
     Payload { event, id: id.filter(|id| is_id(id)) }
 }
 
-fn bitbucket(headers: &HeaderMap, json: Option<&[u8]>) -> Event {
+fn bitbucket_event(headers: &HeaderMap, json: Option<&[u8]>) -> Event {
     match ForgeKind::Bitbucket.event(headers) {
         None | Some("repo:push" | "repo:refs_changed") => match parse::<BitbucketDocument>(json) {
             Some(document) => Event::push(document.pushes()),
@@ -139,7 +141,7 @@ fn bitbucket(headers: &HeaderMap, json: Option<&[u8]>) -> Event {
     }
 }
 
-fn azure(json: Option<&[u8]>) -> Payload {
+fn azure_payload(json: Option<&[u8]>) -> Payload {
     let Some(document) = parse::<AzureDocument>(json) else {
         return Payload { event: Event::some_push(), id: None };
     };
@@ -151,7 +153,7 @@ fn azure(json: Option<&[u8]>) -> Payload {
 }
 
 /// Reads `{"type": "push", "ref": …, "after": …}`, or the same with the fields in `data`.
-fn standard(json: Option<&[u8]>) -> Event {
+fn standard_event(json: Option<&[u8]>) -> Event {
     let Some(document) = parse::<FlatDocument>(json) else { return Event::some_push() };
     match document.kind.as_deref() {
         None | Some("push" | "git.push" | "repo.push") => Event::push(vec![document.into_push()]),

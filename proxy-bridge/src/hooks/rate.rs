@@ -19,10 +19,17 @@ pub struct Rate {
 
 /// A source has sent too many deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {BURST} deliveries in a minute: send the next one in {} seconds", .wait.as_secs_f64().ceil())]
+#[error("more than {BURST} deliveries in a minute: send the next one in {} s", self.seconds())]
 pub struct TooMany {
     /// The time until one more is allowed.
     pub wait: Duration,
+}
+
+impl TooMany {
+    /// The time until one more is allowed, in whole seconds.
+    pub fn seconds(&self) -> u32 {
+        u32::try_from(self.wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+    }
 }
 
 impl Rate {
@@ -59,10 +66,11 @@ mod tests {
             assert_eq!(rate.take("shop", now), Ok(()));
         }
         assert_eq!(rate.take("shop", now), Err(TooMany { wait: REFILL }));
+        assert_eq!(TooMany { wait: REFILL }.seconds(), 1);
         let soon = now + Duration::from_millis(400);
         let refused = rate.take("shop", soon).unwrap_err();
         assert_eq!(refused.wait, Duration::from_millis(600));
-        assert!(refused.to_string().ends_with("in 1 seconds"), "{refused}");
+        assert!(refused.to_string().ends_with("in 1 s"), "{refused}");
         assert_eq!(rate.take("shop", now + REFILL), Ok(()));
         assert!(rate.take("shop", now + REFILL).is_err());
     }

@@ -92,11 +92,11 @@ impl Verifier {
                 hashed(headers, "x-gitea-signature", "")?
             }
             ForgeKind::Gitea => hashed(headers, "x-forgejo-signature", "")?,
-            ForgeKind::Gitlab => gitlab(headers, now)?,
+            ForgeKind::Gitlab => gitlab_proof(headers, now)?,
             ForgeKind::Azure => {
                 Proof { token: Some(Cow::Owned(basic_password(headers)?)), ..Proof::default() }
             }
-            ForgeKind::Standard => standard(headers, now)?,
+            ForgeKind::Standard => standard_proof(headers, now)?,
         };
         Ok(Self::of(webhook, &proof))
     }
@@ -185,9 +185,9 @@ fn hashed(headers: &HeaderMap, name: &'static str, prefix: &str) -> Result<Proof
 }
 
 /// Reads a token, a signature, or both: a hook may have either.
-fn gitlab(headers: &HeaderMap, now: Timestamp) -> Result<Proof<'_>, Refused> {
+fn gitlab_proof(headers: &HeaderMap, now: Timestamp) -> Result<Proof<'_>, Refused> {
     let token = single(headers, "x-gitlab-token").map(|token| Cow::Borrowed(token.as_bytes()));
-    match standard(headers, now) {
+    match standard_proof(headers, now) {
         Ok(signed) => Ok(Proof { token, ..signed }),
         Err(_) if token.is_some() => Ok(Proof { token, ..Proof::default() }),
         Err(Refused::Missing(SIGNATURE)) => Err(Refused::Missing("x-gitlab-token")),
@@ -209,7 +209,7 @@ fn basic_password(headers: &HeaderMap) -> Result<Vec<u8>, Refused> {
 }
 
 /// Reads the signatures of Standard Webhooks. Those of other versions than `v1` are skipped.
-fn standard(headers: &HeaderMap, now: Timestamp) -> Result<Proof<'static>, Refused> {
+fn standard_proof(headers: &HeaderMap, now: Timestamp) -> Result<Proof<'static>, Refused> {
     let header = |name| single(headers, name).ok_or(Refused::Missing(name));
     let (signatures, id, timestamp) = (header(SIGNATURE)?, header(ID)?, header(TIMESTAMP)?);
     let signed: i64 = timestamp.parse().map_err(|_| Refused::Malformed(TIMESTAMP))?;
