@@ -1,0 +1,96 @@
+//! The number of deliveries per minute and source.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// The number of deliveries that a source may send at once.
+const BURST: u32 = 60;
+
+/// The time after which one more delivery is allowed.
+const REFILL: Duration = Duration::from_secs(1);
+
+/// A token bucket per source: 60 deliveries at once, and 60 a minute.
+#[derive(Debug, Default)]
+pub struct Rate {
+    /// The time at which a source's bucket will be full again. A source without an entry has a
+    /// full one.
+    full_at: HashMap<String, Instant>,
+}
+
+/// A source has sent too many deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {BURST} deliveries in a minute: send the next one in {} s", self.seconds())]
+pub struct TooMany {
+    /// The time until one more is allowed.
+    pub wait: Duration,
+}
+
+impl TooMany {
+    /// The time until one more is allowed, in whole seconds.
+    pub fn seconds(&self) -> u32 {
+        u32::try_from(self.wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+    }
+}
+
+impl Rate {
+    /// Counts a delivery.
+    ///
+    /// # Errors
+    /// The source has sent too many; this one is not counted.
+    pub fn take(&mut self, source: &str, now: Instant) -> Result<(), TooMany> {
+        if !self.full_at.contains_key(source) {
+            self.full_at.retain(|_, full_at| *full_at > now);
+            self.full_at.insert(source.to_owned(), now);
+        }
+        let Some(full_at) = self.full_at.get_mut(source) else { return Ok(()) };
+        let next = (*full_at).max(now) + REFILL;
+        let missing = next.saturating_duration_since(now);
+        match missing.checked_sub(REFILL * BURST) {
+            Some(wait) if !wait.is_zero() => Err(TooMany { wait }),
+            _ => {
+                *full_at = next;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixty_deliveries_pass_at_once_and_then_one_a_second() {
+        let (mut rate, now) = (Rate::default(), Instant::now());
+        for _ in 0..BURST {
+            assert_eq!(rate.take("shop", now), Ok(()));
+        }
+        assert_eq!(rate.take("shop", now), Err(TooMany { wait: REFILL }));
+        assert_eq!(TooMany { wait: REFILL }.seconds(), 1);
+        let soon = now + Duration::from_millis(400);
+        let refused = rate.take("shop", soon).unwrap_err();
+        assert_eq!(refused.wait, Duration::from_millis(600));
+        assert!(refused.to_string().ends_with("in 1 s"), "{refused}");
+        assert_eq!(rate.take("shop", now + REFILL), Ok(()));
+        assert!(rate.take("shop", now + REFILL).is_err());
+    }
+
+    #[test]
+    fn a_source_that_was_silent_for_a_minute_may_send_sixty_again() {
+        let (mut rate, mut now) = (Rate::default(), Instant::now());
+        for _ in 0..3 {
+            let passed = (0..100).filter(|_| rate.take("shop", now).is_ok()).count();
+            assert_eq!(passed, 60);
+            now += Duration::from_secs(60);
+        }
+    }
+
+    #[test]
+    fn one_source_does_not_hold_up_another_and_silent_ones_take_no_room() {
+        let (mut rate, now) = (Rate::default(), Instant::now());
+        while rate.take("shop", now).is_ok() {}
+        assert_eq!(rate.take("blog", now), Ok(()));
+        assert_eq!(rate.take("wiki", now + Duration::from_secs(3600)), Ok(()));
+        assert_eq!(rate.full_at.len(), 1);
+    }
+}
