@@ -1,0 +1,97 @@
+//! Mirrors that were damaged, or left by a git that was killed.
+
+use super::*;
+
+#[tokio::test]
+async fn what_a_killed_fetch_left_is_removed_when_the_mirror_is_opened() {
+    let place = Place::new();
+    place.commit(&[("a.ts", "1")]);
+    let mirror = place.mirror().await;
+    fetch(&mirror, &main_branch()).await.unwrap();
+    let path = mirror.path().to_owned();
+    drop(mirror);
+    let left = [
+        "shallow.lock",
+        "packed-refs.lock",
+        "gc.pid",
+        "objects/pack/tmp_pack_abc",
+        "objects/0a/tmp_obj_x",
+        "objects/pack/pack-1.keep",
+        "refs/switchyard/shop/x.lock",
+        "objects/tmp_objdir-1/x",
+    ];
+    for name in left {
+        fs::create_dir_all(path.join(name).parent().unwrap()).unwrap();
+        fs::write(path.join(name), "").unwrap();
+    }
+    fs::create_dir_all(path.with_extension("git.new")).unwrap();
+    let second = place.commit(&[("a.ts", "2")]);
+    let mirror = place.mirror().await;
+    for name in left {
+        assert!(!path.join(name).exists(), "{name}");
+    }
+    assert!(!path.with_extension("git.new").exists());
+    assert_eq!(fetch(&mirror, &main_branch()).await.unwrap(), second);
+}
+
+#[tokio::test]
+async fn a_mirror_has_one_user() {
+    let place = Place::new();
+    let mirror = place.mirror().await;
+    let error = place.mirror_within(LIMITS).await.unwrap_err();
+    assert!(matches!(&error, GitError::Refused(text) if text.contains("another process")), "{error}");
+    drop(mirror);
+    place.mirror().await;
+}
+
+#[tokio::test]
+async fn a_damaged_mirror_is_told_and_replaced() {
+    let place = Place::new();
+    let commit = place.commit(&[("a/x", "1"), ("a/y", "2")]);
+    for (number, damage) in ["object", "tree", "config", "ref"].into_iter().enumerate() {
+        let mirror = place.mirror().await;
+        fetch(&mirror, &main_branch()).await.unwrap();
+        let object = |id: &str| mirror.path().join("objects").join(&id[..2]).join(&id[2..]);
+        match damage {
+            "object" => {
+                let object = object(commit.as_str());
+                fs::remove_file(&object).unwrap();
+                fs::write(object, "not an object").unwrap();
+            }
+            "tree" => fs::remove_file(object(&place.run(&["rev-parse", "HEAD:a"], ""))).unwrap(),
+            "config" => fs::write(mirror.path().join("HEAD"), "").unwrap(),
+            _ => fs::write(mirror.path().join("refs/switchyard/shop").join(commit.as_str()), "x").unwrap(),
+        }
+        let failed = match damage {
+            "ref" => {
+                let resolved = mirror.resolve(&main_branch()).await.unwrap();
+                mirror.fetch("shop", &resolved).await.unwrap_err()
+            }
+            _ => mirror.tree_ids(&commit, &["a/x", "none"]).await.map(drop).unwrap_err(),
+        };
+        assert!(matches!(failed, GitError::Damaged(_)), "{number} {damage}: {failed:?}");
+        mirror.repair().await.unwrap();
+        fetch(&mirror, &main_branch()).await.unwrap();
+        assert!(mirror.tree_id(&commit, "a/x").await.unwrap().is_some(), "{damage}");
+        mirror.repair().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_repository_over_the_budget_is_refused_with_the_number() {
+    let place = Place::new();
+    let noise = (0..20_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_string()).collect::<String>();
+    place.commit(&[("a", &noise)]);
+    let mirror = place.mirror_within(MirrorLimits { budget: 10_000, free: 0 }).await.unwrap();
+    let error = fetch(&mirror, &main_branch()).await.unwrap_err();
+    assert!(matches!(error, GitError::TooLarge { bytes: 10_001.., budget: 10_000 }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_disk_without_the_room_that_has_to_stay_free_is_reported() {
+    let place = Place::new();
+    place.commit(&[("a", "1")]);
+    let mirror = place.mirror_within(MirrorLimits { free: u64::MAX, ..LIMITS }).await.unwrap();
+    let error = fetch(&mirror, &main_branch()).await.unwrap_err();
+    assert!(matches!(error, GitError::DiskFull(_)), "{error:?}");
+}
