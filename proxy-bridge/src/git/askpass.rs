@@ -36,8 +36,8 @@ impl Credential {
     }
 }
 
-/// A username and a password in memory that a process to start can inherit.
-#[derive(Debug)]
+/// A username and a password in memory that a process to start can inherit. Without `Debug`, which
+/// would show the password.
 pub(super) struct Answers {
     memory: File,
     /// To remove from what git prints.
@@ -137,9 +137,9 @@ mod tests {
         let file = dir.path().join("secret");
         for text in ["", "\n", "hunter2\nhunter3\n"] {
             fs::write(&file, text).unwrap();
-            let error = Answers::read("x", &file).unwrap_err().to_string();
+            let error = Answers::read("x", &file).err().unwrap().to_string();
             assert!(error.contains("secret: it must hold") && !error.contains("hunter"), "{error}");
         }
-        assert!(Answers::read("x", &dir.path().join("none")).unwrap_err().to_string().contains("none"));
+        assert!(Answers::read("x", &dir.path().join("none")).err().unwrap().to_string().contains("none"));
     }
 }

@@ -1,5 +1,6 @@
 //! The contents of many files of a mirror, read by one git.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,22 +84,33 @@ impl Mirror {
         let mut running = self.git().start(&call).await?;
         let (stdin, stdout, stderr) = (running.stdin(), running.stdout(), running.stderr());
         let stdout = stdout.ok_or_else(|| GitError::Other("git has no output".to_owned()))?;
-        let errors = async { Ok(tail(stderr).await) };
-        let write = async { Ok(ask(stdin, blobs).await) };
-        let read = copy(BufReader::with_capacity(PIECE, stdout), blobs, sender);
-        let result = tokio::try_join!(read, write, errors);
-        match result {
-            Ok((true, (), errors)) => running.end(&errors).await,
-            // Nobody takes more, or git's output is not what was asked.
-            Ok((false, ..)) => {
-                running.stop().await;
-                Ok(())
+        let mut other = pin!(async { tokio::join!(ask(stdin, blobs), tail(stderr)).1 });
+        let mut read = pin!(copy(BufReader::with_capacity(PIECE, stdout), blobs, sender));
+        let mut errors = None;
+        let read = loop {
+            tokio::select! {
+                read = &mut read => break read,
+                printed = &mut other, if errors.is_none() => errors = Some(printed),
             }
-            Err(error) => {
-                running.stop().await;
-                Err(error)
+        };
+        let result = match read {
+            Ok(true) => {
+                let end = async {
+                    let errors = match errors {
+                        Some(errors) => errors,
+                        None => other.await,
+                    };
+                    running.end(&errors).await
+                };
+                let end = tokio::time::timeout(SILENCE, end).await;
+                end.unwrap_or(Err(GitError::TimedOut { seconds: SILENCE.as_secs() }))
             }
-        }
+            // Nobody takes more: the taker says why.
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        running.stop().await;
+        result
     }
 }
 

@@ -134,6 +134,7 @@ const DAMAGED: &[&str] = &[
     "corrupt",
     "is empty",
     "bad object",
+    "reference broken",
     "bad tree",
     "unable to read",
     "could not read",

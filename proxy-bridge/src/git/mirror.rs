@@ -20,6 +20,8 @@ const REFS: &str = "refs/switchyard";
 const INCOMING: &str = "refs/switchyard-incoming/ref";
 /// Bound of the list of refs that a server answers, in bytes: about 100,000 tags.
 const MAX_REFS: u64 = 16 << 20;
+/// Packs that are worth a collection.
+const MANY_PACKS: usize = 50;
 /// Bound of collecting garbage.
 const GC_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -212,6 +214,14 @@ impl Mirror {
             self.folder.remove_leftovers().await?;
         }
         result.map(drop)
+    }
+
+    /// Returns true when [`gc`](Self::gc) is due: each fetch adds a pack, and many make reading slow.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn needs_gc(&self) -> Result<bool, GitError> {
+        self.folder.packs().await.map(|packs| packs >= MANY_PACKS)
     }
 
     /// Replaces a damaged mirror by an empty one. What is in use is to be fetched again.

@@ -104,7 +104,11 @@ impl Place {
     /// A program, in place of git or of what git starts.
     fn program(&self, name: &str, text: impl AsRef<OsStr>) -> PathBuf {
         let path = self.path(name);
-        fs::write(&path, text.as_ref().as_encoded_bytes()).unwrap();
+        // Another process writes it: a program that is open for writing in this one may not be started.
+        let mut writer = Command::new("tee");
+        let mut writer = writer.arg(&path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        writer.stdin.take().unwrap().write_all(text.as_ref().as_encoded_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
     }

@@ -16,7 +16,6 @@ const STDERR_KEPT: usize = 16 * 1024;
 const KILL_WAIT: Duration = Duration::from_secs(5);
 
 /// A git that was started. Dropped, it is killed with all processes that it started.
-#[derive(Debug)]
 pub(in crate::git) struct Running {
     child: Child,
     credential_file: Option<PathBuf>,

@@ -66,6 +66,17 @@ impl Folder {
         .await
     }
 
+    /// The number of packs.
+    pub(super) async fn packs(&self) -> Result<usize, GitError> {
+        let folder = self.repository.join("objects/pack");
+        blocking(move || {
+            let entries = fs::read_dir(folder).map_err(|error| GitError::disk("count packs", &error))?;
+            let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+            Ok(names.filter(|name| name.as_encoded_bytes().ends_with(b".pack")).count())
+        })
+        .await
+    }
+
     /// The place for a new repository, where nothing is.
     pub(super) async fn prepare(&self) -> Result<PathBuf, GitError> {
         let new = self.beside("new");

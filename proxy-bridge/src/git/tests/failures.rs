@@ -52,7 +52,8 @@ async fn a_repository_that_is_not_there_is_unreachable() {
 async fn a_refused_password_names_its_file_and_shows_in_no_message() {
     let place = Place::new();
     let (address, requests) = server(
-        "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"x\"\r\n\
+         content-length: 0\r\nconnection: close\r\n\r\n",
     );
     let url = format!("http://{address}/x");
     let error = resolve(&place, &url, None).await;
@@ -78,7 +79,8 @@ async fn a_redirect_is_not_followed() {
     let place = Place::new();
     let (elsewhere, requests) = server("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     let answer = format!(
-        "HTTP/1.1 302 Found\r\nlocation: http://{elsewhere}/x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        "HTTP/1.1 302 Found\r\nlocation: http://{elsewhere}/x\r\n\
+         content-length: 0\r\nconnection: close\r\n\r\n"
     );
     let (address, _) = server(answer.leak());
     let error = resolve(&place, &format!("http://{address}/x"), None).await;
@@ -92,7 +94,8 @@ async fn failures_of_ssh_are_told_apart() {
     let credential = Credential::SshKey { key: place.path("key"), known_hosts: place.path("known") };
     for (printed, class) in [
         (
-            "No ED25519 host key is known for h and you have requested strict checking.\nHost key verification failed.",
+            "No ED25519 host key is known for h and you have requested strict checking.\n\
+             Host key verification failed.",
             "HostKey",
         ),
         (
@@ -149,25 +152,38 @@ async fn no_git_and_an_old_one_are_missing() {
     }
 }
 
+/// A mirror whose git does `instead` when it is to ask the server.
+async fn mirror_with(place: &Place, instead: &str, timeout: Duration) -> Mirror {
+    let text = format!("#!/bin/sh\ncase \"$*\" in *ls-remote*) {instead};; esac\nexec git \"$@\"\n");
+    let program = place.program("other", text);
+    let git = Git::find(GitSettings { program, timeout, ..place.settings() }).await.unwrap();
+    Mirror::open(git, &place.path("mirrors"), place.remote(), LIMITS).await.unwrap()
+}
+
 #[tokio::test]
-async fn a_git_that_takes_too_long_ends_with_all_that_it_started() {
+async fn a_git_that_takes_too_long_is_stopped() {
+    let place = Place::new();
+    let mirror = mirror_with(&place, "sleep 1000", Duration::from_millis(50)).await;
+    let error = mirror.resolve(&main_branch()).await.unwrap_err();
+    assert!(matches!(error, GitError::TimedOut { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_git_that_nobody_waits_for_ends_with_all_that_it_started() {
     let place = Place::new();
     let fifo = place.path("alive");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    // The grandchild holds the fifo open for writing as long as it lives.
-    let text = format!(
-        "#!/bin/sh\ncase \"$*\" in *version*) echo git version 2.47.0; exit;; *init*) exec git \"$@\";; esac\n\
-         sh -c 'exec sleep 1000' 3>{} &\nwait\n",
-        fifo.display()
-    );
-    let program = place.program("slow", text);
-    let settings = GitSettings { program, timeout: Duration::from_millis(300), ..place.settings() };
-    let git = Git::find(settings).await.unwrap();
-    let mirror = Mirror::open(git, &place.path("mirrors"), place.remote(), LIMITS).await.unwrap();
-    let read = tokio::task::spawn_blocking(move || fs::read(fifo));
-    let error = mirror.resolve(&main_branch()).await.unwrap_err();
-    assert!(matches!(error, GitError::TimedOut { .. }), "{error:?}");
-    assert_eq!(read.await.unwrap().unwrap(), b"");
+    // The grandchild holds the fifo open as long as it lives.
+    let instead = format!("sh -c 'exec sleep 1000' 3>{} & wait", fifo.display());
+    let mirror = mirror_with(&place, &instead, Duration::from_secs(60)).await;
+    let opened = tokio::task::spawn_blocking(move || fs::File::open(fifo).unwrap());
+    let target = main_branch();
+    let file = tokio::select! {
+        opened = opened => opened.unwrap(),
+        result = mirror.resolve(&target) => panic!("{result:?}"),
+    };
+    let read = tokio::task::spawn_blocking(move || std::io::read_to_string(file).unwrap());
+    assert_eq!(read.await.unwrap(), "");
 }
 
 #[tokio::test]

@@ -158,3 +158,18 @@ async fn names_that_git_would_take_for_options_never_reach_it() {
     }
     assert!(!mark.exists());
 }
+
+#[tokio::test]
+async fn a_server_that_gives_refs_only_is_asked_by_name_and_a_move_in_between_is_reported() {
+    let place = Place::new();
+    place.commit(&[("a", "1")]);
+    let program = place.program("old", "#!/bin/sh\nexec git -c protocol.version=0 \"$@\"\n");
+    let git = Git::find(GitSettings { program, ..place.settings() }).await.unwrap();
+    let mirror = Mirror::open(git, &place.path("mirrors"), place.remote(), LIMITS).await.unwrap();
+    let resolved = mirror.resolve(&main_branch()).await.unwrap();
+    let second = place.commit(&[("a", "2")]);
+    let error = mirror.fetch("shop", &resolved).await.unwrap_err();
+    assert!(matches!(&error, GitError::Moved { name } if name == "refs/heads/main"), "{error:?}");
+    assert_eq!(fetch(&mirror, &main_branch()).await.unwrap(), second);
+    assert_eq!(files(&mirror.path().join("refs")).len(), 1);
+}

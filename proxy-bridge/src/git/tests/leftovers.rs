@@ -48,11 +48,19 @@ async fn a_mirror_has_one_user() {
 async fn a_damaged_mirror_is_told_and_replaced() {
     let place = Place::new();
     let commit = place.commit(&[("a/x", "1"), ("a/y", "2")]);
-    for (number, damage) in ["object", "tree", "config", "ref"].into_iter().enumerate() {
+    for damage in ["pack", "object", "tree", "config", "ref"] {
         let mirror = place.mirror().await;
         fetch(&mirror, &main_branch()).await.unwrap();
+        if damage != "pack" {
+            unpack(&place, &mirror);
+        }
         let object = |id: &str| mirror.path().join("objects").join(&id[..2]).join(&id[2..]);
         match damage {
+            "pack" => {
+                let pack = pack(&mirror);
+                fs::set_permissions(&pack, fs::Permissions::from_mode(0o600)).unwrap();
+                fs::OpenOptions::new().write(true).open(pack).unwrap().set_len(40).unwrap();
+            }
             "object" => {
                 let object = object(commit.as_str());
                 fs::remove_file(&object).unwrap();
@@ -69,7 +77,7 @@ async fn a_damaged_mirror_is_told_and_replaced() {
             }
             _ => mirror.tree_ids(&commit, &["a/x", "none"]).await.map(drop).unwrap_err(),
         };
-        assert!(matches!(failed, GitError::Damaged(_)), "{number} {damage}: {failed:?}");
+        assert!(matches!(failed, GitError::Damaged(_)), "{damage}: {failed:?}");
         mirror.repair().await.unwrap();
         fetch(&mirror, &main_branch()).await.unwrap();
         assert!(mirror.tree_id(&commit, "a/x").await.unwrap().is_some(), "{damage}");
@@ -94,4 +102,41 @@ async fn a_disk_without_the_room_that_has_to_stay_free_is_reported() {
     let mirror = place.mirror_within(MirrorLimits { free: u64::MAX, ..LIMITS }).await.unwrap();
     let error = fetch(&mirror, &main_branch()).await.unwrap_err();
     assert!(matches!(error, GitError::DiskFull(_)), "{error:?}");
+}
+
+fn pack(mirror: &Mirror) -> PathBuf {
+    let all = files(&mirror.path().join("objects/pack"));
+    all.into_iter().find(|file| file.extension() == Some(OsStr::new("pack"))).unwrap()
+}
+
+/// Makes a file of each object.
+fn unpack(place: &Place, mirror: &Mirror) {
+    let aside = place.path("aside.pack");
+    fs::rename(pack(mirror), &aside).unwrap();
+    for file in files(&mirror.path().join("objects/pack")) {
+        fs::remove_file(file).unwrap();
+    }
+    let mut unpack = Command::new("git");
+    unpack.arg("--git-dir").arg(mirror.path()).args(["unpack-objects", "-q"]);
+    assert!(unpack.stdin(fs::File::open(aside).unwrap()).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn many_fetches_ask_for_a_collection() {
+    let place = Place::new();
+    let commit = place.commit(&[("a", "1")]);
+    let mirror = place.mirror().await;
+    fetch(&mirror, &main_branch()).await.unwrap();
+    assert!(!mirror.needs_gc().await.unwrap());
+    let pack = pack(&mirror);
+    for number in 0..50 {
+        for extension in ["pack", "idx"] {
+            let copy = pack.with_file_name(format!("pack-{number:040x}.{extension}"));
+            fs::copy(pack.with_extension(extension), copy).unwrap();
+        }
+    }
+    assert!(mirror.needs_gc().await.unwrap());
+    mirror.gc().await.unwrap();
+    assert!(!mirror.needs_gc().await.unwrap());
+    assert!(mirror.tree_id(&commit, "a").await.unwrap().is_some());
 }
