@@ -4,6 +4,7 @@ mod folder;
 mod watch;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,8 @@ pub struct Mirror {
     folder: Folder,
     /// Held by all that writes to it. Readers need no lock: refs hold what they read.
     writing: Mutex<()>,
+    /// True while git writes. Still true afterwards, a caller gave up and git was killed.
+    interrupted: AtomicBool,
 }
 
 impl Mirror {
@@ -61,7 +64,14 @@ impl Mirror {
     pub async fn open(git: Git, dir: &Path, remote: Remote, limits: MirrorLimits) -> Result<Self, GitError> {
         let (dir, url) = (dir.to_owned(), remote.url.to_string());
         let folder = blocking(move || Folder::open(&dir, &url)).await?;
-        let mirror = Self { git, remote, limits, folder, writing: Mutex::new(()) };
+        let mirror = Self {
+            git,
+            remote,
+            limits,
+            folder,
+            writing: Mutex::new(()),
+            interrupted: AtomicBool::new(false),
+        };
         if !mirror.folder.is_made() {
             mirror.build(ObjectFormat::Sha1).await?;
         }
@@ -162,6 +172,7 @@ impl Mirror {
     async fn transfer(&self, refspec: &str) -> Result<(), GitError> {
         let objects = self.path().join("objects");
         watch::check(&objects, self.limits).await?;
+        self.begin().await?;
         let url = self.remote.url.as_str();
         let args = [
             "fetch",
@@ -183,10 +194,7 @@ impl Mirror {
             Ok(()) => watch::check(&objects, self.limits).await,
             error => error,
         };
-        if result.is_err() {
-            self.folder.remove_leftovers().await?;
-        }
-        result
+        self.finish(result).await
     }
 
     /// Lets go of all commits of `source` but `commits`. [`gc`](Self::gc) makes the room.
@@ -208,12 +216,10 @@ impl Mirror {
     /// The mirror is damaged, or the disk fails.
     pub async fn gc(&self) -> Result<(), GitError> {
         let _writing = self.writing.lock().await;
+        self.begin().await?;
         let call = Call::local(self.path(), &["gc", "--quiet", "--prune=now"]);
         let result = self.git.output_within(call, GC_TIMEOUT).await;
-        if result.is_err() {
-            self.folder.remove_leftovers().await?;
-        }
-        result.map(drop)
+        self.finish(result.map(drop)).await
     }
 
     /// Returns true when [`gc`](Self::gc) is due: each fetch adds a pack, and many make reading slow.
@@ -239,6 +245,23 @@ impl Mirror {
     /// The disk fails.
     pub async fn bytes(&self) -> Result<u64, GitError> {
         watch::size(&self.path().join("objects")).await
+    }
+
+    /// Removes what a git left whose caller gave up, before another one writes.
+    async fn begin(&self) -> Result<(), GitError> {
+        if self.interrupted.swap(true, Ordering::Relaxed) {
+            self.folder.remove_leftovers().await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a git left that failed.
+    async fn finish(&self, result: Result<(), GitError>) -> Result<(), GitError> {
+        if result.is_err() {
+            self.folder.remove_leftovers().await?;
+        }
+        self.interrupted.store(false, Ordering::Relaxed);
+        result
     }
 
     /// Makes an empty repository beside the present one, if there is one, and puts it in its place.

@@ -140,3 +140,30 @@ async fn many_fetches_ask_for_a_collection() {
     assert!(!mirror.needs_gc().await.unwrap());
     assert!(mirror.tree_id(&commit, "a").await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_fetch_that_nobody_waits_for_does_not_stop_the_next_one() {
+    let place = Place::new();
+    let commit = place.commit(&[("a", "1")]);
+    let fifo = place.path("started");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let (once, path) = (place.path("once"), place.path("mirrors"));
+    let text = format!(
+        "#!/bin/sh\ncase \"$*\" in *--depth=1*) if mkdir {}; then for m in {}/*.git; do\n\
+         touch $m/shallow.lock; done; : > {}; sleep 1000; fi;; esac\nexec git \"$@\"\n",
+        once.display(),
+        path.display(),
+        fifo.display()
+    );
+    let program = place.program("slow", text);
+    let git = Git::find(GitSettings { program, ..place.settings() }).await.unwrap();
+    let mirror = Mirror::open(git, &path, place.remote(), LIMITS).await.unwrap();
+    let started = tokio::task::spawn_blocking(move || fs::read(fifo).unwrap());
+    let target = main_branch();
+    tokio::select! {
+        _ = started => {}
+        result = fetch(&mirror, &target) => panic!("{result:?}"),
+    }
+    assert!(mirror.path().join("shallow.lock").exists());
+    assert_eq!(fetch(&mirror, &main_branch()).await.unwrap(), commit);
+}
