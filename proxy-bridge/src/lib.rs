@@ -7,6 +7,7 @@ pub mod config;
 pub mod deploys;
 mod files;
 pub mod forward;
+pub mod git;
 pub mod hooks;
 pub mod metrics;
 pub mod records;
