@@ -1,0 +1,9 @@
+//! Git repositories: their addresses and the commits in them.
+
+mod object_id;
+mod target;
+mod url;
+
+pub use self::object_id::{InvalidObjectId, ObjectFormat, ObjectId};
+pub use self::target::{InvalidRef, RefTarget, TagPattern};
+pub use self::url::{GitUrl, InvalidUrl, Scheme};

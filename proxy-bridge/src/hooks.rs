@@ -1,0 +1,5 @@
+//! Webhooks of forges.
+
+mod forge;
+
+pub use self::forge::{ForgeKind, UnknownForge};

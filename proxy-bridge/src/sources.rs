@@ -1,0 +1,5 @@
+//! Git sources: repositories whose commits are deployed.
+
+pub mod pattern;
+pub mod plan;
+pub mod settings;
