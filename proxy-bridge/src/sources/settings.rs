@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use self::reader::Reader;
 pub use self::values::{InvalidSourceName, OnDrift, OnRemoval, PublishMode, SourceName, Together};
-use crate::git::{GitUrl, RefTarget};
+use crate::git::{Credential, GitUrl, RefTarget};
 use crate::hooks::ForgeKind;
 use crate::sources::pattern::Pattern;
 use switchyard_contract::project::ProjectName;
@@ -86,25 +86,6 @@ pub struct SourceSettings {
     pub timeout: Span,
     /// The most bytes of the repository's mirror: at least 1 MiB.
     pub max_size: Size,
-}
-
-/// The proof for a server. Secrets are read from their files when they are used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// HTTP basic authentication.
-    Password {
-        /// The user.
-        username: String,
-        /// The file of the password or token.
-        password: PathBuf,
-    },
-    /// An ssh key.
-    Ssh {
-        /// The file of the private key.
-        key: PathBuf,
-        /// The file of the host keys that are accepted.
-        known_hosts: PathBuf,
-    },
 }
 
 /// The webhook of a source.

@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
+use super::WebhookSettings;
 use super::reader::{Reader, Table};
-use super::{Credential, WebhookSettings};
-use crate::git::{GitUrl, Scheme};
+use crate::git::{Credential, GitUrl, Scheme};
 
 const SHAPE: &str = "a table, as in { username = \"…\", password = { from_file = \"PATH\" } }";
 
@@ -60,14 +60,14 @@ impl Reader<'_> {
                 valid.then(|| text.to_owned()).ok_or(wrong)
             })
         });
-        let password = self.required(table, "password", SECRET, Self::secret);
-        Some(Credential::Password { username: username?, password: password? })
+        let file = self.required(table, "password", SECRET, Self::secret);
+        Some(Credential::Password { username: username?, file: file? })
     }
 
     fn key(&mut self, table: &Table<'_>) -> Option<Credential> {
         let key = self.required(table, "ssh_key", "name the file of the private key", Self::private_file);
         let known_hosts = self.required(table, "known_hosts", HOST_KEYS, Self::file);
-        Some(Credential::Ssh { key: key?, known_hosts: known_hosts? })
+        Some(Credential::SshKey { key: key?, known_hosts: known_hosts? })
     }
 
     pub(super) fn webhook(&mut self, table: &Table<'_>) -> Option<WebhookSettings> {

@@ -88,7 +88,7 @@ fn every_setting_is_read() {
     let path = |name: &str| dir.path().join(name);
     assert_eq!(shop.url.to_string(), "https://github.com/acme/shop.git");
     assert_eq!(shop.target, RefTarget::Branch("main".to_owned()));
-    let password = Credential::Password { username: "x-access-token".to_owned(), password: path("secret") };
+    let password = Credential::Password { username: "x-access-token".to_owned(), file: path("secret") };
     assert_eq!(shop.credential, Some(password));
     assert_eq!(shop.webhook, Some(WebhookSettings { kind: ForgeKind::Gitea, secret: path("secret") }));
     assert_eq!(shop.projects.len(), 2);
@@ -106,7 +106,7 @@ fn every_setting_is_read() {
     assert_eq!((shop.poll.0.as_secs(), shop.timeout.0.as_secs(), shop.max_size), (10, 90, Size(2 << 30)));
 
     let site = file.get("site-2").unwrap();
-    let key = Credential::Ssh { key: path("key"), known_hosts: path("known_hosts") };
+    let key = Credential::SshKey { key: path("key"), known_hosts: path("known_hosts") };
     assert_eq!(site.credential, Some(key));
     assert_eq!(site.target, RefTarget::Ref("HEAD".to_owned()));
     assert_eq!(site.poll.0.as_secs(), 60);
