@@ -1,4 +1,7 @@
-//! Git sources: repositories whose commits are deployed.
+//! Git sources: what is followed, what of it is which project, and when it is deployed.
 
 pub mod machine;
+pub mod pattern;
+pub mod plan;
+pub mod settings;
 pub mod windows;

@@ -101,6 +101,14 @@ pub fn start_of_program(dir: &Path, package: Option<Config<'_>>) -> Option<Strin
     script.or_else(|| dir.join(PROCFILE).is_file().then(|| PROCFILE.to_owned()))
 }
 
+/// Returns true for the path of a file, relative to a project, by whose name an entry may be found.
+pub(crate) fn is_sign(path: &str) -> bool {
+    CONFIG_FILES.contains(&path)
+        || matches!(path, PACKAGE_FILE | PROCFILE)
+        || files::is_conventional(path)
+        || outputs::is_server(path)
+}
+
 /// Returns true for an entry that lies in a package.
 pub fn is_in_package(path: &str) -> bool {
     path.split('/').any(|part| part == "node_modules")

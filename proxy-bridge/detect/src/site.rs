@@ -134,6 +134,11 @@ fn detect_site(
     }
 }
 
+/// Returns true for the path of a file, relative to a project, by which a site may be found.
+pub(crate) fn is_sign(path: &str) -> bool {
+    detect::is_page(path)
+}
+
 /// Treats a page as the entry as a site.
 fn served(entry: Entry) -> Served {
     if !is_page(&entry.path) {

@@ -18,6 +18,9 @@ const RESOLVED: [&str; 8] = ["js", "mjs", "cjs", "ts", "mts", "cts", "tsx", "jsx
 
 pub(super) const STEMS: [&str; 5] = ["main", "index", "mod", "server", "app"];
 
+/// The program that Express's generator writes.
+pub(super) const PROGRAM_FILE: &str = "bin/www";
+
 /// The folders in which compilers and frameworks put their output.
 const OUTPUT_FOLDERS: [&str; 8] =
     ["dist", "build", ".output", ".next", "out", "output", "_fresh", ".svelte-kit"];
@@ -82,6 +85,13 @@ pub(super) fn conventional(dir: &Path, folder: &str) -> Option<String> {
         .iter()
         .flat_map(|stem| EXTENSIONS.iter().map(move |extension| format!("{folder}{stem}.{extension}")));
     names.find(|name| dir.join(name).is_file())
+}
+
+/// Returns true for a path that is tried when nothing names an entry.
+pub(super) fn is_conventional(path: &str) -> bool {
+    let name = path.strip_prefix("src/").unwrap_or(path);
+    let is_name = |(stem, extension)| STEMS.contains(&stem) && EXTENSIONS.contains(&extension);
+    path == PROGRAM_FILE || name.split_once('.').is_some_and(is_name)
 }
 
 /// Reads the JSON object in a file of a package or a build. `None` if the file is not a JSON

@@ -97,6 +97,11 @@ pub(super) fn possible(dir: &Path, package: Option<&Value>) -> Option<Output> {
     found.or_else(|| angular(dir)).or_else(|| react_router(dir, package?))
 }
 
+/// Returns true for the path of a built server.
+pub(super) fn is_server(path: &str) -> bool {
+    CERTAIN.iter().chain(&POSSIBLE).any(|layout| layout.server == path)
+}
+
 impl Layout {
     fn found(&self, dir: &Path) -> Option<Output> {
         let Self { framework, server, sign } = self;

@@ -191,7 +191,7 @@ impl<'a> Search<'a> {
         if let Some(message) = outputs::unbuilt(self.dir, package) {
             return Err(Diagnostic { message, ..Diagnostic::default() });
         }
-        if let Resolved::Program(path) = resolve(self.dir, "bin/www") {
+        if let Resolved::Program(path) = resolve(self.dir, files::PROGRAM_FILE) {
             return Ok(Some(by_name(path)));
         }
         if let Some(path) = files::conventional(self.dir, "src/") {

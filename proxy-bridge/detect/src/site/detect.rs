@@ -101,6 +101,12 @@ pub(super) fn find(
     Err(unbuilt.map(|(index, why)| to_build(index, &why)))
 }
 
+/// Returns true for the path of a page that a site is found by.
+pub(super) fn is_page(path: &str) -> bool {
+    let is_root = |root: &str| OUTPUTS.iter().chain(&NAMED).any(|folder| *folder == root);
+    path == INDEX || path.rsplit_once('/').is_some_and(|(root, name)| name == INDEX && is_root(root))
+}
+
 /// Returns the sign that the folder holds a program rather than a site.
 fn code(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) -> Option<String> {
     let has = |config: Config<'_>, keys: &[&'static str]| {
