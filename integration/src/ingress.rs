@@ -2,13 +2,10 @@
 //! and the folders that only root may write to.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::net::sockopt::set_socket_reuseport;
-use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -16,6 +13,7 @@ use tokio::net::TcpStream;
 use crate::client::Client;
 use crate::eventually;
 use crate::log::Log;
+use crate::port::Port;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -48,14 +46,6 @@ pub struct Ingress {
 struct Process {
     child: Child,
     end: Signal,
-}
-
-/// A port of 127.0.0.1 that is reserved as long as this value lives. A server with `SO_REUSEPORT`,
-/// such as nginx and Caddy, can listen on it.
-#[derive(Debug)]
-struct Port {
-    address: SocketAddr,
-    _socket: OwnedFd,
 }
 
 impl Kind {
@@ -141,16 +131,6 @@ impl Ingress {
 /// The port without TLS, the port with TLS, and one without a listener.
 fn ports() -> [Port; 3] {
     [Port::reserve(), Port::reserve(), Port::reserve()]
-}
-
-impl Port {
-    fn reserve() -> Self {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket can be made");
-        set_socket_reuseport(&socket, true).expect("a port can be shared");
-        bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port is free");
-        let address = getsockname(&socket).expect("it is bound");
-        Self { address: address.try_into().expect("it is an internet address"), _socket: socket }
-    }
 }
 
 /// Uncomments the optional parts of nginx.conf, and replaces its ports and folders.

@@ -16,11 +16,13 @@ pub mod debugger;
 pub mod events;
 pub mod faults;
 pub mod fixtures;
+pub mod git;
 pub mod house;
 pub mod ingress;
 pub mod log;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
+mod port;
 pub mod probe;
 mod process;
 pub mod receiver;
