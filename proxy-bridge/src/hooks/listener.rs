@@ -187,8 +187,8 @@ fn pong() -> Response {
 }
 
 fn unauthorized() -> Problem {
-    let detail = "there is no source of this name, or the secret is not its own: compare the URL, the kind and \
-                  the secret at the forge with the file of sources";
+    let detail = "there is no source of this name, or the secret is not its own: compare the URL, the kind \
+                  and the secret at the forge with the file of sources";
     Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
         .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"webhook\""))
 }

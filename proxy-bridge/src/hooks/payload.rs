@@ -25,8 +25,8 @@ const MAX_REF: usize = 1024;
 pub struct Push {
     /// The full name, as `refs/heads/main`. `None`: any ref may have changed.
     pub ref_name: Option<String>,
-    /// The id of the object that the ref names now: 40 or 64 lower-case hex digits. For an annotated
-    /// tag this may be the tag's own id.
+    /// The id of the object that the ref names now: 40 or 64 lower-case hex digits. For an
+    /// annotated tag this may be the tag's own id.
     pub after: Option<String>,
     /// The ref is gone.
     pub deleted: bool,

@@ -177,7 +177,7 @@ pub(super) const GITLAB_PUSH: &str = r#"{
   "checkout_sha": "6113728f27ae82c7b1a177c8d03f9e96e0adf246",
   "user_id": 4, "user_name": "John Smith", "project_id": 15,
   "project": {"id": 15, "name": "Diaspora", "git_http_url": "http://example.com/mike/diaspora.git"},
-  "commits": [{"id": "6113728f27ae82c7b1a177c8d03f9e96e0adf246", "title": "fixed readme", "added": ["CHANGELOG"]}],
+  "commits": [{"id": "6113728f27ae82c7b1a177c8d03f9e96e0adf246", "title": "fixed readme"}],
   "total_commits_count": 4, "push_options": {}
 }"#;
 
@@ -247,7 +247,7 @@ pub(super) const AZURE_PUSH: &str = r#"{
   "eventType": "git.push", "publisherId": "tfs",
   "message": {"text": "Jamal Hartnett pushed updates to Fabrikam-Fiber-Git:main."},
   "resource": {
-    "commits": [{"commitId": "6113728f27ae82c7b1a177c8d03f9e96e0adf246", "comment": "Fixed bug in web.config"}],
+    "commits": [{"commitId": "6113728f27ae82c7b1a177c8d03f9e96e0adf246", "comment": "Fixed bug"}],
     "refUpdates": [{
       "name": "refs/heads/main",
       "oldObjectId": "aad331d8d3b131fa9ae03cf5e53965b51942618a",
