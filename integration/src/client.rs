@@ -211,6 +211,11 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Returns true if the connection ends with this answer: the next request needs another one.
+    pub fn ends_connection(&self) -> bool {
+        self.header("connection") == Some("close")
+    }
+
     /// Returns the version that answered.
     pub fn version(&self) -> Option<&str> {
         self.header("x-switchyard-version")

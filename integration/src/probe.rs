@@ -118,7 +118,7 @@ async fn keep_asking(
                 answer.status = Ok(reply.status);
                 answer.version = reply.version().unwrap_or_default().to_owned();
                 answer.label = reply.text().trim_end().to_owned();
-                if reply.header("connection") == Some("close") {
+                if reply.ends_connection() {
                     kept = None;
                 }
             }

@@ -64,6 +64,16 @@ fn the_first_report_of_a_router_is_older_unless_it_names_the_published_version()
 }
 
 #[test]
+fn the_absence_of_a_new_project_is_no_newer_version_even_if_others_report_the_same() {
+    let behind = BehindMarks::default();
+    mark(&behind, version("new"), ServedVersion::Unknown);
+    behind.settle("r1", "blog", ServedVersion::Nothing, &[ServedVersion::Nothing]);
+    assert!(behind.has("r1", "blog"));
+    behind.settle("r1", "blog", digest("new"), &[ServedVersion::Nothing]);
+    assert!(!behind.has("r1", "blog"));
+}
+
+#[test]
 fn versions_of_earlier_deploys_are_older_too() {
     let behind = BehindMarks::default();
     mark(&behind, version("2"), digest("1"));
