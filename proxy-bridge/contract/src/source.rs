@@ -108,6 +108,25 @@ pub struct SyncReports {
     pub sources: Vec<SyncReport>,
 }
 
+/// The work of a source at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceState {
+    /// Nothing is under way.
+    Idle,
+    /// The server is asked, and the commit fetched.
+    Fetching,
+    /// The commit is compared with what is applied.
+    Reading,
+    /// The commit is deployed.
+    Deploying,
+    /// Nothing is under way, and a commit waits to be published.
+    Ready,
+    /// A state of a newer bridge.
+    #[serde(other)]
+    Unrecognized,
+}
+
 /// The state of one source: `GET /sources/{source}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SourceStatus {
@@ -117,19 +136,52 @@ pub struct SourceStatus {
     pub url: String,
     /// The branch, tag pattern, commit or ref that is followed.
     pub follows: String,
+    /// The work under way.
+    pub state: SourceState,
+    /// `follow`: a new commit goes live at once. `hold`: it waits to be published.
+    pub publish: String,
     /// The commit that is live. `null` before the first successful sync.
     pub applied: Option<String>,
     /// The newest commit that the server has shown. `null` before the first.
     pub seen: Option<String>,
+    /// The commit that waits to be published. `null` without one.
+    #[serde(default)]
+    pub ready: Option<String>,
     /// The commit that failed. `null` without one.
     pub failed: Option<String>,
+    /// The reason why nothing is deployed: a freeze, or a window. `null` without one.
+    #[serde(default)]
+    pub frozen: Option<String>,
+    /// The projects whose removal waits for approval, by name.
+    #[serde(default)]
+    pub asks: Vec<ProjectName>,
     /// The cause that keeps the source from following its ref. `null` without one.
     pub problem: Option<SourceProblem>,
     /// The time of the last sync that ended with the newest commit live.
     pub synced_at: Option<Timestamp>,
+    /// The time of the next poll. `null` while a sync is under way.
+    #[serde(default)]
+    pub next_poll: Option<Timestamp>,
+    /// The last delivery of the source's webhook. `null` without one since the bridge started.
+    #[serde(default)]
+    pub last_hook: Option<HookDelivery>,
+    /// Bytes of the mirror of the source's repository.
+    #[serde(default)]
+    pub mirror_bytes: u64,
     /// The projects, by name.
     #[serde(default)]
     pub projects: Vec<SourceProject>,
+}
+
+/// A delivery of a source's webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HookDelivery {
+    /// The time of its arrival.
+    pub at: Timestamp,
+    /// True if its signature was right.
+    pub accepted: bool,
+    /// The result in words, as in `push of refs/heads/main`.
+    pub detail: String,
 }
 
 /// A cause that keeps a source from following its ref.
@@ -153,6 +205,82 @@ pub struct SourceProject {
     pub path: String,
     /// The id of the folder's tree that is live.
     pub tree: String,
+    /// The digest of the files that the commit has put on the volume.
+    #[serde(default)]
+    pub digest: Option<Digest>,
+    /// The digest of the files on the volume, if they are not those of the commit. `null` without
+    /// drift.
+    #[serde(default)]
+    pub drift: Option<Digest>,
+    /// The folder from which the project is read for development, in place of the volume.
+    #[serde(default)]
+    pub overridden: Option<String>,
+}
+
+/// `GET /sources/{source}/explain`: the reasons why a commit changes projects, or does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// The source's name.
+    pub source: String,
+    /// The commit that is explained.
+    pub commit: String,
+    /// The commit that is live. `null` before the first.
+    pub applied: Option<String>,
+    /// What holds for the whole source: a freeze, a window, a failed commit, an approval.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// One entry for each project of the commit and for each that is applied, by name.
+    pub projects: Vec<ExplainedProject>,
+}
+
+/// One project of an [`Explanation`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExplainedProject {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The folder in the repository. `null` for a project that the commit does not have.
+    pub path: Option<String>,
+    /// `added`, `changed`, `unchanged` or `removed`.
+    pub change: String,
+    /// The reason in words, with the ids of the trees that were compared.
+    pub reason: String,
+}
+
+/// One commit that was deployed: `GET /sources/{source}/commits/{commit}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeployedCommit {
+    /// The commit's id.
+    pub commit: String,
+    /// The deploy.
+    pub deploy: String,
+    /// The time of the deploy.
+    pub at: Timestamp,
+    /// The result of the deploy. `null` while it is under way.
+    pub outcome: Option<crate::deploy::DeployOutcome>,
+    /// The projects that it changed, with their digests.
+    pub projects: Vec<SyncedProject>,
+}
+
+/// `GET /sources/{source}/commits`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeployedCommits {
+    /// The newest first.
+    pub commits: Vec<DeployedCommit>,
+}
+
+/// The body of `PUT /sources/{source}/override`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideRequest {
+    /// The folder with the repository's files, absolute, below the router's `--allow-override`.
+    pub local_path: String,
+}
+
+/// `PUT` and `DELETE /sources/{source}/override`: the folders from which projects are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Overrides {
+    /// The folder of each project, by the project's name. Empty when all are read from the volume.
+    pub projects: BTreeMap<ProjectName, String>,
 }
 
 /// `GET /sources`
