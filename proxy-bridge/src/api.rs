@@ -10,6 +10,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod projects;
+mod sources;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +23,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::deploy::{RemovalQuery, RollbackQuery, UploadQuery};
+use self::sources::{ExplainQuery, FreezeQuery, PublishQuery, SyncQuery};
 use super::deploys::Deploys;
 use super::metrics::{MetricSource, Metrics};
 use super::routers::Routers;
+use super::sources::control::Sources;
 use super::tokens::{Caller, Tokens};
 use super::upload_limits::UploadLimits;
 use switchyard_contract::deploy::Action;
@@ -77,6 +80,8 @@ pub struct Api {
     pub verifier: Arc<Verifier>,
     /// The bridge's own metrics.
     pub metrics: Metrics,
+    /// The git sources, if there are any.
+    pub sources: Option<Sources>,
     /// The metrics of the forwarding listener, if there is one.
     pub forward: Option<Arc<dyn MetricSource>>,
     /// The limits on uploads.
@@ -135,7 +140,23 @@ fn commands() -> Routes<Arc<Api>> {
         .add(delete("/projects/{project}").query(RemovalQuery::KEYS), deploy::remove)
         .add(get("/projects/{project}/versions"), projects::versions)
         .add(post("/projects/{project}/rollback").query(RollbackQuery::KEYS), deploy::rollback)
+        .merge(source_routes())
         .add(get("/projects/{project}/logs").query(LogQuery::KEYS).permit(RequestKind::Stream), logs::logs)
+}
+
+fn source_routes() -> Routes<Arc<Api>> {
+    Routes::default()
+        .add(post("/repo/sync").query(SyncQuery::KEYS), sources::sync_all)
+        .add(get("/sources"), sources::sources)
+        .add(get("/sources/{source}"), sources::source)
+        .add(post("/sources/{source}/sync").query(SyncQuery::KEYS), sources::sync)
+        .add(post("/sources/{source}/publish").query(PublishQuery::KEYS), sources::publish)
+        .add(post("/sources/{source}/approve"), sources::approve)
+        .add(post("/sources/{source}/freeze").query(FreezeQuery::KEYS), sources::freeze)
+        .add(delete("/sources/{source}/freeze"), sources::unfreeze)
+        .add(get("/sources/{source}/commits"), sources::commits)
+        .add(get("/sources/{source}/commits/{commit}"), sources::deployed_commit)
+        .add(get("/sources/{source}/explain").query(ExplainQuery::KEYS), sources::explain)
 }
 
 /// Identifies the caller of a request, and adds it to the request as an extension.

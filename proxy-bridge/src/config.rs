@@ -57,6 +57,9 @@ pub struct BridgeConfig {
 
     #[command(flatten)]
     pub uploads: UploadConfig,
+
+    #[command(flatten)]
+    pub sources: SourceConfig,
 }
 
 /// The routers, and how they and the bridge know each other.
@@ -113,6 +116,28 @@ pub struct DeployConfig {
     /// Time for which versions and data of a removed project are kept for a rollback
     #[arg(long, value_name = "TIME", default_value = "720h", value_parser = time(Duration::ZERO))]
     pub keep_removed: Duration,
+}
+
+/// Projects that come from git repositories.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Git sources")]
+pub struct SourceConfig {
+    /// TOML file with the git repositories that projects come from [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub sources: Option<PathBuf>,
+
+    /// Address at which webhooks of git servers are received [default: off]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub hooks: Option<SocketAddr>,
+
+    /// Folder below which sources may name repositories of this machine (file://); repeatable
+    #[arg(long, value_name = "DIR")]
+    pub allow_local: Vec<PathBuf>,
+
+    /// Folder for mirrors of repositories and the states of sources [default: .switchyard-bridge/state
+    /// on the volume]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
 }
 
 /// Bounds of one upload.
@@ -191,6 +216,24 @@ impl Validate for BridgeConfig {
             problems.flag("deploy-timeout", message);
         }
         self.routers.validate(problems);
+        self.sources.validate(problems);
+    }
+}
+
+impl Validate for SourceConfig {
+    fn validate(&self, problems: &mut Problems) {
+        if self.sources.is_some() {
+            return;
+        }
+        for (flag, is_set) in [
+            ("hooks", self.hooks.is_some()),
+            ("allow-local", !self.allow_local.is_empty()),
+            ("state", self.state.is_some()),
+        ] {
+            if is_set {
+                problems.flag(flag, "has no effect without sources: add --sources FILE, or leave it out");
+            }
+        }
     }
 }
 

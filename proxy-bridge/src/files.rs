@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::config::BridgeConfig;
 use super::routers::Routers;
+use super::sources::control::Sources;
 use super::tokens::Tokens;
 
 /// Settings that name files, and the parts that use the content.
@@ -20,6 +21,7 @@ pub(super) struct SettingsFiles {
     token_file: Option<PathBuf>,
     admin_token_file: Option<PathBuf>,
     event_secret_file: Option<PathBuf>,
+    sources: Option<Sources>,
     tokens: Arc<Tokens>,
     verifier: Arc<Verifier>,
     routers: Routers,
@@ -31,11 +33,13 @@ impl SettingsFiles {
         tokens: &Arc<Tokens>,
         verifier: &Arc<Verifier>,
         routers: &Routers,
+        sources: Option<&Sources>,
     ) -> Self {
         Self {
             token_file: config.deploys.token_file.clone(),
             admin_token_file: config.routers.admin_token_file.clone(),
             event_secret_file: config.routers.event_secret_file.clone(),
+            sources: sources.cloned(),
             tokens: tokens.clone(),
             verifier: verifier.clone(),
             routers: routers.clone(),
@@ -62,8 +66,11 @@ impl SettingsFiles {
         if let Some(file) = &self.event_secret_file {
             log_reload("event-secret-file", self.reload_secret(file).map_err(|error| vec![error]));
         }
+        if let Some(sources) = &self.sources {
+            log_reload("sources", sources.reload().map(|count| format!("{count} sources")));
+        }
         let files = [&self.token_file, &self.admin_token_file, &self.event_secret_file];
-        if files.into_iter().all(Option::is_none) {
+        if self.sources.is_none() && files.into_iter().all(Option::is_none) {
             tracing::info!("SIGHUP: no setting names a file to reload (--token-file and others)");
         }
     }

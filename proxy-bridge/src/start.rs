@@ -24,7 +24,7 @@ where
     S: Future<Output = Result<&'static str>>,
 {
     let first = shutdown();
-    let running = RunningBridge::start(BridgeParts::build(ready)?, reloads)?;
+    let running = RunningBridge::start(BridgeParts::build(ready).await?, reloads)?;
     let signal = first.await?;
     tracing::info!(signal, "stopping: no new deploys and connections; those in progress may finish");
     tokio::select! {

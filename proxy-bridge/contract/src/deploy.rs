@@ -26,6 +26,10 @@ pub enum Action {
     Delete,
     /// Reads records, statuses and logs. Never the action of a deploy.
     Read,
+    /// Has git sources ask their servers and deploy what is new. Never the action of a deploy.
+    Sync,
+    /// Publishes commits, approves removals and freezes git sources. Never the action of a deploy.
+    Publish,
     /// An action of a newer bridge.
     #[serde(other)]
     Unrecognized,
@@ -33,7 +37,8 @@ pub enum Action {
 
 impl Action {
     /// All actions that a token can allow.
-    pub const ALL: [Self; 4] = [Self::Deploy, Self::Rollback, Self::Delete, Self::Read];
+    pub const ALL: [Self; 6] =
+        [Self::Deploy, Self::Rollback, Self::Delete, Self::Read, Self::Sync, Self::Publish];
 
     /// The name as in JSON, in the token file and in the log.
     pub fn as_str(self) -> &'static str {
@@ -42,6 +47,8 @@ impl Action {
             Self::Rollback => "rollback",
             Self::Delete => "delete",
             Self::Read => "read",
+            Self::Sync => "sync",
+            Self::Publish => "publish",
             Self::Unrecognized => "unrecognized",
         }
     }

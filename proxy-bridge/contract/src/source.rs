@@ -109,10 +109,11 @@ pub struct SyncReports {
 }
 
 /// The work of a source at the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceState {
     /// Nothing is under way.
+    #[default]
     Idle,
     /// The server is asked, and the commit fetched.
     Fetching,
@@ -128,7 +129,7 @@ pub enum SourceState {
 }
 
 /// The state of one source: `GET /sources/{source}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SourceStatus {
     /// The source's name.
     pub source: String,

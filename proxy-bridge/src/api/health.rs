@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::Shared;
+use crate::sources::control::Sources;
 use switchyard_edge::api::answer::text;
 
 /// Liveness probe
@@ -17,13 +18,19 @@ pub(super) async fn healthz() -> Response {
 
 /// Readiness probe
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
-    (status = 200, description = "A router takes requests", body = str, content_type = "text/plain"),
+    (status = 200, description = "A router takes requests; a line for each git source with a problem", body = str, content_type = "text/plain"),
     (status = 503, description = "No router takes requests", body = str, content_type = "text/plain"),
 ))]
 pub(super) async fn readyz(State(api): Shared) -> Response {
-    if api.routers.all().iter().any(|router| router.is_ready()) {
-        text(StatusCode::OK, "ready\n")
-    } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, "no router is ready\n")
+    if !api.routers.all().iter().any(|router| router.is_ready()) {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "no router is ready\n");
     }
+    // A source that cannot be followed keeps nothing from being served.
+    let mut page = "ready\n".to_owned();
+    for status in api.sources.iter().flat_map(Sources::statuses) {
+        if let Some(problem) = status.problem {
+            page.push_str(&format!("source {}: {}\n", status.source, problem.kind));
+        }
+    }
+    text(StatusCode::OK, page)
 }

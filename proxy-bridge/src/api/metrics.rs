@@ -25,6 +25,9 @@ pub(super) async fn metrics(State(api): Shared) -> Result<Response, Problem> {
     if let Some(forward) = &api.forward {
         forward.register(&mut registry);
     }
+    if let Some(sources) = &api.sources {
+        sources.metrics().register(&mut registry);
+    }
     let mut page = String::new();
     text::encode(&mut page, &registry)
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics", error.to_string()))?;

@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 use utoipa::OpenApi;
 
-use super::{deploy, deploys, events, health, logs, metrics, projects};
+use super::{deploy, deploys, events, health, logs, metrics, projects, sources};
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
 use switchyard_edge::api::answer::json;
 use switchyard_edge::api::openapi::complete;
@@ -34,6 +34,17 @@ use switchyard_edge::api::openapi::complete;
         projects::project,
         projects::versions,
         logs::logs,
+        sources::sync_all,
+        sources::sources,
+        sources::source,
+        sources::sync,
+        sources::publish,
+        sources::approve,
+        sources::freeze,
+        sources::unfreeze,
+        sources::commits,
+        sources::deployed_commit,
+        sources::explain,
     ),
     components(schemas(DeployStep, DeployAnswer))
 )]

@@ -107,6 +107,12 @@ impl Git {
         self.settings.timeout
     }
 
+    /// Returns a git with another bound of commands that ask a server.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { settings: GitSettings { timeout, ..self.settings.clone() } }
+    }
+
     /// Runs git to its end, and returns what it printed.
     pub(super) async fn output(&self, call: Call<'_>) -> Result<Vec<u8>, GitError> {
         let limit = if call.remote.is_some() { self.settings.timeout } else { LOCAL_TIMEOUT };

@@ -38,6 +38,8 @@ use switchyard_program::units::{Size, Span};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcesFile {
     path: PathBuf,
+    /// The folders below which repositories of this machine may be.
+    local: Vec<PathBuf>,
     sources: Vec<SourceSettings>,
 }
 
@@ -141,21 +143,29 @@ impl ProjectPath {
 }
 
 impl SourcesFile {
-    /// Reads a file. Secrets and other named files must exist; relative paths begin at its folder.
+    /// Reads a file. `local`: the folders below which repositories of this machine may be. Secrets and other named files must exist; relative paths begin at its folder.
     ///
     /// # Errors
     /// Every fault of the file, in its order, each with its line and column. No error shows a
     /// secret.
-    pub fn open(path: &Path) -> Result<Self, Vec<InvalidSetting>> {
+    pub fn open(path: &Path, local: &[PathBuf]) -> Result<Self, Vec<InvalidSetting>> {
         let text =
             read_text(path).map_err(|error| vec![InvalidSetting(format!("{}: {error}", path.display()))])?;
-        let sources = Reader::new(path, &text).read()?;
-        Ok(Self { path: path.to_owned(), sources })
+        let sources = Reader::new(path, &text, local).read()?;
+        Ok(Self { path: path.to_owned(), local: local.to_owned(), sources })
     }
 
     /// Returns the file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Reads the file again.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    pub fn read_again(&self) -> Result<Self, Vec<InvalidSetting>> {
+        Self::open(&self.path, &self.local)
     }
 
     /// Returns the sources in the file's order. Their names differ.

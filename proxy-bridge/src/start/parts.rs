@@ -16,9 +16,15 @@ use crate::config::BridgeConfig;
 use crate::deploys::{self, Deploys};
 use crate::files::SettingsFiles;
 use crate::forward::{ForwardServer, ForwardSettings};
+use crate::git::{Git, GitSettings};
 use crate::metrics::{MetricSource, Metrics};
 use crate::routers::{self, Routers};
+use crate::sources::control::{SourceParts, Sources};
+use crate::sources::settings::SourcesFile;
 use crate::volume::Volume;
+
+/// The bound of a git that asks a server, where no source sets one.
+const GIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// All parts of a bridge, built and connected.
 pub(super) struct BridgeParts {
@@ -29,6 +35,8 @@ pub(super) struct BridgeParts {
     pub(super) forward: Option<ForwardServer>,
     pub(super) following: JoinHandle<()>,
     pub(super) files: SettingsFiles,
+    pub(super) sources: Option<Sources>,
+    pub(super) hooks: Option<TcpListener>,
     pub(super) api: Api,
     /// Ends the API once it holds true.
     pub(super) stop_api: watch::Sender<bool>,
@@ -39,9 +47,9 @@ impl BridgeParts {
     ///
     /// # Errors
     /// The records of routers that are behind cannot be read, or a thread cannot be started.
-    pub(super) fn build(ready: Ready) -> Result<Self> {
-        let Ready { config, listener, forward, volume, unfinished, records, tokens, verifier, admin_token } =
-            ready;
+    pub(super) async fn build(ready: Ready) -> Result<Self> {
+        let Ready { config, listener, forward, volume, unfinished, records, tokens, verifier, .. } = ready;
+        let Ready { sources, hooks, admin_token, .. } = ready;
         log_weaknesses(&config, &volume);
         descriptors::raise_limit(forward.as_ref().map(|_| config.connections.max_connections));
         let metrics = Metrics::default();
@@ -60,12 +68,16 @@ impl BridgeParts {
             keep_removed: config.deploys.keep_removed.try_into().unwrap_or(jiff::SignedDuration::MAX),
         };
         let deploys = Deploys::new(settings, volume, routers.clone(), records, unfinished, metrics.clone());
+        let sources = match sources {
+            Some(file) => Some(start_sources(file, &config, &deploys).await.context("start git sources")?),
+            None => None,
+        };
         let forward = forward
             .map(|listener| ForwardServer::start(listener, forward_settings(&config), routers.clone()))
             .transpose()
             .context("start to forward requests")?;
         let (tokens, verifier) = (Arc::new(tokens), Arc::new(verifier));
-        let files = SettingsFiles::new(&config, &tokens, &verifier, &routers);
+        let files = SettingsFiles::new(&config, &tokens, &verifier, &routers, sources.as_ref());
         let (stop_api, stopping) = watch::channel(false);
         let api = Api {
             deploys: deploys.clone(),
@@ -74,14 +86,33 @@ impl BridgeParts {
             tokens,
             verifier,
             metrics,
+            sources: sources.clone(),
             forward: forward.as_ref().map(|server| server.metrics() as Arc<dyn MetricSource>),
             limits: config.uploads.limits(),
             stopping,
         };
         let projects = config.projects.display().to_string();
         let grace = config.grace;
-        Ok(Self { projects, grace, listener, deploys, forward, following, files, api, stop_api })
+        Ok(Self { projects, grace, listener, deploys, forward, following, files, sources, hooks, api, stop_api })
     }
+}
+
+/// Looks for git, and starts to follow the sources.
+async fn start_sources(file: SourcesFile, config: &BridgeConfig, deploys: &Deploys) -> Result<Sources> {
+    let state = match &config.sources.state {
+        Some(state) => state.clone(),
+        None => deploys.volume().state_dir().join("state"),
+    };
+    let git = GitSettings {
+        program: "git".into(),
+        search_path: std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
+        home: state.join("home"),
+        askpass: std::env::current_exe().context("find this program")?,
+        timeout: GIT_TIMEOUT,
+    };
+    let git = Git::find(git).await?;
+    let limits = config.uploads.limits();
+    Sources::start(SourceParts { file, git, state, deploys: deploys.clone(), limits })
 }
 
 fn forward_settings(config: &BridgeConfig) -> ForwardSettings {

@@ -8,9 +8,10 @@ use switchyard_contract::secret::Secret;
 use switchyard_contract::verifier::Verifier;
 use switchyard_program::settings::{InvalidSetting, Problem, Problems};
 
-use crate::config::BridgeConfig;
+use crate::config::{BridgeConfig, SourceConfig};
 use crate::files::read_admin_token;
 use crate::records::RecordStore;
+use crate::sources::settings::SourcesFile;
 use crate::tokens::Tokens;
 use crate::volume::{UnfinishedDeploy, Volume};
 use switchyard_contract::deploy::DeployRecord;
@@ -26,6 +27,10 @@ pub struct Ready {
     pub(super) records: (RecordStore, Vec<DeployRecord>),
     pub(super) tokens: Tokens,
     pub(super) verifier: Verifier,
+    /// The git sources, if there are any.
+    pub(super) sources: Option<SourcesFile>,
+    /// The listener of webhooks.
+    pub(super) hooks: Option<TcpListener>,
     /// Token for the routers' admin listeners.
     pub(super) admin_token: Option<String>,
 }
@@ -60,6 +65,10 @@ pub fn prepare(config: BridgeConfig) -> Result<Ready, Vec<Problem>> {
     let verifier = problems.check("event-secret-file", verifier(routers.event_secret_file.as_deref()));
     let admin_token = routers.admin_token_file.as_deref().map(read_admin_token).transpose();
     let admin_token = problems.check("admin-token-file", admin_token);
+    let sources = sources(&config.sources).map_err(|faults| {
+        faults.into_iter().for_each(|fault| problems.add(Problem::flag("sources", fault.0)));
+    });
+    let hooks = problems.check("hooks", config.sources.hooks.map(bind).transpose());
     let volume = problems.check("projects", Volume::open(&config.projects));
     let records = volume.as_ref().and_then(|(volume, _)| {
         let records = RecordStore::open(volume.state_dir().join("deploys"));
@@ -77,6 +86,8 @@ pub fn prepare(config: BridgeConfig) -> Result<Ready, Vec<Problem>> {
             records: records?,
             tokens: tokens.ok()?,
             verifier: verifier?,
+            sources: sources.ok()?,
+            hooks: hooks?,
             admin_token: admin_token?,
         })
     };
@@ -84,6 +95,12 @@ pub fn prepare(config: BridgeConfig) -> Result<Ready, Vec<Problem>> {
         Some(ready) => problems.into_result(ready),
         None => Err(problems.into_vec()),
     }
+}
+
+/// Reads the file of sources.
+fn sources(config: &SourceConfig) -> Result<Option<SourcesFile>, Vec<InvalidSetting>> {
+    let Some(file) = &config.sources else { return Ok(None) };
+    SourcesFile::open(file, &config.allow_local).map(Some)
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, InvalidSetting> {

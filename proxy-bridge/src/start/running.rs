@@ -1,5 +1,6 @@
 //! A running bridge: its tasks and threads, and the order in which they stop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,10 +12,16 @@ use tokio::task::JoinHandle;
 use super::parts::BridgeParts;
 use crate::deploys::Deploys;
 use crate::forward::ForwardServer;
+use crate::hooks::Hooks;
+use crate::sources::control::Sources;
 
 /// A step of stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StopStep {
+    /// No webhook is received.
+    Hooks,
+    /// No sync begins, and none but a deploy goes on.
+    Sources,
     /// No deploy begins, and those under way finish within the grace.
     Deploys,
     /// No request is forwarded, and open ones finish within the grace.
@@ -28,8 +35,11 @@ enum StopStep {
 }
 
 /// The order of stopping: a part stops after all parts that need it.
-const STOP_ORDER: [StopStep; 5] = [
-    // First: deploys need the routers, and the API shows their end.
+const STOP_ORDER: [StopStep; 7] = [
+    StopStep::Hooks,
+    // Their deploys go on as those of others.
+    StopStep::Sources,
+    // Deploys need the routers, and the API shows their end.
     StopStep::Deploys,
     StopStep::Forwarding,
     StopStep::Reloads,
@@ -41,6 +51,9 @@ const STOP_ORDER: [StopStep; 5] = [
 pub(super) struct RunningBridge {
     grace: Duration,
     deploys: Deploys,
+    sources: Option<Sources>,
+    stop_hooks: watch::Sender<bool>,
+    hooks: Option<JoinHandle<()>>,
     forward: Option<ForwardServer>,
     reloads: JoinHandle<()>,
     stop_api: watch::Sender<bool>,
@@ -61,7 +74,20 @@ impl RunningBridge {
             projects = parts.projects,
             "listening"
         );
+        let (stop_hooks, stopping) = watch::channel(false);
+        let hooks = match (parts.hooks, &parts.sources) {
+            (Some(listener), Some(sources)) => {
+                let listener = TcpListener::from_std(listener).context("prepare the listener of webhooks")?;
+                let address = listener.local_addr().context("read the address")?;
+                tracing::info!(hooks = %address, "receiving webhooks");
+                Some(tokio::spawn(Hooks::new(Arc::new(sources.clone())).serve(listener, stopping)))
+            }
+            _ => None,
+        };
         Ok(Self {
+            sources: parts.sources,
+            stop_hooks,
+            hooks,
             grace: parts.grace,
             deploys: parts.deploys,
             forward: parts.forward,
@@ -76,6 +102,18 @@ impl RunningBridge {
     pub(super) async fn stop(mut self) {
         for step in STOP_ORDER {
             match step {
+                StopStep::Hooks => {
+                    self.stop_hooks.send_replace(true);
+                    if let Some(hooks) = self.hooks.take() {
+                        // The task fails only by a panic, which is logged.
+                        let _ = hooks.await;
+                    }
+                }
+                StopStep::Sources => {
+                    if let Some(sources) = &self.sources {
+                        sources.stop();
+                    }
+                }
                 StopStep::Deploys => self.deploys.stop(self.grace).await,
                 StopStep::Forwarding => {
                     if let Some(server) = self.forward.take() {
@@ -108,6 +146,10 @@ mod tests {
         for (first, second) in [
             // Clients of a deploy under way get its outcome.
             (StopStep::Deploys, StopStep::Api),
+            // A webhook is a hint to a source, and a sync is a deploy.
+            (StopStep::Hooks, StopStep::Sources),
+            (StopStep::Sources, StopStep::Deploys),
+            // SIGHUP has sources follow other settings.
             // A deploy and a forwarded request need to know which routers are ready.
             (StopStep::Deploys, StopStep::Following),
             (StopStep::Forwarding, StopStep::Following),

@@ -27,6 +27,13 @@ const HOST_KEYS: &str = "name a file with the server's key, as `ssh-keyscan HOST
 /// Longest user name, in bytes.
 const MAX_USER: usize = 256;
 
+/// The fix of a path that ssh would read otherwise than it is written.
+const SPECIAL: &str = "ssh cannot be given a path with spaces, quotes, %, ~, $ or \\: move the file";
+
+fn is_special(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '%' | '~' | '$' | '\\')
+}
+
 impl Reader<'_> {
     pub(super) fn credential(&mut self, table: &Table<'_>, url: Option<&GitUrl>) -> Option<Credential> {
         let scheme = url.map(GitUrl::scheme);
@@ -67,6 +74,14 @@ impl Reader<'_> {
     fn key(&mut self, table: &Table<'_>) -> Option<Credential> {
         let key = self.required(table, "ssh_key", "name the file of the private key", Self::private_file);
         let known_hosts = self.required(table, "known_hosts", HOST_KEYS, Self::file);
+        for (name, path) in [("ssh_key", &key), ("known_hosts", &known_hosts)] {
+            let is_plain = |path: &PathBuf| path.to_str().is_some_and(|path| !path.contains(is_special));
+            if let (Some(field), Some(path)) = (table.get(name), path)
+                && !is_plain(path)
+            {
+                self.wrong(&field, SPECIAL);
+            }
+        }
         Some(Credential::SshKey { key: key?, known_hosts: known_hosts? })
     }
 
@@ -99,7 +114,7 @@ impl Reader<'_> {
                 );
                 continue;
             }
-            match GitUrl::parse(text, insecure) {
+            match self.repository(text, insecure) {
                 Ok(_) => allow.push(text.to_owned()),
                 Err(error) => self.wrong(&field, error),
             }

@@ -3,12 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 
 use super::reader::{Field, Reader, Table};
 use super::{Previews, WindowSettings};
 use crate::git::RefTarget;
 use crate::sources::pattern::Pattern;
+use crate::sources::windows::{InvalidWindow, Window};
 use switchyard_program::units::Span;
 
 const TARGETS: [&str; 4] = ["branch", "tag", "commit", "ref"];
@@ -84,23 +84,18 @@ impl Reader<'_> {
         let mut windows = Vec::new();
         for field in self.list(&field, SHAPE) {
             let Some(table) = self.table(&field, &["deny", "zone"], SHAPE) else { continue };
-            let deny = self.required(&table, "deny", DENY, |reader, field| {
-                reader.parsed(field, |text| match text.trim() {
-                    "" => Err("must be a time, as in \"Fri 16:00 - Mon 06:00\""),
-                    text => Ok(text.to_owned()),
-                })
-            });
+            let deny = self.required(&table, "deny", DENY, |reader, field| reader.string(field).map(str::to_owned));
             let zone = match table.get("zone") {
-                Some(field) => self.parsed(&field, |zone| match TimeZone::get(zone) {
-                    Ok(_) => Ok(zone.to_owned()),
-                    Err(_) => {
-                        Err(format!("unknown time zone {zone:?}: expected a name such as \"Europe/Berlin\""))
-                    }
-                }),
+                Some(field) => self.string(&field).map(str::to_owned),
                 None => Some("UTC".to_owned()),
             };
-            if let (Some(deny), Some(zone)) = (deny, zone) {
-                windows.push(WindowSettings { deny, zone });
+            let (Some(deny), Some(zone)) = (deny, zone) else { continue };
+            match Window::parse(&deny, &zone) {
+                Ok(_) => windows.push(WindowSettings { deny, zone }),
+                Err(error @ InvalidWindow::Zone(_)) => {
+                    table.get("zone").iter().for_each(|field| self.wrong(field, &error));
+                }
+                Err(error) => table.get("deny").iter().for_each(|field| self.wrong(field, &error)),
             }
         }
         windows

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -13,6 +13,7 @@ use super::SourceSettings;
 use super::claims::Claim;
 use super::source::{COMMON_KEYS, Common};
 use super::values::Word;
+use crate::git::GitUrl;
 use switchyard_contract::suggest::did_you_mean;
 use switchyard_program::position::line_and_column;
 use switchyard_program::settings::InvalidSetting;
@@ -24,6 +25,8 @@ const DAY: u64 = 24 * 60 * 60;
 pub(super) struct Reader<'t> {
     pub(super) file: &'t Path,
     text: &'t str,
+    /// The folders below which repositories of this machine may be.
+    local: &'t [PathBuf],
     /// The part of the file that is read: `source "shop"`.
     pub(super) subject: String,
     /// Projects and shared names by what makes them one, each with the part that has it.
@@ -46,9 +49,9 @@ pub(super) struct Field<'t> {
 }
 
 impl<'t> Reader<'t> {
-    pub(super) fn new(file: &'t Path, text: &'t str) -> Self {
+    pub(super) fn new(file: &'t Path, text: &'t str, local: &'t [PathBuf]) -> Self {
         let (subject, claims, faults) = (String::new(), HashMap::new(), Vec::new());
-        Self { file, text, subject, claims, faults }
+        Self { file, text, local, subject, claims, faults }
     }
 
     /// # Errors
@@ -89,6 +92,23 @@ impl<'t> Reader<'t> {
         }
         let Some(field) = document.get("source") else { return Vec::new() };
         self.sources(&field, &common)
+    }
+
+    /// Parses the URL of a repository. One on this machine must be in an allowed folder.
+    pub(super) fn repository(&self, text: &str, insecure: bool) -> Result<GitUrl, String> {
+        let url = GitUrl::parse(text, insecure).map_err(|error| error.to_string())?;
+        let Some(path) = url.local_path() else { return Ok(url) };
+        // One that is not there yet may be made later.
+        let path = path.canonicalize().unwrap_or(path);
+        let is_below = |folder: &PathBuf| folder.canonicalize().is_ok_and(|folder| path.starts_with(folder));
+        if self.local.iter().any(is_below) {
+            return Ok(url);
+        }
+        let folder = path.parent().unwrap_or(&path).display();
+        Err(format!(
+            "{} is in no folder that sources may use: start the bridge with --allow-local {folder}",
+            path.display()
+        ))
     }
 
     /// Reports the keys that are not in `keys`. A key is shown only if it is a misspelling: another

@@ -156,7 +156,9 @@ impl Reader<'_> {
     fn url(&mut self, table: &Table<'_>, insecure: bool) -> Option<GitUrl> {
         let fix = "name the repository, as in url = \"https://github.com/acme/shop.git\"";
         self.required(table, "url", fix, |reader, field| {
-            reader.parsed(field, |text| GitUrl::parse(text, insecure))
+            let text = reader.string(field)?;
+            let url = reader.repository(text, insecure);
+            url.map_err(|error| reader.wrong(field, error)).ok()
         })
     }
 }

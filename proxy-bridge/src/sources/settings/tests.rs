@@ -16,7 +16,7 @@ fn folder() -> tempfile::TempDir {
 fn open_in(dir: &Path, text: &str) -> Result<SourcesFile, Vec<InvalidSetting>> {
     let path = dir.join("sources.toml");
     fs::write(&path, text).unwrap();
-    SourcesFile::open(&path)
+    SourcesFile::open(&path, &[PathBuf::from("/srv")])
 }
 
 fn open(text: &str) -> Result<SourcesFile, Vec<InvalidSetting>> {
@@ -322,7 +322,7 @@ fn all_faults_are_reported_in_the_files_order() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let errors = SourcesFile::open(Path::new("/nowhere/sources.toml")).unwrap_err();
+    let errors = SourcesFile::open(Path::new("/nowhere/sources.toml"), &[]).unwrap_err();
     assert!(errors[0].0.starts_with("/nowhere/sources.toml: "), "{errors:?}");
 }
 

@@ -1,0 +1,175 @@
+//! The steps of a sync that use git: to ask and fetch, and to read a commit.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Context;
+use crate::git::{GitError, Mirror, ObjectId, RefTarget, Resolved};
+use crate::sources::commit::{self, ReadCommit, ReadError};
+use crate::sources::machine::{Fault, ProblemKind};
+use crate::sources::settings::SourceSettings;
+
+/// Attempts at a ref that moves while it is fetched.
+const ATTEMPTS: usize = 3;
+
+/// A fetched commit.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) resolved: Resolved,
+    /// Bytes of the mirror.
+    pub(super) bytes: u64,
+}
+
+/// The tag that a source follows, and the commit that it named first.
+pub(super) type KnownTag = Option<(String, ObjectId)>;
+
+/// Asks the server for the followed commit, or for the named one, and fetches it. `repair`: into a
+/// new mirror.
+pub(super) async fn fetch(
+    context: &Context,
+    settings: &SourceSettings,
+    commit: Option<ObjectId>,
+    tag: &KnownTag,
+    repair: bool,
+) -> Result<Fetched, Fault> {
+    let _permit = context.gits.acquire().await;
+    let began = Instant::now();
+    let fetched = async {
+        let mirror = context.mirrors.open(settings).await?;
+        if repair {
+            mirror.repair().await?;
+        }
+        let resolved = fetch_into(&mirror, settings, commit, tag).await?;
+        Ok(Fetched { bytes: mirror.bytes().await?, resolved })
+    };
+    let fetched = fetched.await.map_err(|error| fault(&error, settings));
+    if fetched.is_ok() {
+        context.metrics.fetched(began.elapsed().as_secs_f64());
+    }
+    fetched
+}
+
+async fn fetch_into(
+    mirror: &Mirror,
+    settings: &SourceSettings,
+    commit: Option<ObjectId>,
+    tag: &KnownTag,
+) -> Result<Resolved, GitError> {
+    let name = settings.name.as_str();
+    if let Some(commit) = commit {
+        let resolved = Resolved { commit, name: None };
+        return mirror.fetch(name, &resolved).await.map(|()| resolved);
+    }
+    let mut attempt = 1;
+    loop {
+        let resolved = mirror.resolve(&settings.target).await?;
+        check_tag(settings, &resolved, tag)?;
+        match mirror.fetch(name, &resolved).await {
+            Err(GitError::Moved { .. }) if attempt < ATTEMPTS => attempt += 1,
+            fetched => return fetched.map(|()| resolved),
+        }
+    }
+}
+
+/// # Errors
+/// The tag is known with another commit, and moving tags are not followed.
+fn check_tag(settings: &SourceSettings, resolved: &Resolved, tag: &KnownTag) -> Result<(), GitError> {
+    let (Some((known, first)), Some(name)) = (tag, &resolved.name) else { return Ok(()) };
+    if settings.moving_tags || known != name || *first == resolved.commit {
+        return Ok(());
+    }
+    Err(GitError::Refused(format!(
+        "{name} named commit {} and names {} now: moved tags are followed only with moving_tags = true",
+        first.short(),
+        resolved.commit.short()
+    )))
+}
+
+/// The tag to remember for a fetched commit.
+pub(super) fn known_tag(settings: &SourceSettings, resolved: &Resolved) -> KnownTag {
+    match (&settings.target, &resolved.name) {
+        (RefTarget::Tag(_), Some(name)) => Some((name.clone(), resolved.commit.clone())),
+        _ => None,
+    }
+}
+
+/// Reads a fetched commit.
+pub(super) async fn read(
+    context: &Context,
+    settings: &SourceSettings,
+    commit: &ObjectId,
+) -> Result<ReadCommit, Fault> {
+    let _permit = context.gits.acquire().await;
+    let mirror = context.mirrors.open(settings).await.map_err(|error| fault(&error, settings))?;
+    let read = commit::read(&mirror, settings, commit, &context.limits).await;
+    let read = read.map_err(|error| read_fault(&error, settings))?;
+    context.check_owners(settings, &read)?;
+    Ok(read)
+}
+
+impl Context {
+    /// # Errors
+    /// Another source has a project of the commit.
+    fn check_owners(&self, settings: &SourceSettings, read: &ReadCommit) -> Result<(), Fault> {
+        let owners = self.owners();
+        let name = settings.name.as_str();
+        for project in &read.plan.projects {
+            let Some(owner) = owners.get(&project.name).filter(|owner| *owner != name) else { continue };
+            let detail = format!(
+                "{} would be the project {}, which source {owner} has: give one of them another name by \
+                 as = \"…\" in the file of sources",
+                project.path, project.name
+            );
+            return Err(Fault { kind: ProblemKind::Invalid, detail });
+        }
+        Ok(())
+    }
+}
+
+/// Lets go of all commits but those that are in use, and collects garbage when it is due.
+pub(super) async fn prune(context: Arc<Context>, settings: Arc<SourceSettings>, used: Vec<ObjectId>) {
+    let _permit = context.gits.acquire().await;
+    let pruned = async {
+        let mirror = context.mirrors.open(&settings).await?;
+        mirror.retain(settings.name.as_str(), &used).await?;
+        if mirror.needs_gc().await? {
+            mirror.gc().await?;
+        }
+        Ok::<_, GitError>(())
+    };
+    if let Err(error) = pruned.await {
+        tracing::warn!(source = settings.name.as_str(), "old commits stay in the mirror: {error}");
+    }
+}
+
+pub(super) fn read_fault(error: &ReadError, settings: &SourceSettings) -> Fault {
+    match error {
+        ReadError::Git(error) => fault(error, settings),
+        other => Fault { kind: ProblemKind::Invalid, detail: other.to_string() },
+    }
+}
+
+pub(super) fn fault(error: &GitError, settings: &SourceSettings) -> Fault {
+    let (kind, fix) = match error {
+        GitError::Unauthorized { .. } => (ProblemKind::Unauthorized, None),
+        GitError::HostKey(_) => {
+            let fix = "put the server's key, from who runs it, into the file known_hosts of the credential";
+            (ProblemKind::HostKey, Some(fix.to_owned()))
+        }
+        GitError::RefGone { .. } => (ProblemKind::BranchGone, None),
+        GitError::Damaged(_) => (ProblemKind::Damaged, None),
+        GitError::TooLarge { .. } => {
+            let fix = format!("raise max_size of source {:?} in the file of sources", settings.name.as_str());
+            (ProblemKind::TooLarge, Some(fix))
+        }
+        GitError::DiskFull(_) => (ProblemKind::DiskFull, Some("make room".to_owned())),
+        GitError::Refused(_) => (ProblemKind::Invalid, None),
+        GitError::Missing(_)
+        | GitError::Unreachable(_)
+        | GitError::Moved { .. }
+        | GitError::TimedOut { .. }
+        | GitError::Other(_) => (ProblemKind::Unreachable, None),
+    };
+    let detail = fix.map_or_else(|| error.to_string(), |fix| format!("{error}; {fix}"));
+    Fault { kind, detail }
+}

@@ -1,0 +1,85 @@
+//! The mirrors that sources share: one for each repository and credential, open while a source uses
+//! it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Mutex;
+
+use super::lock;
+use crate::git::{Credential, Git, GitError, Mirror, MirrorLimits, Remote};
+use crate::sources::settings::SourceSettings;
+
+/// Bytes that stay free on the disk of the mirrors.
+const FREE: u64 = 64 << 20;
+
+pub(super) struct Mirrors {
+    git: Git,
+    dir: PathBuf,
+    /// The bounds of each mirror: the largest of its sources.
+    bounds: std::sync::Mutex<HashMap<String, Bounds>>,
+    open: Mutex<HashMap<String, Weak<Mirror>>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
+    bytes: u64,
+    time: Duration,
+}
+
+impl Mirrors {
+    pub(super) fn new(git: Git, dir: PathBuf) -> Self {
+        Self { git, dir, bounds: std::sync::Mutex::default(), open: Mutex::default() }
+    }
+
+    /// Takes the bounds of all sources. A mirror has them from when it is next opened.
+    pub(super) fn set_limits(&self, sources: &[SourceSettings]) {
+        let mut bounds: HashMap<String, Bounds> = HashMap::new();
+        for settings in sources {
+            let bound = bounds.entry(key(settings)).or_default();
+            bound.bytes = bound.bytes.max(settings.max_size.0);
+            bound.time = bound.time.max(settings.timeout.0);
+        }
+        *lock(&self.bounds) = bounds;
+    }
+
+    /// Opens the mirror of a source, or joins those who have it open.
+    ///
+    /// # Errors
+    /// Another process has it, or the disk fails.
+    pub(super) async fn open(&self, settings: &SourceSettings) -> Result<Arc<Mirror>, GitError> {
+        let key = key(settings);
+        let mut open = self.open.lock().await;
+        open.retain(|_, mirror| mirror.strong_count() > 0);
+        if let Some(mirror) = open.get(&key).and_then(Weak::upgrade) {
+            return Ok(mirror);
+        }
+        let bounds = lock(&self.bounds).get(&key).copied();
+        let bounds = bounds.unwrap_or(Bounds { bytes: settings.max_size.0, time: settings.timeout.0 });
+        let remote = Remote { url: settings.url.clone(), credential: settings.credential.clone() };
+        let limits = MirrorLimits { budget: bounds.bytes, free: FREE };
+        let git = self.git.with_timeout(bounds.time);
+        let dir = match &settings.credential {
+            Some(credential) => self.dir.join(credential_id(credential)),
+            None => self.dir.clone(),
+        };
+        let mirror = Arc::new(Mirror::open(git, &dir, remote, limits).await?);
+        open.insert(key, Arc::downgrade(&mirror));
+        Ok(mirror)
+    }
+}
+
+/// The repository and the credential. What one credential may read, another may not.
+fn key(settings: &SourceSettings) -> String {
+    let credential = settings.credential.as_ref().map(credential_id).unwrap_or_default();
+    format!("{credential} {}", settings.url)
+}
+
+/// An id of a credential, from the names of its files.
+fn credential_id(credential: &Credential) -> String {
+    let digest = Sha256::digest(format!("{credential:?}"));
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,107 @@
+//! The states of sources on disk: a JSON file each, written beside and renamed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+
+use crate::git::ObjectId;
+use crate::sources::commit::AppliedProject;
+use crate::sources::machine::SavedState;
+use switchyard_contract::project::ProjectName;
+
+/// All of a source that outlives the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Applied {
+    /// The state of its machine.
+    #[serde(default)]
+    pub(super) saved: SavedState<ObjectId>,
+    /// The ref that led to the applied commit.
+    #[serde(default)]
+    pub(super) ref_name: Option<String>,
+    /// The projects that are live.
+    #[serde(default)]
+    pub(super) projects: BTreeMap<ProjectName, AppliedProject>,
+    /// The ids of the shared entries on the volume, by name.
+    #[serde(default)]
+    pub(super) shared: BTreeMap<String, ObjectId>,
+    /// The time at which the newest commit was last found to be live.
+    #[serde(default)]
+    pub(super) synced_at: Option<Timestamp>,
+    /// The commit that the followed tag named when it was first seen, by its name.
+    #[serde(default)]
+    pub(super) tag: Option<(String, ObjectId)>,
+}
+
+/// The folder of the states.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Makes the folder.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(super) fn open(dir: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&dir).with_context(|| format!("make the folder {}", dir.display()))?;
+        Ok(Self { dir })
+    }
+
+    /// The state of a source. One that cannot be read counts as none: everything is compared anew.
+    pub(super) fn read(&self, source: &str) -> Applied {
+        let file = self.file(source);
+        let text = match fs::read(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Applied::default(),
+            Err(error) => {
+                tracing::error!(source, "the state in {} cannot be read: {error}", file.display());
+                return Applied::default();
+            }
+        };
+        serde_json::from_slice(&text).unwrap_or_else(|error| {
+            tracing::error!(source, "the state in {} is damaged: {error}", file.display());
+            Applied::default()
+        })
+    }
+
+    /// Writes the state of a source.
+    pub(super) async fn write(&self, source: &str, applied: &Applied) {
+        let file = self.file(source);
+        let text = match serde_json::to_vec(applied) {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(source, "the state cannot be written: {error}");
+                return;
+            }
+        };
+        let written = spawn_blocking(move || replace(&file, &text)).await;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(
+                source,
+                "the state is lost when this process ends; its projects are compared anew then: {error}"
+            ),
+            // A panic is logged.
+            Err(_) => {}
+        }
+    }
+
+    fn file(&self, source: &str) -> PathBuf {
+        self.dir.join(format!("{source}.json"))
+    }
+}
+
+fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+    let beside = file.with_extension("new");
+    let mut new = File::create(&beside)?;
+    new.write_all(text)?;
+    new.sync_data()?;
+    fs::rename(&beside, file)
+}
