@@ -349,3 +349,6 @@ fn audit(record: &DeployRecord) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,7 +113,8 @@ impl SharedName {
     /// # Errors
     /// A project could have the name, or none could include it.
     pub fn parse(name: &str) -> Result<Self, InvalidSharedName> {
-        let is_valid = name.len() <= MAX_NAME
+        let is_valid = !name.is_empty()
+            && name.len() <= MAX_NAME
             && !name.starts_with('.')
             && !name.contains('/')
             && check_path(name).is_ok()
