@@ -27,7 +27,7 @@ pub use self::ticket::Ticket;
 use super::metrics::Metrics;
 use super::records::RecordStore;
 use super::routers::Routers;
-use super::volume::{Change, UnfinishedDeploy, Volume};
+use super::volume::{Change, EntryName, UnfinishedDeploy, Volume};
 use switchyard_contract::deploy::{Action, DeployOutcome, DeployPhase, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
@@ -152,7 +152,7 @@ impl Deploys {
             }
         }
         if let Some(project) = &order.project {
-            jobs.check_free(project)?;
+            jobs.check_free(&EntryName::Project(project.clone()))?;
         }
         let permit = self.0.uploads.clone().try_acquire_owned().map_err(|_| {
             let detail =
@@ -204,7 +204,7 @@ impl Deploys {
             jobs.add(record)
         });
         for change in &changes {
-            jobs.busy.insert(change.project().clone(), id.clone());
+            jobs.busy.insert(change.entry(), id.clone());
         }
         drop(jobs);
         tracing::warn!(deploy = id, "a deploy was interrupted: resuming it");
@@ -306,11 +306,13 @@ fn key_reused(earlier: &Job) -> Problem {
         .with("deploy", earlier.record().deploy)
 }
 
+/// Returns the record's entries of the projects. The version of one that is kept is known when routers
+/// have built it.
 fn deployed(changes: &[Change]) -> Vec<DeployedProject> {
     let one = |change: &Change| {
         let tree = change.tree();
-        DeployedProject {
-            project: change.project().clone(),
+        Some(DeployedProject {
+            project: change.project()?.clone(),
             digest: tree.map(|tree| tree.digest),
             version: tree.map(|tree| format!("{}@{}", tree.project, tree.digest.short())),
             own_digest: None,
@@ -319,9 +321,9 @@ fn deployed(changes: &[Change]) -> Vec<DeployedProject> {
             removal: None,
             files: tree.map_or(0, |tree| tree.files),
             bytes: tree.map_or(0, |tree| tree.bytes),
-        }
+        })
     };
-    let mut all: Vec<_> = changes.iter().map(one).collect();
+    let mut all: Vec<_> = changes.iter().filter_map(one).collect();
     all.sort_by(|a, b| a.project.cmp(&b.project));
     all
 }
@@ -347,3 +349,6 @@ fn audit(record: &DeployRecord) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,21 @@
-//! The volume: the staging of uploads, and the swap of a project's tree for another one.
+//! The volume: the staging of uploads, and the swap of a project's tree, or of a folder or file that
+//! projects share, for another one.
 //!
 //! ```text
 //! <projects>/<project>/…                 the trees that routers serve
+//! <projects>/_<shared>/…, deno.json      folders and files that projects include
 //! <projects>/.switchyard-bridge/
 //!   lock                                 held by the one bridge of the volume
 //!   incarnations/<project>.json          incarnations of a name that was removed once
 //!   behind/<project>.json                routers that serve an older version than was deployed
 //!   deploys/<deploy>.json                the record of a deploy
-//!   staging/<deploy>/new/<project>       the new tree; after the swap, the old one
-//!   staging/<deploy>/old/<project>       the old tree, where folders cannot be exchanged
+//!   staging/<deploy>/new/<entry>         the new tree or file; after the swap, the old one
+//!   staging/<deploy>/old/<entry>         the old one, where the file system cannot exchange
 //!   staging/<deploy>/journal.json        exists while a swap may have begun and is not settled
 //! ```
 
 mod carry;
+mod change;
 mod error;
 mod folder;
 mod journal;
@@ -26,13 +29,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::RenameFlags;
 
+pub use self::change::{Change, EntryName, InvalidSharedName, SharedName, SharedTree};
 pub use self::error::{OpenError, VolumeError};
 use self::folder::VolumeFolder;
 pub use self::register::Register;
 pub use self::staging::{RemovalTerms, RestoreReport, Staging};
-use crate::tree::Tree;
-use switchyard_contract::digest::Digest;
-use switchyard_contract::incarnation::{DataFate, Incarnation};
 use switchyard_contract::project::ProjectName;
 
 /// The folder of the bridge's own; routers leave names with a dot alone.
@@ -51,15 +52,6 @@ pub struct Volume {
     folder: Mutex<Arc<VolumeFolder>>,
 }
 
-/// The change of one project by a deploy.
-#[derive(Debug, Clone)]
-pub enum Change {
-    Put(Tree),
-    /// Files of an incarnation that a removal had ended, and that this brings back.
-    BringBack(Tree, Incarnation),
-    Remove(ProjectName, DataFate),
-}
-
 /// A deploy in which a bridge was killed.
 #[derive(Debug)]
 pub struct UnfinishedDeploy {
@@ -67,29 +59,6 @@ pub struct UnfinishedDeploy {
     pub staging: Staging,
     /// The changes in its journal.
     pub changes: Vec<Change>,
-}
-
-impl Change {
-    /// Returns the project that is changed.
-    pub fn project(&self) -> &ProjectName {
-        match self {
-            Self::Put(tree) | Self::BringBack(tree, _) => &tree.project,
-            Self::Remove(project, _) => project,
-        }
-    }
-
-    /// The tree that is put on the volume; `None` if the project is removed.
-    pub fn tree(&self) -> Option<&Tree> {
-        match self {
-            Self::Put(tree) | Self::BringBack(tree, _) => Some(tree),
-            Self::Remove(..) => None,
-        }
-    }
-
-    /// Returns the digest of the new tree; `None` when the project is removed.
-    pub fn digest(&self) -> Option<&Digest> {
-        self.tree().map(|tree| &tree.digest)
-    }
 }
 
 impl Volume {

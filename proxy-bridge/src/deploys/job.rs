@@ -65,15 +65,15 @@ impl Job {
     }
 
     /// Records the versions that routers make of the deployed files. Those of projects that include
-    /// others cover more files.
+    /// others cover more files, and of those that are kept only the routers know them.
     pub(super) fn record_versions(&self, reports: &[Report]) {
         self.state.send_modify(|state| {
             for report in reports {
-                let Some(own) = report.own_digest.as_ref().and_then(|own| own.parse().ok()) else { continue };
                 let projects = &mut state.record.projects;
                 let deployed = projects.iter_mut().find(|one| one.project.as_str() == report.project);
-                if let Some(deployed) = deployed {
-                    deployed.own_digest = Some(own);
+                let own = report.own_digest.as_ref().and_then(|own| own.parse().ok());
+                if let Some(deployed) = deployed.filter(|one| own.is_some() || one.digest.is_none()) {
+                    deployed.own_digest = own;
                     deployed.digest = report.digest.as_ref().and_then(|digest| digest.parse().ok());
                     deployed.version.clone_from(&report.version);
                 }

@@ -7,8 +7,8 @@ use http::StatusCode;
 
 use super::Job;
 use crate::records::{MAX_RECORDS, RecordStore};
+use crate::volume::EntryName;
 use switchyard_contract::deploy::DeployRecord;
-use switchyard_contract::project::ProjectName;
 use switchyard_edge::problem::Problem;
 
 #[derive(Debug, Default)]
@@ -16,8 +16,8 @@ pub(super) struct Jobs {
     pub(super) by_id: HashMap<String, Arc<Job>>,
     /// The oldest first; at most [`MAX_RECORDS`], those under way not counted.
     pub(super) done: VecDeque<String>,
-    /// The projects of deploys under way, and which deploy that is.
-    pub(super) busy: HashMap<ProjectName, String>,
+    /// The projects and shared entries of deploys under way, and which deploy that is.
+    pub(super) busy: HashMap<EntryName, String>,
     pub(super) by_key: HashMap<Key, String>,
 }
 
@@ -40,12 +40,15 @@ impl Jobs {
         self.by_id.get(id).cloned()
     }
 
-    pub(super) fn check_free(&self, project: &ProjectName) -> Result<(), Problem> {
-        let Some(deploy) = self.busy.get(project) else { return Ok(()) };
+    /// # Errors
+    /// 409 while another deploy of the project or shared entry is under way.
+    pub(super) fn check_free(&self, name: &EntryName) -> Result<(), Problem> {
+        let Some(deploy) = self.busy.get(name) else { return Ok(()) };
         let detail =
-            format!("another deploy of {project} is in progress: wait until GET /deploys/{deploy} says done");
+            format!("another deploy of {name} is in progress: wait until GET /deploys/{deploy} says done");
         let problem = Problem::new(StatusCode::CONFLICT, "deploy-under-way", detail);
-        Err(problem.with("project", project.as_str()).with("deploy", deploy.as_str()))
+        let member = if name.project().is_some() { "project" } else { "shared" };
+        Err(problem.with(member, name.as_str()).with("deploy", deploy.as_str()))
     }
 
     /// Counts a job as done, and forgets the oldest one beyond the limit.

@@ -14,6 +14,7 @@ use super::{Job, Shared, release};
 use crate::routers::Router;
 use crate::volume::{Change, Register, RemovalTerms, Staging, VolumeError};
 use switchyard_contract::deploy::{DeployOutcome, DeployPhase, Removal};
+use switchyard_contract::project::ProjectName;
 use switchyard_edge::problem::Problem;
 
 /// A deploy that goes through its phases.
@@ -56,7 +57,7 @@ impl Run {
             job,
             register: staging.register().clone(),
             staging: Some(staging),
-            changes: changes.into(),
+            changes: in_order(changes),
             keep,
             until,
             quorum: Quorum::Reachable,
@@ -77,12 +78,16 @@ impl Run {
         if let Some(outcome) = self.job.record().outcome {
             return self.settle_answered(outcome).await;
         }
-        self.some_router().await;
+        let is_shared_alone = self.is_shared_alone();
         let completed = async {
-            self.hold().await?;
+            if !is_shared_alone {
+                self.some_router().await;
+                self.hold().await?;
+            }
             self.blocking(|staging, _| staging.complete()).await
         };
         let end = match completed.await {
+            Ok(()) if is_shared_alone => Ok(self.outcome()),
             Ok(()) => self.build_and_publish().await,
             Err(end) => Err(self.undo(end).await),
         };
@@ -123,6 +128,10 @@ impl Run {
             records.put(&record).map_err(|source| VolumeError::io("write the deploy's record", source))
         })
         .await?;
+        if self.is_shared_alone() {
+            self.blocking(|staging, changes| staging.swap(changes)).await?;
+            return Ok(self.outcome());
+        }
         self.hold().await?;
         let swapped = self.blocking(|staging, changes| staging.swap(changes)).await;
         if swapped.is_err() {
@@ -141,8 +150,21 @@ impl Run {
             return Err(self.undo(end).await);
         }
         self.publish().await?;
-        let removed = self.changes.iter().all(|change| change.tree().is_none());
-        Ok(if removed { DeployOutcome::Removed } else { DeployOutcome::Live })
+        Ok(self.outcome())
+    }
+
+    /// Returns true if no project is concerned, and no router then.
+    fn is_shared_alone(&self) -> bool {
+        self.changes.iter().all(|change| change.project().is_none())
+    }
+
+    /// The outcome of the deploy when it succeeds.
+    fn outcome(&self) -> DeployOutcome {
+        if self.is_removal() { DeployOutcome::Removed } else { DeployOutcome::Live }
+    }
+
+    fn is_removal(&self) -> bool {
+        self.changes.iter().all(Change::removes)
     }
 
     /// Records on the volume the incarnations that end and begin with this deploy.
@@ -153,7 +175,10 @@ impl Run {
         self.blocking(move |staging, _| staging.commit(&ending)).await?;
         let record = self.job.record();
         let mut projects = record.projects;
-        for deployed in projects.iter_mut().filter(|deployed| deployed.digest.is_none()) {
+        let is_removed = |name: &ProjectName| {
+            self.changes.iter().any(|change| change.removes() && change.project() == Some(name))
+        };
+        for deployed in projects.iter_mut().filter(|deployed| is_removed(&deployed.project)) {
             let incarnations = self.register.of(&deployed.project).ok();
             deployed.removal = incarnations.and_then(|all| all.last_removal().map(Removal::from));
         }
@@ -173,11 +198,11 @@ impl Run {
         (outcome, problem.with("restored", left.is_empty()).with("left", left))
     }
 
-    /// Puts the old trees back, unless they are to stay. Returns the projects that were left as
-    /// they are.
+    /// Puts the old trees back, unless they are to stay. Returns the entries that were left as they
+    /// are.
     async fn put_back(&mut self, (outcome, _): &DeployFailure) -> Vec<String> {
         if self.keep && *outcome == DeployOutcome::Failed {
-            return self.changes.iter().map(|change| change.project().to_string()).collect();
+            return self.changed();
         }
         let id = self.staging_id();
         match self.blocking(|staging, _| staging.put_back()).await {
@@ -188,9 +213,15 @@ impl Run {
                     "the old files are not restored on the volume: {}",
                     problem.detail()
                 );
-                self.changes.iter().map(|change| change.project().to_string()).collect()
+                self.changed()
             }
         }
+    }
+
+    /// The names of the entries of the volume that the deploy changes.
+    fn changed(&self) -> Vec<String> {
+        let changing = self.changes.iter().filter(|change| !change.keeps());
+        changing.map(|change| change.entry().to_string()).collect()
     }
 
     async fn end(mut self, end: Result<DeployOutcome, DeployFailure>) {
@@ -255,7 +286,7 @@ impl Run {
             let current = routers.iter().filter(|router| !router.is_behind(name));
             let live = current.into_iter().find_map(|router| router.status(name)?.live);
             deployed.previous = live.map(|live| live.version);
-            let change = self.changes.iter().find(|change| *change.project() == deployed.project);
+            let change = self.changes.iter().find(|change| change.project() == Some(&deployed.project));
             deployed.incarnation = match change {
                 Some(Change::BringBack(_, incarnation)) => *incarnation,
                 // One that cannot be read ends the deploy when it is written.
@@ -269,4 +300,11 @@ impl Run {
     fn staging_id(&self) -> String {
         self.job.record().deploy
     }
+}
+
+/// Puts the projects that are kept last, as they are read from a journal: a hold that is sent again
+/// must name the same projects in the same order.
+fn in_order(mut changes: Vec<Change>) -> Arc<[Change]> {
+    changes.sort_by_key(Change::keeps);
+    changes.into()
 }

@@ -33,7 +33,7 @@ impl Ticket {
     /// idempotency key had the same files, returns that one instead.
     ///
     /// # Errors
-    /// 409 while another deploy of one of the projects is under way, 422 when the key came with
+    /// 409 while another deploy of one of the projects or shared entries is under way, 422 when the key came with
     /// other files before.
     pub fn start(
         mut self,
@@ -48,7 +48,12 @@ impl Ticket {
                 (&a.project, a.files_digest()) == (&b.project, b.files_digest())
             };
             let before = earlier.record().projects;
-            if before.len() == projects.len() && before.iter().zip(&projects).all(|(a, b)| same(a, b)) {
+            // A record does not say which shared entries it was with.
+            let is_known = changes.iter().all(|change| change.project().is_some());
+            if is_known
+                && before.len() == projects.len()
+                && before.iter().zip(&projects).all(|(a, b)| same(a, b))
+            {
                 return Ok(earlier.clone());
             }
             return Err(key_reused(earlier));
@@ -62,11 +67,11 @@ impl Ticket {
         }
         {
             let mut jobs = self.deploys.jobs();
-            for deployed in &projects {
-                jobs.check_free(&deployed.project)?;
+            for change in &changes {
+                jobs.check_free(&change.entry())?;
             }
-            for deployed in &projects {
-                jobs.busy.insert(deployed.project.clone(), id.clone());
+            for change in &changes {
+                jobs.busy.insert(change.entry(), id.clone());
             }
         }
         self.started = true;

@@ -18,8 +18,19 @@ const MOST_LEVELS: usize = 128;
 
 /// Links the top `.git` of `old` into `new`, and with `packages` also `node_modules` (at any depth
 /// at which the new tree has its parent folder), where the new tree has none of its own.
+///
+/// A file that replaces a file gets its time only.
 pub(super) fn carry_over(old: &Path, new: &Path, packages: bool) -> io::Result<()> {
-    carry(old, new, packages, true)
+    let is_folder = |path: &Path| path.symlink_metadata().is_ok_and(|there| there.is_dir());
+    match (is_folder(old), is_folder(new)) {
+        (true, true) => carry(old, new, packages, true),
+        (false, false) if old.symlink_metadata().is_ok() => {
+            keep_time(old, new);
+            Ok(())
+        }
+        // One of them replaces the other whole.
+        _ => Ok(()),
+    }
 }
 
 fn carry(old: &Path, new: &Path, packages: bool, top: bool) -> io::Result<()> {

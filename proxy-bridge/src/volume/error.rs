@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use http::StatusCode;
 
+use super::{EntryName, SharedName};
 use crate::storage::StorageError;
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::problem::Problem;
@@ -27,10 +28,17 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
     #[error(
-        "the folder of {0} is a link or a mount, or has a mount in it: it can only be exchanged as a \
-         plain folder of the volume"
+        "{0} in the projects root is a link or a mount, or has a mount in it: it can only be exchanged as \
+         a plain folder of the volume"
     )]
-    NotPlain(ProjectName),
+    NotPlain(EntryName),
+    #[error(
+        "{0} in the projects root is a link or a mount, has a mount in it, or is a folder whose name does \
+         not begin with _: move it away, and deploy again"
+    )]
+    NotShared(SharedName),
+    #[error("the deploy leaves the files of {0} as they are, and there are none: deploy them too")]
+    NothingKept(ProjectName),
     #[error("the projects root is missing: {source}; mount it or make it, and deploy again")]
     Missing { source: io::Error },
     #[error("the projects root has become another folder since the upload began; deploy again")]
@@ -51,7 +59,7 @@ impl VolumeError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Storage(error) => error.status(),
-            Self::NotPlain(_) => StatusCode::CONFLICT,
+            Self::NotPlain(_) | Self::NotShared(_) | Self::NothingKept(_) => StatusCode::CONFLICT,
             Self::Missing { .. } | Self::Replaced => StatusCode::SERVICE_UNAVAILABLE,
             Self::Open(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -61,7 +69,8 @@ impl VolumeError {
     pub fn slug(&self) -> &'static str {
         match self {
             Self::Storage(error) => error.slug(),
-            Self::NotPlain(_) => "not-a-folder",
+            Self::NotPlain(_) | Self::NotShared(_) => "not-a-folder",
+            Self::NothingKept(_) => "project-gone",
             Self::Missing { .. } => "volume-missing",
             Self::Replaced => "volume-replaced",
             Self::Open(_) => "volume-failed",

@@ -1,4 +1,4 @@
-//! One deploy's trees: staged, stored, swapped, put back or settled.
+//! One deploy's trees and shared entries: staged, stored, swapped, put back or settled.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use rustix::fs::syncfs;
 use super::carry::carry_over;
 use super::folder::VolumeFolder;
 use super::journal::{Journal, JournalEntry, listing};
-use super::{Change, NEW, OLD, Register, VolumeError};
+use super::{Change, EntryName, NEW, OLD, Register, SharedTree, VolumeError};
 use switchyard_contract::project::ProjectName;
 use switchyard_program::atomic_file::sync_folder;
 use switchyard_program::removal::try_remove;
@@ -46,8 +46,8 @@ pub struct Staging {
 /// The result of putting the old trees back.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RestoreReport {
-    /// Projects that someone else has changed in the meantime: they are left as they were found.
-    pub left: Vec<ProjectName>,
+    /// Entries that someone else has changed in the meantime: they are left as they were found.
+    pub left: Vec<EntryName>,
 }
 
 /// The facts that are noted of the incarnations that a deploy ends.
@@ -96,7 +96,8 @@ impl Staging {
         self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// The folder that an upload is received in: each tree in a folder with its project's name.
+    /// The folder that an upload is received in: each tree in a folder with its project's name, and
+    /// each shared entry by its own.
     pub fn incoming(&self) -> &Path {
         &self.incoming
     }
@@ -105,15 +106,26 @@ impl Staging {
     /// durable.
     ///
     /// # Errors
-    /// A project's folder on the volume cannot be exchanged, or the volume fails.
+    /// An entry of the volume cannot be exchanged, a project that is kept has no files, or the
+    /// volume fails.
     pub fn store(&self, changes: &[Change]) -> Result<(), VolumeError> {
         for change in changes {
-            self.check_plain(change.project())?;
-            let old = self.place(change.project());
-            if let (Some(tree), true) = (change.tree(), old.is_dir()) {
-                carry_over(&old, &tree.dir, tree.carries_packages)
-                    .map_err(|source| VolumeError::io("carry packages over", source))?;
+            let name = change.entry();
+            let old = self.place(&name);
+            if let Change::Keep(project) = change {
+                if !old.is_dir() {
+                    return Err(VolumeError::NothingKept(project.clone()));
+                }
+                continue;
             }
+            self.check_plain(&name)?;
+            let (new, packages) = match change {
+                Change::Put(tree) | Change::BringBack(tree, _) => (&tree.dir, tree.carries_packages),
+                Change::PutShared(tree) => (self.checked(tree)?, true),
+                _ => continue,
+            };
+            carry_over(&old, new, packages)
+                .map_err(|source| VolumeError::io("carry packages over", source))?;
         }
         self.sync().map_err(|source| VolumeError::io("write the files to the disk", source))
     }
@@ -146,15 +158,17 @@ impl Staging {
         swapped
     }
 
-    /// Returns true if the project is as this deploy left it: the same folder, without any write
-    /// since.
-    pub fn is_ours(&self, project: &ProjectName) -> bool {
-        let entries = self.journal.iter().flat_map(|journal| &journal.entries);
-        let Some(entry) = entries.into_iter().find(|entry| entry.project == *project) else { return false };
+    /// Returns true if the entry is as this deploy left it: the same folder or file, without any
+    /// write since. Of a project that is kept, no more than its folder has to be there.
+    pub fn is_ours(&self, name: &EntryName) -> bool {
+        let Some(journal) = &self.journal else { return false };
+        if name.project().is_some_and(|project| journal.kept.contains(project)) {
+            return self.place(name).is_dir();
+        }
+        let Some(entry) = journal.entries.iter().find(|entry| entry.name == *name) else { return false };
         match &entry.put {
             Some(put) => {
-                self.is_done(entry)
-                    && listing(&self.place(project)).is_ok_and(|listing| listing == put.listing)
+                self.is_done(entry) && listing(&self.place(name)).is_ok_and(|listing| listing == put.listing)
             }
             None => self.is_done(entry),
         }
@@ -190,8 +204,26 @@ impl Staging {
         self.journal.as_ref().map(|journal| journal.entries.clone()).unwrap_or_default()
     }
 
-    pub(super) fn place(&self, project: &ProjectName) -> PathBuf {
-        self.projects.join(project.as_str())
+    pub(super) fn place(&self, name: &EntryName) -> PathBuf {
+        self.projects.join(name.as_str())
+    }
+
+    /// Returns the path of a shared entry in the staging folder.
+    ///
+    /// # Errors
+    /// There is something else than the entry.
+    fn checked<'t>(&self, tree: &'t SharedTree) -> Result<&'t PathBuf, VolumeError> {
+        let there = tree.path.symlink_metadata();
+        let there = there.map_err(|source| VolumeError::io("find the files of a shared entry", source))?;
+        let is_it =
+            if tree.is_folder { there.is_dir() && tree.name.may_be_folder() } else { there.is_file() };
+        if is_it && tree.path == self.incoming.join(tree.name.as_str()) {
+            Ok(&tree.path)
+        } else {
+            let kind = io::ErrorKind::InvalidInput;
+            let source = io::Error::new(kind, format!("{} is not what it was received as", tree.name));
+            Err(VolumeError::io("store a shared entry", source))
+        }
     }
 
     fn sync_places(&self) -> Result<(), VolumeError> {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use super::journal::Journal;
 use super::*;
+use crate::tree::Tree;
 use switchyard_contract::digest::Digest;
+use switchyard_contract::incarnation::{DataFate, Incarnation};
 
 mod removals;
+mod shared;
 
 struct Scene {
     dir: tempfile::TempDir,
@@ -73,6 +76,10 @@ fn name(project: &str) -> ProjectName {
     ProjectName::parse(project).unwrap()
 }
 
+fn project(name: &str) -> EntryName {
+    EntryName::Project(ProjectName::parse(name).unwrap())
+}
+
 fn put(staging: &Staging, project: &str, text: &str) -> Change {
     let dir = staging.incoming().join(project);
     fs::create_dir_all(&dir).unwrap();
@@ -104,7 +111,7 @@ fn a_swap_replaces_and_putting_back_restores() {
         staging.swap(&changes).unwrap();
         assert_eq!(scene.tree("blog"), one("main.ts", "new"));
         assert_eq!(scene.tree("shop"), one("main.ts", "first"));
-        assert!(staging.is_ours(&name("blog")) && staging.is_ours(&name("shop")));
+        assert!(staging.is_ours(&project("blog")) && staging.is_ours(&project("shop")));
         assert_eq!(staging.put_back().unwrap(), RestoreReport::default());
         assert_eq!(scene.tree("blog"), one("main.ts", "old"));
         assert_eq!(scene.tree("shop"), None, "a first deploy leaves no folder");
@@ -123,7 +130,7 @@ fn a_project_can_be_taken_away_and_put_back() {
         staging.store(&changes).unwrap();
         staging.swap(&changes).unwrap();
         assert_eq!(scene.tree("blog"), None);
-        assert!(staging.is_ours(&name("blog")));
+        assert!(staging.is_ours(&project("blog")));
         staging.put_back().unwrap();
         assert_eq!(scene.tree("blog"), one("main.ts", "old"));
     });
@@ -139,8 +146,8 @@ fn concurrent_edits_are_left_alone() {
         staging.store(&changes).unwrap();
         staging.swap(&changes).unwrap();
         scene.write("blog/more.ts", "theirs");
-        assert!(!staging.is_ours(&name("blog")));
-        assert_eq!(staging.put_back().unwrap().left, [name("blog")]);
+        assert!(!staging.is_ours(&project("blog")));
+        assert_eq!(staging.put_back().unwrap().left, [project("blog")]);
         assert_eq!(scene.tree("blog").unwrap()["more.ts"], "theirs");
     });
 }
@@ -213,7 +220,7 @@ fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
             if between {
                 let entry = &journal.entries[done];
                 fs::create_dir_all(staging.dir.join(OLD)).unwrap();
-                fs::rename(staging.place(&entry.project), staging.old_of(entry)).unwrap();
+                fs::rename(staging.place(&entry.name), staging.old_of(entry)).unwrap();
             }
             kill(staging);
             drop(volume);
@@ -249,8 +256,8 @@ fn an_older_deploy_that_was_not_settled_does_not_undo_a_newer_one() {
     newer.store(&changes).unwrap();
     newer.swap(&changes).unwrap();
     older.complete().unwrap();
-    assert!(!older.is_ours(&name("blog")));
-    assert_eq!(older.put_back().unwrap().left, [name("blog")]);
+    assert!(!older.is_ours(&project("blog")));
+    assert_eq!(older.put_back().unwrap().left, [project("blog")]);
     older.finish().unwrap();
     assert_eq!(scene.tree("blog"), one("main.ts", "newer"));
 }

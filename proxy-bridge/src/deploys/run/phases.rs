@@ -19,6 +19,7 @@ use switchyard_contract::admin::{self, Hold, Report};
 use switchyard_contract::deploy::{DeployOutcome, DeployPhase, RouterReport};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::project::ProjectName;
 use switchyard_edge::problem::Problem;
 
 /// Time that routers hold a project beyond the time limit of the deploy: their leases end only when
@@ -151,17 +152,17 @@ impl Run {
     async fn check_unchanged(&mut self) -> Result<(), DeployFailure> {
         let foreign = self
             .blocking(|staging, changes| {
-                let foreign = changes.iter().map(Change::project).find(|project| !staging.is_ours(project));
-                Ok(foreign.cloned())
+                Ok(changes.iter().map(Change::entry).find(|entry| !staging.is_ours(entry)))
             })
             .await?;
-        let Some(project) = foreign else { return Ok(()) };
+        let Some(entry) = foreign else { return Ok(()) };
         let detail = format!(
-            "{project} was changed on the volume by someone else during the deploy, and is served as it \
+            "{entry} was changed on the volume by someone else during the deploy, and is served as it \
              is there: look at it, and deploy again"
         );
         let problem = Problem::new(StatusCode::CONFLICT, "superseded", detail);
-        Err((DeployOutcome::Superseded, problem.with("project", project.as_str())))
+        let member = if entry.project().is_some() { "project" } else { "shared" };
+        Err((DeployOutcome::Superseded, problem.with(member, entry.as_str())))
     }
 
     pub(super) async fn publish(&mut self) -> Result<(), DeployFailure> {
@@ -179,8 +180,7 @@ impl Run {
             routers.retain(|router| !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)));
         }
         let round = RoundResult { answers: published, unreachable: round.unreachable };
-        let removed = self.changes.iter().all(|change| change.tree().is_none());
-        let on_volume = if removed {
+        let on_volume = if self.is_removal() {
             "it is removed from the volume, and the unreachable routers remove it when they are back"
         } else {
             "the files are on the volume, and the unreachable routers serve them when they are back"
@@ -201,10 +201,13 @@ impl Run {
             if published.iter().any(|other| Arc::ptr_eq(other, &router)) {
                 continue;
             }
-            for change in self.changes.iter() {
-                routers.mark_behind(&router, change.project(), self.published(change));
+            for (change, project) in self.of_projects() {
+                let published = self.published(change);
+                if change.removes() || published.is_some() {
+                    routers.mark_behind(&router, project, published);
+                }
             }
-            if self.changes.iter().any(|change| router.is_behind(change.project().as_str())) {
+            if self.of_projects().any(|(_, project)| router.is_behind(project.as_str())) {
                 behind.push(router.name().to_owned());
             }
         }
@@ -254,10 +257,10 @@ impl Run {
 
     /// Returns the router's reports, if its own events say that it serves all of the deploy.
     fn serving(&self, router: &Router) -> Option<Vec<Report>> {
-        let one = |change: &Change| {
-            let status = router.status(change.project().as_str());
+        let one = |(change, project): (&Change, &ProjectName)| {
+            let status = router.status(project.as_str());
             let (digest, version, outcome) = match change {
-                Change::Put(_) | Change::BringBack(..) => {
+                Change::Put(_) | Change::BringBack(..) | Change::Keep(_) => {
                     let (published, incarnation) = self.published(change)?;
                     let status = status.filter(|status| status.incarnation == incarnation)?;
                     let live = status.live.filter(|live| live.digest == published.to_string())?;
@@ -266,20 +269,25 @@ impl Run {
                 Change::Remove(..) if router.is_ready() && status.is_none() => {
                     (None, None, admin::ReloadOutcome::Removed)
                 }
-                Change::Remove(..) => return None,
+                Change::Remove(..) | Change::PutShared(_) | Change::RemoveShared(_) => return None,
             };
-            let project = change.project().to_string();
-            Some(Report { digest, version, ..Report::of(&project, outcome) })
+            Some(Report { digest, version, ..Report::of(project.as_str(), outcome) })
         };
-        self.changes.iter().map(one).collect()
+        self.of_projects().map(one).collect()
+    }
+
+    /// The changes of projects, with the projects.
+    fn of_projects(&self) -> impl Iterator<Item = (&Change, &ProjectName)> {
+        self.changes.iter().filter_map(|change| Some((change, change.project()?)))
     }
 
     /// Returns the digest of the version that routers make of `change`, as far as they have
     /// reported it, and its incarnation.
     fn published(&self, change: &Change) -> Option<(Digest, Incarnation)> {
-        let digest = change.digest()?;
-        let known = self.job.record().projects.into_iter().find(|one| one.project == *change.project())?;
-        Some((known.digest.unwrap_or(*digest), known.incarnation))
+        let known =
+            self.job.record().projects.into_iter().find(|one| change.project() == Some(&one.project))?;
+        let digest = known.digest.or(change.digest().copied()).filter(|_| !change.removes())?;
+        Some((digest, known.incarnation))
     }
 
     /// # Errors
@@ -340,7 +348,7 @@ impl Run {
         let lease = self.until.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
         Hold {
             id: self.staging_id(),
-            projects: self.changes.iter().map(|change| change.project().clone()).collect(),
+            projects: self.of_projects().map(|(_, project)| project.clone()).collect(),
             lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
         }
     }

@@ -15,12 +15,12 @@ pub(super) enum BuildVerdict {
 }
 
 impl BuildVerdict {
-    /// Judges `reports`, one for each of `changes`.
+    /// Judges `reports`, one for each project of `changes`.
     pub(super) fn of(changes: &[Change], reports: Vec<Report>) -> Self {
         let mut stale = false;
         for change in changes {
-            let Some(report) = reports.iter().find(|report| report.project == change.project().as_str())
-            else {
+            let Some(project) = change.project() else { continue };
+            let Some(report) = reports.iter().find(|report| report.project == project.as_str()) else {
                 return Self::Stale(reports);
             };
             let as_deployed = match change.digest() {
@@ -28,12 +28,12 @@ impl BuildVerdict {
                     let read = report.own_digest.as_ref().or(report.digest.as_ref());
                     read.is_none_or(|digest| *digest == deployed.to_string())
                 }
-                None => report.outcome == admin::ReloadOutcome::Removed,
+                None => change.keeps() || report.outcome == admin::ReloadOutcome::Removed,
             };
             match report.outcome {
                 _ if !as_deployed => stale = true,
                 admin::ReloadOutcome::Failed => return Self::Bad(reports),
-                admin::ReloadOutcome::Removed if change.digest().is_some() => stale = true,
+                admin::ReloadOutcome::Removed if !change.removes() => stale = true,
                 _ => {}
             }
         }

@@ -17,7 +17,8 @@ impl Staging {
     /// The volume fails.
     pub fn commit(&self, ending: &RemovalTerms) -> Result<(), VolumeError> {
         for entry in self.entries() {
-            let before = self.register.of(&entry.project)?;
+            let Some(project) = entry.name.project() else { continue };
+            let before = self.register.of(project)?;
             let mut after = before.clone();
             if entry.put.is_some() {
                 after.removed = false;
@@ -25,13 +26,13 @@ impl Staging {
                 // The project was removed before: only its data is left.
                 after.set_data(entry.data);
             } else if self.ended(&entry).is_none() {
-                let version = ending.versions.get(&entry.project).cloned();
+                let version = ending.versions.get(project).cloned();
                 let until = Timestamp::now().saturating_add(ending.keep).unwrap_or(Timestamp::MAX);
                 after.end(self.deploy(), version, entry.data, until);
             }
             // Nothing is recorded of names that were never removed.
             if after != before {
-                self.note(&entry.project, &after)?;
+                self.note(project, &after)?;
             }
         }
         Ok(())
@@ -44,7 +45,8 @@ impl Staging {
 
     /// The incarnation that this deploy has ended by taking the project away.
     pub(super) fn ended(&self, entry: &JournalEntry) -> Option<EndedIncarnation> {
-        let incarnations = self.register.of(&entry.project).ok().filter(|_| entry.put.is_none())?;
+        let project = entry.name.project().filter(|_| entry.put.is_none())?;
+        let incarnations = self.register.of(project).ok()?;
         incarnations.ended.into_iter().find(|ended| ended.deploy == self.deploy())
     }
 
@@ -55,14 +57,15 @@ impl Staging {
     }
 
     pub(super) fn bring_back(&self, entry: &JournalEntry) -> Result<(), VolumeError> {
-        let Some(back) = &entry.brings_back else { return Ok(()) };
+        let (Some(back), Some(project)) = (&entry.brings_back, entry.name.project()) else { return Ok(()) };
         let mut incarnations = back.before.clone();
         incarnations.bring_back(back.incarnation, self.deploy());
-        self.note(&entry.project, &incarnations)
+        self.note(project, &incarnations)
     }
 
     /// Ends an incarnation again that was to be brought back.
     pub(super) fn end_again(&self, entry: &JournalEntry) -> Result<(), VolumeError> {
-        entry.brings_back.as_ref().map_or(Ok(()), |back| self.note(&entry.project, &back.before))
+        let (Some(back), Some(project)) = (&entry.brings_back, entry.name.project()) else { return Ok(()) };
+        self.note(project, &back.before)
     }
 }

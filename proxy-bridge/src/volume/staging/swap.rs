@@ -1,4 +1,4 @@
-//! The swap of trees with those on the volume, and the way back.
+//! The swap of trees and shared entries with those on the volume, and the way back.
 
 use std::fs;
 use std::io;
@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::RenameFlags;
 
-use super::super::journal::{FolderIdentity, JournalEntry};
-use super::super::{NEW, OLD, VolumeError, rename};
+use super::super::journal::{EntryIdentity, JournalEntry};
+use super::super::{EntryName, NEW, OLD, VolumeError, rename};
 use super::{RestoreReport, Staging};
-use switchyard_contract::project::ProjectName;
 
 impl Staging {
     /// Moves the trees into place that are not there yet.
@@ -20,13 +19,13 @@ impl Staging {
     pub fn complete(&mut self) -> Result<(), VolumeError> {
         let entries = self.entries();
         for entry in &entries {
-            self.check_plain(&entry.project)?;
+            self.check_plain(&entry.name)?;
             // Written before the files: no router may read them as another incarnation's.
             self.bring_back(entry)?;
             if self.is_due(entry) {
                 let put = self.put_in_place(entry);
                 put.map_err(|source| {
-                    VolumeError::io(&format!("move {} into the projects root", entry.project), source)
+                    VolumeError::io(&format!("move {} into the projects root", entry.name), source)
                 })?;
             }
         }
@@ -41,22 +40,22 @@ impl Staging {
         let mut left = Vec::new();
         let mut failed = None;
         for entry in self.entries() {
-            let target = self.place(&entry.project);
+            let target = self.place(&entry.name);
             if self.ended(&entry).is_some() {
                 continue;
             }
-            if FolderIdentity::of(&target) == entry.before {
+            if EntryIdentity::of(&target) == entry.before {
                 failed = self.end_again(&entry).err().or(failed);
                 continue;
             }
-            if self.is_between(&entry) || self.is_ours(&entry.project) {
+            if self.is_between(&entry) || self.is_ours(&entry.name) {
                 let taken = self.take_back(&entry);
                 let taken =
-                    taken.map_err(|source| VolumeError::io(&format!("put {} back", entry.project), source));
+                    taken.map_err(|source| VolumeError::io(&format!("put {} back", entry.name), source));
                 // Behind its files, for the reason that it was brought back before them.
                 failed = taken.and_then(|()| self.end_again(&entry)).err().or(failed);
             } else {
-                left.push(entry.project);
+                left.push(entry.name);
             }
         }
         let put_back = failed.map_or(Ok(RestoreReport { left }), Err);
@@ -66,15 +65,15 @@ impl Staging {
     }
 
     fn new_of(&self, entry: &JournalEntry) -> PathBuf {
-        self.dir.join(NEW).join(entry.project.as_str())
+        self.dir.join(NEW).join(entry.name.as_str())
     }
 
     pub(in super::super) fn old_of(&self, entry: &JournalEntry) -> PathBuf {
-        self.dir.join(OLD).join(entry.project.as_str())
+        self.dir.join(OLD).join(entry.name.as_str())
     }
 
     pub(super) fn is_done(&self, entry: &JournalEntry) -> bool {
-        let there = FolderIdentity::of(&self.place(&entry.project));
+        let there = EntryIdentity::of(&self.place(&entry.name));
         match &entry.put {
             Some(put) => there == Some(put.identity),
             None => there.is_none(),
@@ -85,21 +84,21 @@ impl Staging {
     /// later deploy, is not due.
     fn is_due(&self, entry: &JournalEntry) -> bool {
         match &entry.put {
-            Some(put) => FolderIdentity::of(&self.new_of(entry)) == Some(put.identity),
-            None => entry.before.is_some() && FolderIdentity::of(&self.place(&entry.project)) == entry.before,
+            Some(put) => EntryIdentity::of(&self.new_of(entry)) == Some(put.identity),
+            None => entry.before.is_some() && EntryIdentity::of(&self.place(&entry.name)) == entry.before,
         }
     }
 
     /// Killed between two renames: the place is empty, both trees are here.
     fn is_between(&self, entry: &JournalEntry) -> bool {
         entry.before.is_some()
-            && FolderIdentity::of(&self.place(&entry.project)).is_none()
-            && FolderIdentity::of(&self.old_of(entry)) == entry.before
+            && EntryIdentity::of(&self.place(&entry.name)).is_none()
+            && EntryIdentity::of(&self.old_of(entry)) == entry.before
     }
 
     pub(in super::super) fn put_in_place(&self, entry: &JournalEntry) -> io::Result<()> {
-        let (target, new) = (self.place(&entry.project), self.new_of(entry));
-        let there = FolderIdentity::of(&target);
+        let (target, new) = (self.place(&entry.name), self.new_of(entry));
+        let there = EntryIdentity::of(&target);
         if entry.put.is_some() && there.is_some() && self.can_exchange {
             return rename(&new, &target, RenameFlags::EXCHANGE);
         }
@@ -111,25 +110,31 @@ impl Staging {
     }
 
     fn take_back(&self, entry: &JournalEntry) -> io::Result<()> {
-        let (target, new, old) = (self.place(&entry.project), self.new_of(entry), self.old_of(entry));
+        let (target, new, old) = (self.place(&entry.name), self.new_of(entry), self.old_of(entry));
         // After an exchange the old tree is where the new one was.
-        if entry.before.is_some() && FolderIdentity::of(&new) == entry.before {
+        if entry.before.is_some() && EntryIdentity::of(&new) == entry.before {
             return rename(&new, &target, RenameFlags::EXCHANGE);
         }
-        if entry.put.is_some() && FolderIdentity::of(&target).is_some() {
+        if entry.put.is_some() && EntryIdentity::of(&target).is_some() {
             rename_fresh(&target, &new)?;
         }
         if entry.before.is_some() { rename_fresh(&old, &target) } else { Ok(()) }
     }
 
     /// # Errors
-    /// The project's folder on the volume is not one that can be renamed.
-    pub(super) fn check_plain(&self, project: &ProjectName) -> Result<(), VolumeError> {
-        let (Ok(there), Ok(root)) = (self.place(project).symlink_metadata(), self.projects.metadata()) else {
+    /// The entry of the volume is not one that can be renamed.
+    pub(super) fn check_plain(&self, name: &EntryName) -> Result<(), VolumeError> {
+        let (Ok(there), Ok(root)) = (self.place(name).symlink_metadata(), self.projects.metadata()) else {
             return Ok(());
         };
-        let plain = there.is_dir() && there.dev() == root.dev() && !has_mount(&self.place(project));
-        if plain { Ok(()) } else { Err(VolumeError::NotPlain(project.clone())) }
+        let is_folder = there.is_dir() && there.dev() == root.dev() && !has_mount(&self.place(name));
+        match name {
+            EntryName::Project(_) if is_folder => Ok(()),
+            EntryName::Project(_) => Err(VolumeError::NotPlain(name.clone())),
+            EntryName::Shared(shared) if is_folder && shared.may_be_folder() => Ok(()),
+            EntryName::Shared(_) if there.is_file() && !has_mount(&self.place(name)) => Ok(()),
+            EntryName::Shared(shared) => Err(VolumeError::NotShared(shared.clone())),
+        }
     }
 }
 
