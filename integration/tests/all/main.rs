@@ -92,6 +92,7 @@ mod scan;
 mod scripts;
 mod serve;
 mod servers;
+mod shared_entries;
 mod shutdown;
 mod signals;
 mod static_files;
