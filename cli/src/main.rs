@@ -16,6 +16,10 @@ mod serve;
 mod server;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "server")]
+    if let Some(status) = server::answer_git() {
+        return status;
+    }
     match commands::parse(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
         Ok(CommandLine::Run(command)) => run(command),
         Ok(CommandLine::Print(text)) => {

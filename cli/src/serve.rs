@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use switchyard_bridge::config::{BridgeConfig, DeployConfig, ForwardConfig, RouterSetConfig, UploadConfig};
+use switchyard_bridge::config::{
+    BridgeConfig, DeployConfig, ForwardConfig, RouterSetConfig, SourceConfig, UploadConfig,
+};
 use switchyard_bridge::start;
 use switchyard_edge::gate::PublicHost;
 use switchyard_edge::listener::ListenerConfig;
@@ -35,7 +37,7 @@ pub(crate) struct ServeConfig {
     #[arg(long, value_name = "DIR")]
     projects: PathBuf,
 
-    /// Folder for everything else that is kept; the router's part is DIR/router
+    /// Folder for everything else that is kept: the router's in DIR/router, the bridge's in DIR/bridge
     #[arg(long, value_name = "DIR", default_value = ".switchyard")]
     state: PathBuf,
 
@@ -86,6 +88,9 @@ pub(crate) struct ServeConfig {
 
     #[command(flatten)]
     uploads: UploadConfig,
+
+    #[command(flatten)]
+    sources: SourceConfig,
 
     #[command(flatten)]
     reload: ReloadConfig,
@@ -164,6 +169,7 @@ impl ServeConfig {
         let urls = format!("http://{},http://{}", reachable(router.public), reachable(router.admin));
         Ok(BridgeConfig {
             projects: self.projects.clone(),
+            state: Some(self.state.join("bridge")),
             listen: self.api,
             public_host: self.public_host.clone(),
             log_format: self.log_format,
@@ -182,6 +188,7 @@ impl ServeConfig {
             connections: self.connections.clone(),
             deploys: self.deploys.clone(),
             uploads: self.uploads.clone(),
+            sources: self.sources.clone(),
         })
     }
 }

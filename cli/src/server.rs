@@ -4,13 +4,27 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use switchyard_bridge::config::BridgeConfig;
-use switchyard_bridge::start;
+use switchyard_bridge::{git, start};
 use switchyard_program::log::{self, LogFormat, LogGuard};
 use switchyard_program::settings::{self, EXIT_USAGE, Problem};
 use switchyard_program::signal::{self, Reloads};
 use switchyard_router::config::RouterConfig;
 use switchyard_router::server;
 use tokio::runtime::Runtime;
+
+/// Answers git, which runs this program to ask for the credential of a source. `None`: this process was
+/// not started by it.
+pub(crate) fn answer_git() -> Option<ExitCode> {
+    std::env::var_os(git::ASKPASS_DESCRIPTOR)?;
+    let prompt = std::env::args().nth(1).unwrap_or_default();
+    Some(match git::answer_askpass(&prompt) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("switchyard: {error}");
+            ExitCode::FAILURE
+        }
+    })
+}
 
 /// Runs `serve` with a log. Its result is the exit status.
 pub(crate) fn with_log(format: LogFormat, serve: impl FnOnce() -> ExitCode) -> ExitCode {

@@ -31,6 +31,11 @@ pub struct BridgeConfig {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000", value_parser = address)]
     pub listen: SocketAddr,
 
+    /// Folder for mirrors of git repositories and the states of git sources [default: .switchyard-bridge/state
+    /// on the volume]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
     /// Host name other than localhost under which the API answers requests without a token; repeatable
     #[arg(long, value_name = "NAME")]
     pub public_host: Vec<PublicHost>,
@@ -133,11 +138,6 @@ pub struct SourceConfig {
     /// Folder below which sources may name repositories of this machine (file://); repeatable
     #[arg(long, value_name = "DIR")]
     pub allow_local: Vec<PathBuf>,
-
-    /// Folder for mirrors of repositories and the states of sources [default: .switchyard-bridge/state
-    /// on the volume]
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
 }
 
 /// Bounds of one upload.
@@ -225,11 +225,8 @@ impl Validate for SourceConfig {
         if self.sources.is_some() {
             return;
         }
-        for (flag, is_set) in [
-            ("hooks", self.hooks.is_some()),
-            ("allow-local", !self.allow_local.is_empty()),
-            ("state", self.state.is_some()),
-        ] {
+        for (flag, is_set) in [("hooks", self.hooks.is_some()), ("allow-local", !self.allow_local.is_empty())]
+        {
             if is_set {
                 problems.flag(flag, "has no effect without sources: add --sources FILE, or leave it out");
             }

@@ -14,7 +14,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub use self::askpass::{Credential, answer_askpass};
+pub use self::askpass::{ASKPASS_DESCRIPTOR, Credential, answer_askpass};
 pub use self::blobs::{Blob, BlobsError, Piece};
 pub use self::command::{Git, GitSettings, Remote};
 pub use self::error::GitError;

@@ -1,6 +1,6 @@
 //! Git sources: what is followed, what of it is which project, and when it is deployed.
 
-mod commit;
+pub mod commit;
 pub mod control;
 pub mod machine;
 pub mod pattern;

@@ -24,6 +24,8 @@ pub enum Action {
     Rollback,
     /// Removes a project.
     Delete,
+    /// Has routers build the files of a commit, and puts the old ones back. No token allows it by itself.
+    Prove,
     /// Reads records, statuses and logs. Never the action of a deploy.
     Read,
     /// Has git sources ask their servers and deploy what is new. Never the action of a deploy.
@@ -46,6 +48,7 @@ impl Action {
             Self::Deploy => "deploy",
             Self::Rollback => "rollback",
             Self::Delete => "delete",
+            Self::Prove => "prove",
             Self::Read => "read",
             Self::Sync => "sync",
             Self::Publish => "publish",
@@ -104,6 +107,8 @@ pub enum DeployOutcome {
     Live,
     /// The projects are removed.
     Removed,
+    /// The versions build. Nothing was published.
+    Ready,
     /// A version does not build.
     Failed,
     /// The upload or the request was not accepted.
@@ -123,6 +128,7 @@ impl DeployOutcome {
         match self {
             Self::Live => "live",
             Self::Removed => "removed",
+            Self::Ready => "ready",
             Self::Failed => "failed",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",

@@ -47,16 +47,20 @@ pub(super) struct UploadQuery {
     /// before.
     #[param(required = false, default = true)]
     packages: bool,
+    /// If set, a project of a git source is deployed all the same.
+    #[param(rename = "override", required = false, default = false)]
+    overrides: bool,
 }
 
 impl FromQuery for UploadQuery {
-    const KEYS: &'static [&'static str] = &["wait", "keep", "packages"];
+    const KEYS: &'static [&'static str] = &["wait", "keep", "packages", "override"];
 
     fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
         Ok(Self {
             wait: pairs.switch("wait")?.unwrap_or(true),
             keep: pairs.switch("keep")?.unwrap_or(false),
             packages: pairs.switch("packages")?.unwrap_or(true),
+            overrides: pairs.switch("override")?.unwrap_or(false),
         })
     }
 }
@@ -91,10 +95,13 @@ pub(super) struct RemovalQuery {
     /// `keep`: a rollback brings the data back. `delete`: the data is deleted.
     #[param(required = false, inline)]
     data: DataFate,
+    /// If set, a project of a git source is removed all the same.
+    #[param(rename = "override", required = false, default = false)]
+    overrides: bool,
 }
 
 impl FromQuery for RemovalQuery {
-    const KEYS: &'static [&'static str] = &["wait", "data"];
+    const KEYS: &'static [&'static str] = &["wait", "data", "override"];
 
     fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
         let data = match pairs.get("data") {
@@ -102,7 +109,8 @@ impl FromQuery for RemovalQuery {
             Some("delete") => DataFate::Delete,
             Some(other) => return Err(invalid("data", other, "keep or delete")),
         };
-        Ok(Self { wait: pairs.switch("wait")?.unwrap_or(true), data })
+        let overrides = pairs.switch("override")?.unwrap_or(false);
+        Ok(Self { wait: pairs.switch("wait")?.unwrap_or(true), data, overrides })
     }
 }
 
@@ -215,10 +223,13 @@ pub(super) async fn remove(
     State(api): Shared,
     Extension(caller): Extension<Caller>,
     ProjectPath(project): ProjectPath,
-    Query(RemovalQuery { wait, data }): Query<RemovalQuery>,
+    Query(RemovalQuery { wait, data, overrides }): Query<RemovalQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.check(Action::Delete, &project)?;
+    if !overrides {
+        api.check_unbound(&project)?;
+    }
     let ticket = match api.submit(Action::Delete, &caller, Some(project.clone()), &headers)? {
         Submission::New(ticket) => ticket,
         Submission::Known(job) => return Ok(respond(&headers, job, wait).await),
@@ -240,10 +251,12 @@ impl Api {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Response, Problem> {
-        let UploadQuery { wait, keep, packages } = *query;
-        if let Some(project) = &project {
+        let UploadQuery { wait, keep, packages, overrides } = *query;
+        let check = |project: &ProjectName| {
             caller.check(Action::Deploy, project)?;
-        }
+            if overrides { Ok(()) } else { self.check_unbound(project) }
+        };
+        project.iter().try_for_each(check)?;
         let ticket = match self.submit(Action::Deploy, caller, project.clone(), headers)? {
             Submission::New(ticket) => ticket,
             Submission::Known(job) => return Ok(respond(headers, job, wait).await),
@@ -260,9 +273,7 @@ impl Api {
         });
         let (staging, received) =
             receiving.await.map_err(|panic| VolumeError::io("receive the upload", panic.into()))??;
-        for tree in &received.trees {
-            caller.check(Action::Deploy, &tree.project)?;
-        }
+        received.trees.iter().try_for_each(|tree| check(&tree.project))?;
         let put = |tree| Change::Put(Tree { carries_packages: packages, ..tree });
         let changes = received.trees.into_iter().map(put).collect();
         let job = ticket.start(staging, changes, received.message, keep)?;
@@ -318,6 +329,20 @@ impl Api {
         let end = incarnations.end_of(target.incarnation);
         let is_kept = end.is_some_and(|ended| ended.data == DataFate::Keep);
         Ok(if is_kept { Change::BringBack(tree, target.incarnation) } else { Change::Put(tree) })
+    }
+
+    /// # Errors
+    /// 409 if a git source has the project: its next sync would undo the change.
+    fn check_unbound(&self, project: &ProjectName) -> Result<(), Problem> {
+        let Some(source) = self.sources.as_ref().and_then(|sources| sources.owner(project)) else {
+            return Ok(());
+        };
+        let detail = format!(
+            "{project} comes from the git source {source}: push a commit; to change it here all the same, \
+             send override=1 (deploy --override): the source then reports drift"
+        );
+        let problem = Problem::new(StatusCode::CONFLICT, "bound-to-source", detail);
+        Err(problem.with("source", source))
     }
 
     /// # Errors

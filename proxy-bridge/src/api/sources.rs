@@ -122,9 +122,9 @@ impl FromQuery for ExplainQuery {
     const KEYS: &'static [&'static str] = &["project", "commit"];
 
     fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
-        let project = pairs.get("project").map(|name| {
-            ProjectName::parse(name).map_err(|error| Problem::bad_request(error.to_string()))
-        });
+        let project = pairs
+            .get("project")
+            .map(|name| ProjectName::parse(name).map_err(|error| Problem::bad_request(error.to_string())));
         Ok(Self { project: project.transpose()?, commit: commit(pairs)? })
     }
 }

@@ -13,7 +13,7 @@ use super::rounds::{Quorum, any_reachable};
 use super::{Job, Shared, release};
 use crate::routers::Router;
 use crate::volume::{Change, Register, RemovalTerms, Staging, VolumeError};
-use switchyard_contract::deploy::{DeployOutcome, DeployPhase, Removal};
+use switchyard_contract::deploy::{Action, DeployOutcome, DeployPhase, Removal};
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::problem::Problem;
 
@@ -77,6 +77,12 @@ impl Run {
     pub(super) async fn resume(mut self) {
         if let Some(outcome) = self.job.record().outcome {
             return self.settle_answered(outcome).await;
+        }
+        if self.proves() {
+            let detail = "the bridge was restarted while the commit was built: the source tries it again";
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "interrupted", detail);
+            let end = self.undo((DeployOutcome::Refused, problem)).await;
+            return self.end(Err(end)).await;
         }
         let is_shared_alone = self.is_shared_alone();
         let completed = async {
@@ -142,11 +148,15 @@ impl Run {
     }
 
     async fn build_and_publish(&mut self) -> Result<DeployOutcome, DeployFailure> {
-        let ready = async {
-            self.build().await?;
-            self.commit().await
-        };
-        if let Err(end) = ready.await {
+        if let Err(end) = self.build().await {
+            return Err(self.undo(end).await);
+        }
+        if self.proves() {
+            self.blocking(|staging, _| staging.put_back()).await?;
+            self.release().await;
+            return Ok(DeployOutcome::Ready);
+        }
+        if let Err(end) = self.commit().await {
             return Err(self.undo(end).await);
         }
         self.publish().await?;
@@ -161,6 +171,11 @@ impl Run {
     /// The outcome of the deploy when it succeeds.
     fn outcome(&self) -> DeployOutcome {
         if self.is_removal() { DeployOutcome::Removed } else { DeployOutcome::Live }
+    }
+
+    /// Returns true if nothing is to be published.
+    fn proves(&self) -> bool {
+        self.job.record().action == Action::Prove
     }
 
     fn is_removal(&self) -> bool {

@@ -12,7 +12,7 @@ use super::error::GitError;
 use switchyard_contract::settings_file::read_text;
 
 /// The variable with the number of the descriptor that holds the answers.
-pub(super) const DESCRIPTOR: &str = "SWITCHYARD_ASKPASS_FD";
+pub const ASKPASS_DESCRIPTOR: &str = "SWITCHYARD_ASKPASS_FD";
 
 /// A longer answer is none.
 const MAX_ANSWERS: u64 = 64 * 1024;
@@ -94,8 +94,9 @@ fn sealed(text: &str) -> io::Result<File> {
 /// # Errors
 /// There are no answers, as when another program than the bridge started git.
 pub fn answer_askpass(prompt: &str) -> io::Result<()> {
-    let number = env::var(DESCRIPTOR).ok().and_then(|number| number.parse::<u32>().ok());
-    let number = number.ok_or_else(|| io::Error::other(format!("{DESCRIPTOR} is not a descriptor")))?;
+    let number = env::var(ASKPASS_DESCRIPTOR).ok().and_then(|number| number.parse::<u32>().ok());
+    let number =
+        number.ok_or_else(|| io::Error::other(format!("{ASKPASS_DESCRIPTOR} is not a descriptor")))?;
     // Opened anew, it is read from its beginning by each of the two processes that git starts.
     let memory = File::open(format!("/proc/self/fd/{number}"))?;
     let mut out = io::stdout();

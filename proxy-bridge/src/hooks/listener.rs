@@ -57,6 +57,9 @@ pub trait HookTarget: Send + Sync + 'static {
     /// Takes note that a ref of the source's repository may have changed. Called at most once per
     /// delivery and ref. Must not block.
     fn hint(&self, source: &str, push: Push);
+
+    /// Takes note that a delivery was refused. The source need not exist. Must not block.
+    fn refused(&self, source: &str, why: &str);
 }
 
 /// The listener of webhooks. Clones share what they remember.
@@ -137,6 +140,7 @@ impl Hooks {
 
     /// Logs why a delivery is refused, and returns the answer that is the same for all of them.
     fn refuse(&self, source: &str, why: Refused) -> Problem {
+        self.target.refused(source, &why.to_string());
         let source: String = source.chars().take(64).collect();
         match self.seen().refused.hit() {
             Some(1) => tracing::warn!("refused a webhook for {source:?}: {why}"),

@@ -378,6 +378,13 @@ impl HookTarget for Sources {
             let _ = running.commands.try_send(Command::Hint { after });
         }
     }
+
+    fn refused(&self, source: &str, why: &str) {
+        if let Some(running) = self.sources().get_mut(source) {
+            let (at, detail) = (Timestamp::now(), format!("refused: {why}"));
+            running.last_hook = Some(HookDelivery { at, accepted: false, detail });
+        }
+    }
 }
 
 impl fmt::Debug for Sources {

@@ -93,13 +93,25 @@ impl BridgeParts {
         };
         let projects = config.projects.display().to_string();
         let grace = config.grace;
-        Ok(Self { projects, grace, listener, deploys, forward, following, files, sources, hooks, api, stop_api })
+        Ok(Self {
+            projects,
+            grace,
+            listener,
+            deploys,
+            forward,
+            following,
+            files,
+            sources,
+            hooks,
+            api,
+            stop_api,
+        })
     }
 }
 
 /// Looks for git, and starts to follow the sources.
 async fn start_sources(file: SourcesFile, config: &BridgeConfig, deploys: &Deploys) -> Result<Sources> {
-    let state = match &config.sources.state {
+    let state = match &config.state {
         Some(state) => state.clone(),
         None => deploys.volume().state_dir().join("state"),
     };

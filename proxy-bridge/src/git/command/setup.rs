@@ -7,7 +7,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::{Call, Git};
-use crate::git::askpass::{Answers, Credential, DESCRIPTOR};
+use crate::git::askpass::{ASKPASS_DESCRIPTOR, Answers, Credential};
 use crate::git::{GitError, Scheme};
 
 /// Settings that hold for each git. The three of fsck are faults of old commits that do no harm.
@@ -88,7 +88,7 @@ impl Git {
             }
         }
         if let Some(answers) = answers {
-            command.env("GIT_ASKPASS", &settings.askpass).env(DESCRIPTOR, answers.number());
+            command.env("GIT_ASKPASS", &settings.askpass).env(ASKPASS_DESCRIPTOR, answers.number());
         }
         if let Some(repository) = call.repository {
             let mut option = OsString::from("--git-dir=");

@@ -31,6 +31,8 @@ impl HookTarget for Sources {
     fn hint(&self, source: &str, push: Push) {
         self.hints.lock().unwrap().push((source.to_owned(), push));
     }
+
+    fn refused(&self, _source: &str, _why: &str) {}
 }
 
 /// A listener with its sources. It stops when this is dropped.

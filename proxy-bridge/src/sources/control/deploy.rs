@@ -93,6 +93,9 @@ pub(super) async fn deploy(context: &Arc<Context>, order: &Order, set: CommitSet
 fn units(order: &Order, set: CommitSet) -> Vec<Unit> {
     let shares = shared_changes(order).next().is_some();
     if order.settings.together == Together::Commit {
+        if set.is_empty() && !shares {
+            return Vec::new();
+        }
         return vec![Unit { projects: set.projects, removal: set.removal, shares }];
     }
     let (with_shared, alone): (Vec<_>, Vec<_>) =
@@ -151,13 +154,13 @@ async fn stage_and_start(
     unit: &Unit,
 ) -> Result<(DeployRecord, BTreeMap<ProjectName, switchyard_contract::digest::Digest>), Problem> {
     let name = order.settings.name.as_str();
-    let action = if unit.projects.is_empty() && !unit.shares { Action::Delete } else { Action::Deploy };
-    let request = DeployRequest {
-        action,
-        by: Some(format!("source {name}")),
-        project: None,
-        idempotency_key: None,
+    let action = match unit.projects.is_empty() && !unit.shares {
+        _ if order.prove => Action::Prove,
+        true => Action::Delete,
+        false => Action::Deploy,
     };
+    let request =
+        DeployRequest { action, by: Some(format!("source {name}")), project: None, idempotency_key: None };
     let Submission::New(ticket) = context.deploys.begin(request)? else {
         unreachable!("a request without a key is never a known one")
     };
@@ -171,7 +174,6 @@ async fn stage_and_start(
         commit: order.read.commit.to_string(),
         ref_name: order.ref_name.clone(),
     };
-    let prove = order.prove;
     let receiving = tokio::spawn(async move {
         let changes = receive(&receiving, &order, wanted, staging.incoming().to_owned()).await;
         changes.map(|changes| (staging, changes))
@@ -180,7 +182,7 @@ async fn stage_and_start(
         receiving.await.map_err(|panic| VolumeError::io("read the commit", panic.into()))??;
     let digests = changes.iter().filter_map(Change::tree);
     let digests = digests.map(|tree| (tree.project.clone(), tree.digest)).collect();
-    let notes = DeployNotes { message: None, keep: false, commit: Some(commit), prove };
+    let notes = DeployNotes { message: None, keep: false, commit: Some(commit) };
     let job = ticket.start(staging, changes, notes)?;
     Ok((job.done().await, digests))
 }
@@ -188,8 +190,7 @@ async fn stage_and_start(
 async fn stage(context: &Arc<Context>, ticket: &Ticket) -> Result<Staging, Problem> {
     let (deploys, id) = (context.deploys.clone(), ticket.id());
     let staged = spawn_blocking(move || deploys.volume().stage(&id)).await;
-    let staged =
-        staged.unwrap_or_else(|panic| Err(VolumeError::io("make the staging folder", panic.into())));
+    let staged = staged.unwrap_or_else(|panic| Err(VolumeError::io("make the staging folder", panic.into())));
     Ok(staged?)
 }
 
@@ -204,6 +205,9 @@ async fn receive(
     let mirror = context.mirrors.open(&order.settings).await.map_err(|error| refused(&error))?;
     let (mirror, into) = (&mirror, &into);
     let put = |project: ProjectName| async move {
+        if order.keeps(&project) {
+            return Ok(Change::Keep(project));
+        }
         let tree = order.read.receive(mirror, &project, into, &context.limits).await;
         tree.map(Change::Put).map_err(Problem::from)
     };
@@ -238,6 +242,16 @@ async fn shared(
 
 fn refused(error: &impl std::fmt::Display) -> Problem {
     Problem::new(http::StatusCode::UNPROCESSABLE_ENTITY, "unreadable-commit", error.to_string())
+}
+
+impl Order {
+    /// Returns true if only entries that the project includes have changed: its own files stay.
+    fn keeps(&self, project: &ProjectName) -> bool {
+        let (applied, read) = (self.applied.projects.get(project), self.read.projects().get(project));
+        let (Some(applied), Some(read)) = (applied, read) else { return false };
+        // Without a key the files on the volume are others.
+        !applied.key.is_empty() && applied.key != read.key && applied.tree == read.tree
+    }
 }
 
 impl Deployed {

@@ -67,9 +67,10 @@ pub(super) fn answer(
 /// The outcome of a sync that failed. Without a commit the server was not reached, or has none.
 fn failed(fault: &Fault, commit: Option<&ObjectId>) -> SyncOutcome {
     match fault.kind {
-        ProblemKind::Unreachable | ProblemKind::Unauthorized | ProblemKind::HostKey | ProblemKind::Damaged => {
-            SyncOutcome::Unreachable
-        }
+        ProblemKind::Unreachable
+        | ProblemKind::Unauthorized
+        | ProblemKind::HostKey
+        | ProblemKind::Damaged => SyncOutcome::Unreachable,
         _ if commit.is_none() && fault.kind == ProblemKind::BranchGone => SyncOutcome::Unreachable,
         _ => SyncOutcome::Failed,
     }

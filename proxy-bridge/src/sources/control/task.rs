@@ -39,16 +39,31 @@ type Reply = oneshot::Sender<Result<SyncReport, Problem>>;
 
 /// A command to a source.
 pub(super) enum Command {
-    Sync { options: SyncOptions<ObjectId>, reply: Option<Reply> },
-    Publish { commit: Option<ObjectId>, reply: Reply },
-    Approve { reply: Reply },
+    Sync {
+        options: SyncOptions<ObjectId>,
+        reply: Option<Reply>,
+    },
+    Publish {
+        commit: Option<ObjectId>,
+        reply: Reply,
+    },
+    Approve {
+        reply: Reply,
+    },
     /// `None` ends a freeze.
-    Freeze { reason: Option<String>, reply: oneshot::Sender<()> },
+    Freeze {
+        reason: Option<String>,
+        reply: oneshot::Sender<()>,
+    },
     /// A webhook: the ref should show the commit now.
-    Hint { after: Option<ObjectId> },
+    Hint {
+        after: Option<ObjectId>,
+    },
     Configure(Arc<SourceSettings>),
     /// The files of these projects on the volume are not those of the commit.
-    Restore { projects: Vec<ProjectName> },
+    Restore {
+        projects: Vec<ProjectName>,
+    },
 }
 
 /// A step that came to its end.
@@ -176,15 +191,18 @@ impl SourceTask {
                 self.on(Event::Configured(machine_settings(&self.settings))).await;
             }
             Command::Restore { projects } => {
-                let mut applied = lock(&self.applied);
-                for project in projects {
-                    if let Some(applied) = applied.projects.get_mut(&project) {
-                        // It is compared as a project with other files.
-                        applied.key.clear();
-                    }
-                }
-                drop(applied);
+                self.forget(&projects);
                 self.on(Event::Configured(machine_settings(&self.settings))).await;
+            }
+        }
+    }
+
+    /// Has these projects compared as ones with other files.
+    fn forget(&self, projects: &[ProjectName]) {
+        let mut applied = lock(&self.applied);
+        for project in projects {
+            if let Some(applied) = applied.projects.get_mut(project) {
+                applied.key.clear();
             }
         }
     }
@@ -505,16 +523,18 @@ impl SourceTask {
         let newest = machine.saved().chosen.as_ref().or(machine.saved().seen.as_ref());
         let is_current = machine.problem().is_none() && newest.is_some() && newest == machine.applied();
         let is_idle = !machine.is_busy();
-        let synced_at = if is_current && is_idle { Some(Timestamp::now()) } else { self.status.borrow().synced_at };
+        let synced_at =
+            if is_current && is_idle { Some(Timestamp::now()) } else { self.status.borrow().synced_at };
         let poll = self.timers.get(&Timer::Poll).filter(|_| is_idle).map(|(_, at)| *at);
-        let project = |(name, applied): (&ProjectName, &crate::sources::commit::AppliedProject)| SourceProject {
-            project: name.clone(),
-            path: applied.path.clone(),
-            tree: applied.tree.to_string(),
-            digest: applied.digest,
-            drift: None,
-            overridden: None,
-        };
+        let project =
+            |(name, applied): (&ProjectName, &crate::sources::commit::AppliedProject)| SourceProject {
+                project: name.clone(),
+                path: applied.path.clone(),
+                tree: applied.tree.to_string(),
+                digest: applied.digest,
+                drift: None,
+                overridden: None,
+            };
         let problem = machine.problem().map(|problem| SourceProblem {
             kind: kind(problem.kind).to_owned(),
             detail: problem.detail.clone(),

@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-
 use super::reader::{Field, Reader, Table};
 use super::{Previews, WindowSettings};
 use crate::git::RefTarget;
@@ -84,7 +83,8 @@ impl Reader<'_> {
         let mut windows = Vec::new();
         for field in self.list(&field, SHAPE) {
             let Some(table) = self.table(&field, &["deny", "zone"], SHAPE) else { continue };
-            let deny = self.required(&table, "deny", DENY, |reader, field| reader.string(field).map(str::to_owned));
+            let deny =
+                self.required(&table, "deny", DENY, |reader, field| reader.string(field).map(str::to_owned));
             let zone = match table.get("zone") {
                 Some(field) => self.string(&field).map(str::to_owned),
                 None => Some("UTC".to_owned()),
