@@ -2,6 +2,7 @@
 //! answers requests from the sources' latest states and hands commands to their tasks.
 
 mod deploy;
+mod drift;
 mod fetch;
 mod metrics;
 mod mirrors;
@@ -32,10 +33,12 @@ use super::settings::{SourceSettings, SourcesFile};
 use crate::deploys::Deploys;
 use crate::git::{Git, ObjectId, RefTarget};
 use crate::hooks::{HookTarget, Push, WebhookSecret};
+use crate::routers::Routers;
 use crate::upload_limits::UploadLimits;
+use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::settings_file::read_text;
-use switchyard_contract::source::{Explanation, HookDelivery, SourceStatus, SyncReport};
+use switchyard_contract::source::{Explanation, HookDelivery, SourceState, SourceStatus, SyncReport};
 use switchyard_edge::problem::Problem;
 use switchyard_program::settings::InvalidSetting;
 
@@ -59,6 +62,8 @@ pub struct SourceParts {
     pub state: PathBuf,
     /// The deploys, into which syncs turn.
     pub deploys: Deploys,
+    /// The routers, which report the files on the volume.
+    pub routers: Routers,
     /// The bounds of one project.
     pub limits: UploadLimits,
 }
@@ -71,6 +76,8 @@ struct Shared {
     file: SourcesFile,
     context: Arc<Context>,
     sources: Mutex<BTreeMap<String, Running>>,
+    /// The task that compares the volume with what is applied.
+    drift: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The parts that all tasks share.
@@ -93,6 +100,8 @@ struct Running {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<SourceStatus>,
     applied: Arc<Mutex<Applied>>,
+    /// The projects whose files on the volume are others, with their digests.
+    drift: BTreeMap<ProjectName, Digest>,
     task: JoinHandle<()>,
 }
 
@@ -108,7 +117,7 @@ impl Sources {
     /// # Errors
     /// The state folder cannot be made, or a webhook's secret cannot be used.
     pub fn start(parts: SourceParts) -> anyhow::Result<Self> {
-        let SourceParts { file, git, state, deploys, limits } = parts;
+        let SourceParts { file, git, state, deploys, routers, limits } = parts;
         let context = Arc::new(Context {
             deploys,
             limits,
@@ -118,9 +127,11 @@ impl Sources {
             metrics: SourceMetrics::default(),
             owners: Mutex::default(),
         });
-        let shared = Shared { file: file.clone(), context, sources: Mutex::default() };
+        let shared =
+            Shared { file: file.clone(), context, sources: Mutex::default(), drift: Mutex::default() };
         let sources = Self(Arc::new(shared));
         sources.apply(&file).map_err(|faults| anyhow::anyhow!("{}", join(&faults)))?;
+        *lock(&sources.0.drift) = Some(tokio::spawn(drift::watch(sources.clone(), routers)));
         Ok(sources)
     }
 
@@ -172,7 +183,16 @@ impl Sources {
         let (commands, received) = mpsc::channel(MAX_COMMANDS);
         let (task, status) = SourceTask::new(context, settings.clone(), applied.clone(), received);
         let task = tokio::spawn(task.run());
-        Running { settings, webhook, last_hook: None, commands, status, applied, task }
+        Running {
+            settings,
+            webhook,
+            last_hook: None,
+            commands,
+            status,
+            applied,
+            drift: BTreeMap::new(),
+            task,
+        }
     }
 
     /// The names of all sources.
@@ -323,6 +343,9 @@ impl Sources {
 
     /// Ends all tasks. Deploys that were started go on.
     pub fn stop(&self) {
+        if let Some(drift) = lock(&self.0.drift).take() {
+            drift.abort();
+        }
         self.sources().clear();
     }
 
@@ -395,7 +418,15 @@ impl fmt::Debug for Sources {
 
 impl Running {
     fn status(&self) -> SourceStatus {
-        SourceStatus { last_hook: self.last_hook.clone(), ..self.status.borrow().clone() }
+        let mut status = SourceStatus { last_hook: self.last_hook.clone(), ..self.status.borrow().clone() };
+        for project in &mut status.projects {
+            project.drift = self.drift.get(&project.project).copied();
+        }
+        status
+    }
+
+    fn is_deploying(&self) -> bool {
+        self.status.borrow().state == SourceState::Deploying
     }
 
     fn configure(&mut self, settings: Arc<SourceSettings>, webhook: Option<WebhookSecret>) {

@@ -69,7 +69,9 @@ impl BridgeParts {
         };
         let deploys = Deploys::new(settings, volume, routers.clone(), records, unfinished, metrics.clone());
         let sources = match sources {
-            Some(file) => Some(start_sources(file, &config, &deploys).await.context("start git sources")?),
+            Some(file) => {
+                Some(start_sources(file, &config, &deploys, &routers).await.context("start git sources")?)
+            }
             None => None,
         };
         let forward = forward
@@ -110,7 +112,12 @@ impl BridgeParts {
 }
 
 /// Looks for git, and starts to follow the sources.
-async fn start_sources(file: SourcesFile, config: &BridgeConfig, deploys: &Deploys) -> Result<Sources> {
+async fn start_sources(
+    file: SourcesFile,
+    config: &BridgeConfig,
+    deploys: &Deploys,
+    routers: &Routers,
+) -> Result<Sources> {
     let state = match &config.state {
         Some(state) => state.clone(),
         None => deploys.volume().state_dir().join("state"),
@@ -124,7 +131,14 @@ async fn start_sources(file: SourcesFile, config: &BridgeConfig, deploys: &Deplo
     };
     let git = Git::find(git).await?;
     let limits = config.uploads.limits();
-    Sources::start(SourceParts { file, git, state, deploys: deploys.clone(), limits })
+    Sources::start(SourceParts {
+        file,
+        git,
+        state,
+        deploys: deploys.clone(),
+        routers: routers.clone(),
+        limits,
+    })
 }
 
 fn forward_settings(config: &BridgeConfig) -> ForwardSettings {

@@ -180,11 +180,13 @@ async fn stage_and_start(
     });
     let (staging, changes) =
         receiving.await.map_err(|panic| VolumeError::io("read the commit", panic.into()))??;
-    let digests = changes.iter().filter_map(Change::tree);
-    let digests = digests.map(|tree| (tree.project.clone(), tree.digest)).collect();
     let notes = DeployNotes { message: None, keep: false, commit: Some(commit) };
     let job = ticket.start(staging, changes, notes)?;
-    Ok((job.done().await, digests))
+    let record = job.done().await;
+    // Those of the versions: they cover included files, as the routers' reports do.
+    let digests = record.projects.iter().filter_map(|one| Some((one.project.clone(), one.digest?)));
+    let digests = digests.collect();
+    Ok((record, digests))
 }
 
 async fn stage(context: &Arc<Context>, ticket: &Ticket) -> Result<Staging, Problem> {

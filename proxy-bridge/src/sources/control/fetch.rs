@@ -16,8 +16,16 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) resolved: Resolved,
-    /// Bytes of the mirror.
-    pub(super) bytes: u64,
+    /// Bytes of the mirror. `None`: the commit was there already.
+    pub(super) bytes: Option<u64>,
+}
+
+/// The facts that a fetch needs besides the settings.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) tag: KnownTag,
+    /// The last commit that was fetched, and is in the mirror.
+    pub(super) held: Option<ObjectId>,
 }
 
 /// The tag that a source follows, and the commit that it named first.
@@ -29,7 +37,7 @@ pub(super) async fn fetch(
     context: &Context,
     settings: &SourceSettings,
     commit: Option<ObjectId>,
-    tag: &KnownTag,
+    known: &Known,
     repair: bool,
 ) -> Result<Fetched, Fault> {
     let _permit = context.gits.acquire().await;
@@ -39,8 +47,7 @@ pub(super) async fn fetch(
         if repair {
             mirror.repair().await?;
         }
-        let resolved = fetch_into(&mirror, settings, commit, tag).await?;
-        Ok(Fetched { bytes: mirror.bytes().await?, resolved })
+        fetch_into(&mirror, settings, commit, known).await
     };
     let fetched = fetched.await.map_err(|error| fault(&error, settings));
     if fetched.is_ok() {
@@ -53,20 +60,26 @@ async fn fetch_into(
     mirror: &Mirror,
     settings: &SourceSettings,
     commit: Option<ObjectId>,
-    tag: &KnownTag,
-) -> Result<Resolved, GitError> {
+    known: &Known,
+) -> Result<Fetched, GitError> {
     let name = settings.name.as_str();
-    if let Some(commit) = commit {
-        let resolved = Resolved { commit, name: None };
-        return mirror.fetch(name, &resolved).await.map(|()| resolved);
-    }
     let mut attempt = 1;
     loop {
-        let resolved = mirror.resolve(&settings.target).await?;
-        check_tag(settings, &resolved, tag)?;
+        let resolved = match &commit {
+            Some(commit) => Resolved { commit: commit.clone(), name: None },
+            None => mirror.resolve(&settings.target).await?,
+        };
+        check_tag(settings, &resolved, &known.tag)?;
+        // Most polls find nothing new: they cost one question to the server.
+        if known.held.as_ref() == Some(&resolved.commit) {
+            return Ok(Fetched { resolved, bytes: None });
+        }
         match mirror.fetch(name, &resolved).await {
             Err(GitError::Moved { .. }) if attempt < ATTEMPTS => attempt += 1,
-            fetched => return fetched.map(|()| resolved),
+            fetched => {
+                fetched?;
+                return Ok(Fetched { resolved, bytes: Some(mirror.bytes().await?) });
+            }
         }
     }
 }

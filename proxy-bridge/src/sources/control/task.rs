@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, sleep_until};
 
 use super::deploy::{Deployed, Order, deploy};
-use super::fetch::{Fetched, fetch, known_tag, prune, read};
+use super::fetch::{Fetched, Known, fetch, known_tag, prune, read};
 use super::progress::Progress;
 use super::store::Applied;
 use super::{Context, lock, report};
@@ -91,6 +91,8 @@ pub(super) struct SourceTask {
     progress: Progress,
     read: Option<Arc<ReadCommit>>,
     mirror_bytes: u64,
+    /// The last commit that was fetched, and is in the mirror.
+    held: Option<ObjectId>,
     /// The state as it was last written.
     written: Applied,
     requests: HashMap<RequestId, Reply>,
@@ -138,6 +140,7 @@ impl SourceTask {
             progress: Progress::begin(previous),
             read: None,
             mirror_bytes: 0,
+            held: None,
             written: Applied::default(),
             requests: HashMap::new(),
             next_request: 0,
@@ -187,7 +190,7 @@ impl SourceTask {
             Command::Configure(settings) => {
                 self.windows = windows(&settings);
                 self.settings = settings;
-                self.read = None;
+                (self.read, self.held) = (None, None);
                 self.on(Event::Configured(machine_settings(&self.settings))).await;
             }
             Command::Restore { projects } => {
@@ -252,7 +255,8 @@ impl SourceTask {
 
     fn fetched(&mut self, fetched: Result<Fetched, Fault>) -> Result<ObjectId, Fault> {
         let Fetched { resolved, bytes } = fetched?;
-        self.mirror_bytes = bytes;
+        self.mirror_bytes = bytes.unwrap_or(self.mirror_bytes);
+        self.held = Some(resolved.commit.clone());
         if let Some(tag) = known_tag(&self.settings, &resolved) {
             lock(&self.applied).tag = Some(tag);
         }
@@ -358,13 +362,16 @@ impl SourceTask {
         let (context, settings) = (self.context.clone(), self.settings.clone());
         let tag = lock(&self.applied).tag.clone();
         let repair = std::mem::take(&mut self.must_repair);
+        // What is there may be damaged, or that of other settings.
+        let held = self.held.take().filter(|_| !repair);
+        let known = Known { tag, held };
         let pruning = self.pruning.take();
         self.start("fetch", async move {
             if let Some(pruning) = pruning {
                 // It fails only by a panic, which is logged.
                 let _ = pruning.await;
             }
-            Done::Fetched(fetch(&context, &settings, commit, &tag, repair).await)
+            Done::Fetched(fetch(&context, &settings, commit, &known, repair).await)
         });
     }
 
@@ -432,6 +439,7 @@ impl SourceTask {
             machine.ready().map(|ready| ready.commit.clone()),
             machine.failed().map(|failed| failed.commit.clone()),
             machine.asks().map(|asks| asks.commit.clone()),
+            self.held.clone(),
         ];
         let name = self.settings.name.as_str();
         let records = self.context.deploys.records();
