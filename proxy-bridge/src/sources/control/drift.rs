@@ -14,8 +14,11 @@ use switchyard_contract::project::ProjectName;
 /// The time between two comparisons: routers report a save in many steps.
 const PACE: Duration = Duration::from_millis(200);
 
-/// The longest time between two comparisons, for files that have been quiet long enough.
-const LONGEST: Duration = Duration::from_secs(1);
+/// The time between two comparisons while something waits for time to pass.
+const SOON: Duration = Duration::from_millis(300);
+
+/// The time for which a difference must last: the report of a router may be older than the deploy.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// The time for which files must not change before they are put back: somebody may still be editing.
 const QUIET: Duration = Duration::from_secs(10);
@@ -25,6 +28,7 @@ const QUIET: Duration = Duration::from_secs(10);
 struct Drifted {
     digest: Digest,
     since: Instant,
+    is_reported: bool,
     is_restored: bool,
 }
 
@@ -35,8 +39,13 @@ pub(super) async fn watch(sources: Sources, routers: Routers) {
     loop {
         sources.compare(&routers, &mut known);
         sleep(PACE).await;
-        // Without a change the comparison is for the time that has passed.
-        if let Ok(Err(_)) = timeout(LONGEST, changes.changed()).await {
+        let waits = known.values().any(|one| !(one.is_reported && one.is_restored));
+        let changed = match waits {
+            // Without a change the comparison is for the time that has passed.
+            true => timeout(SOON, changes.changed()).await.unwrap_or(Ok(())),
+            false => changes.changed().await,
+        };
+        if changed.is_err() {
             return;
         }
     }
@@ -61,33 +70,45 @@ impl Sources {
                 let with_digest = applied.projects.iter();
                 with_digest.filter_map(|(name, one)| differs((name, one.digest?))).collect()
             };
-            for (name, digest) in &drift {
-                let before = known.get(name).filter(|before| before.digest == *digest);
-                if before.is_none() {
-                    tracing::warn!(
-                        event = "source.drifted",
-                        source,
-                        project.name = name.as_str(),
-                        digest = digest.short().to_string(),
-                        "source {source}: the files of {name} on the volume are not those of the commit"
-                    );
+            running.drift.clear();
+            for (name, digest) in drift {
+                let before = known.get(&name).filter(|before| before.digest == digest);
+                let mut one = before.copied().unwrap_or_else(|| Drifted {
+                    digest,
+                    since: Instant::now(),
+                    is_reported: false,
+                    is_restored: running.settings.drift != OnDrift::Restore,
+                });
+                let lasted = one.since.elapsed();
+                if lasted >= SETTLED {
+                    if !one.is_reported {
+                        report(source, &name, &digest);
+                    }
+                    one.is_reported = true;
+                    running.drift.insert(name.clone(), digest);
                 }
-                let new = Drifted { digest: *digest, since: Instant::now(), is_restored: false };
-                let mut one = before.copied().unwrap_or(new);
-                let is_due = running.settings.drift == OnDrift::Restore && one.since.elapsed() >= QUIET;
-                if is_due && !one.is_restored {
+                if lasted >= QUIET && !one.is_restored {
                     one.is_restored = true;
                     restored.entry(source.clone()).or_default().push(name.clone());
                 }
-                found.insert(name.clone(), one);
+                found.insert(name, one);
             }
-            running.drift = drift;
         }
         *known = found;
         for (source, projects) in restored {
             self.restore(&source, projects);
         }
     }
+}
+
+fn report(source: &str, project: &ProjectName, digest: &Digest) {
+    tracing::warn!(
+        event = "source.drifted",
+        source,
+        project.name = project.as_str(),
+        digest = %digest.short(),
+        "source {source}: the files of {project} on the volume are not those of the commit"
+    );
 }
 
 /// The digest of a project's files on the volume, as a router has read them. `None` while a deploy holds
