@@ -42,8 +42,10 @@ pub async fn all(
             version.digest = deployed.digest.map(|digest| digest.to_string());
             version.by.clone_from(&record.by);
             version.at = Some(record.at);
-            version.files = Some(deployed.files);
-            version.bytes = Some(deployed.bytes);
+            // Of a project that a deploy has kept, they are not known.
+            let is_counted = deployed.files > 0;
+            version.files = is_counted.then_some(deployed.files);
+            version.bytes = is_counted.then_some(deployed.bytes);
             version.deploy = Some(record.deploy.clone());
             version.message.clone_from(&record.message);
         }

@@ -163,6 +163,11 @@ impl Run {
         Ok(self.outcome())
     }
 
+    /// The changes of projects, with the projects.
+    fn of_projects(&self) -> impl Iterator<Item = (&Change, &ProjectName)> {
+        self.changes.iter().filter_map(|change| Some((change, change.project()?)))
+    }
+
     /// Returns true if no project is concerned, and no router then.
     fn is_shared_alone(&self) -> bool {
         self.changes.iter().all(|change| change.project().is_none())
@@ -246,6 +251,7 @@ impl Run {
             tracing::error!(deploy = self.staging_id(), "the next start tries again: {}", problem.detail());
         }
         self.shared.end(&self.job, end);
+        self.audit_shared();
         // This follows the answer: slow routers and large old trees do not delay it.
         self.release().await;
         let left = std::mem::take(&mut self.asked);
@@ -254,6 +260,26 @@ impl Run {
             self.shared.chore(release::release_when_back(routers, left, id));
         }
         self.clean().await;
+    }
+
+    /// One line for each shared entry that was to be changed: records name projects only.
+    fn audit_shared(&self) {
+        let record = self.job.record();
+        let entries = self.changes.iter().map(Change::entry).filter(|entry| entry.project().is_none());
+        for entry in entries {
+            tracing::info!(
+                audit = true,
+                action = record.action.as_str(),
+                shared = entry.as_str(),
+                by = record.by,
+                deploy = record.deploy,
+                outcome = record.outcome.map(DeployOutcome::as_str),
+                status = record.status,
+                "{} of {entry}: {}",
+                record.action,
+                record.outcome.map_or("under way", DeployOutcome::as_str),
+            );
+        }
     }
 
     async fn clean(&mut self) {

@@ -276,11 +276,6 @@ impl Run {
         self.of_projects().map(one).collect()
     }
 
-    /// The changes of projects, with the projects.
-    fn of_projects(&self) -> impl Iterator<Item = (&Change, &ProjectName)> {
-        self.changes.iter().filter_map(|change| Some((change, change.project()?)))
-    }
-
     /// Returns the digest of the version that routers make of `change`, as far as they have
     /// reported it, and its incarnation.
     fn published(&self, change: &Change) -> Option<(Digest, Incarnation)> {
