@@ -1,5 +1,6 @@
 //! One deploy, from its stored files to its end.
 
+mod labels;
 mod phases;
 mod verdict;
 
@@ -151,13 +152,12 @@ impl Run {
         let versions = previous.filter_map(|deployed| Some((deployed.project, deployed.previous?)));
         let ending = RemovalTerms { keep: self.shared.settings.keep_removed, versions: versions.collect() };
         self.blocking(move |staging, _| staging.commit(&ending)).await?;
-        let record = self.job.record();
-        let mut projects = record.projects;
+        let mut projects = self.job.record().projects;
         for deployed in projects.iter_mut().filter(|deployed| deployed.digest.is_none()) {
             let incarnations = self.register.of(&deployed.project).ok();
             deployed.removal = incarnations.and_then(|all| all.last_removal().map(Removal::from));
         }
-        self.job.set_projects(projects, record.message);
+        self.job.set_projects(projects);
         Ok(())
     }
 
@@ -262,8 +262,7 @@ impl Run {
                 _ => self.register.of(&deployed.project).unwrap_or_default().current,
             };
         }
-        let message = self.job.record().message;
-        self.job.set_projects(projects, message);
+        self.job.set_projects(projects);
     }
 
     fn staging_id(&self) -> String {
