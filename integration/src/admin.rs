@@ -53,8 +53,13 @@ impl Admin {
 
     pub async fn try_hold_for(&self, id: &str, projects: &[&str], lease_ms: u64) -> Reply {
         let projects = projects.iter().map(|name| ProjectName::parse(name).expect("it is a name"));
-        let hold = Hold { id: id.to_owned(), projects: projects.collect(), lease_ms };
-        let body = serde_json::to_vec(&hold).expect("a hold is plain data");
+        let commits = BTreeMap::new();
+        self.send_hold(&Hold { id: id.to_owned(), projects: projects.collect(), lease_ms, commits }).await
+    }
+
+    /// Asks for a hold as it is.
+    pub async fn send_hold(&self, hold: &Hold) -> Reply {
+        let body = serde_json::to_vec(hold).expect("a hold is plain data");
         self.client.send(json_body(post("/_deploys", body))).await
     }
 

@@ -23,7 +23,7 @@ use uuid::Uuid;
 pub use self::job::Job;
 use self::jobs::Jobs;
 use self::run::Run;
-pub use self::ticket::Ticket;
+pub use self::ticket::{DeployNotes, Ticket};
 use super::metrics::Metrics;
 use super::records::RecordStore;
 use super::routers::Routers;
@@ -342,6 +342,8 @@ fn audit(record: &DeployRecord) {
             outcome = record.outcome.map(DeployOutcome::as_str),
             status = record.status,
             note = record.message,
+            source = record.commit.as_ref().map(|commit| commit.source.as_str()),
+            commit = record.commit.as_ref().map(|commit| commit.commit.as_str()),
             "{} of {}: {}",
             record.action,
             deployed.project,

@@ -7,6 +7,7 @@ mod conflicts;
 mod control;
 mod deploys;
 mod history;
+mod labels;
 mod live_state;
 mod machine;
 mod project;

@@ -35,9 +35,12 @@ fn read(answer: &Answer, one: bool) -> serde_json::Result<ProjectOverviews> {
 }
 
 fn table(overview: &ProjectOverviews) -> String {
-    let mut rows = vec![["PROJECT", "STATE", "VERSION", ""].map(str::to_owned)];
+    let mut rows = vec![["PROJECT", "STATE", "VERSION", "COMMIT", ""].map(str::to_owned)];
     for project in &overview.projects {
         rows.extend(project_rows(project));
+    }
+    if rows[1..].iter().all(|row| row[COMMIT].is_empty()) {
+        rows[0][COMMIT].clear();
     }
     let mut text = if rows.len() > 1 { aligned(&rows) } else { "no projects\n".to_owned() };
     for router in overview.routers.iter().filter(|router| !router.reachable) {
@@ -46,23 +49,29 @@ fn table(overview: &ProjectOverviews) -> String {
     text
 }
 
+/// The columns: project, state, version, commit, note.
+type Row = [String; 5];
+
+/// The column of commits. It is left out when no version has one.
+const COMMIT: usize = 3;
+
 /// One row if all routers agree, otherwise one more for each router.
-fn project_rows(project: &ProjectOverview) -> Vec<[String; 4]> {
+fn project_rows(project: &ProjectOverview) -> Vec<Row> {
     let name = visible::word(&project.project).into_owned();
     if let Some(removed) = &project.removed {
         let version = visible::word(removed.version.as_deref().unwrap_or("-")).into_owned();
         let note = format!("rollback restores it until {}", report::day(removed.until));
-        return vec![[name, "removed".to_owned(), version, note]];
+        return vec![[name, "removed".to_owned(), version, String::new(), note]];
     }
     match project.routers.as_slice() {
-        [] => vec![[name, "-".into(), "-".into(), String::new()]],
+        [] => vec![[name, "-".into(), "-".into(), String::new(), String::new()]],
         [first, rest @ ..] if rest.iter().all(|overview| facts(overview) == facts(first)) => {
             vec![row(name, first)]
         }
         all => {
             let note = if project.skew { "the routers serve different versions" } else { "" };
             let state = if project.skew { "skew" } else { "differs" };
-            let head = [name, state.to_owned(), "-".to_owned(), note.to_owned()];
+            let head = [name, state.to_owned(), "-".to_owned(), String::new(), note.to_owned()];
             let routers =
                 all.iter().map(|overview| row(format!("  {}", visible::word(&overview.router)), overview));
             std::iter::once(head).chain(routers).collect()
@@ -71,7 +80,7 @@ fn project_rows(project: &ProjectOverview) -> Vec<[String; 4]> {
 }
 
 /// A line about a router, without the router's name.
-fn facts(overview: &ProjectOnRouter) -> [String; 3] {
+fn facts(overview: &ProjectOnRouter) -> [String; 4] {
     let state = overview.state.map_or("-", ProjectState::as_str);
     let version = overview.live.as_ref().map_or("-", |live| live.version.as_str());
     let error = overview.error.as_ref().map(report::diagnostic).unwrap_or_default();
@@ -80,20 +89,23 @@ fn facts(overview: &ProjectOnRouter) -> [String; 3] {
         None if overview.behind => "behind: gets no requests until it serves the deployed version",
         None => overview.conflicts.first().map_or("", |conflict| conflict.message.as_str()),
     };
-    [state, version, note].map(|fact| visible::word(fact).into_owned())
+    let commit = overview.live.as_ref().and_then(|live| live.commit.as_ref());
+    let commit = commit.map(|commit| format!("{} ({})", commit.short(), commit.source)).unwrap_or_default();
+    [state, version, &commit, note].map(|fact| visible::word(fact).into_owned())
 }
 
-fn row(name: String, overview: &ProjectOnRouter) -> [String; 4] {
-    let [state, version, note] = facts(overview);
-    [name, state, version, note]
+fn row(name: String, overview: &ProjectOnRouter) -> Row {
+    let [state, version, commit, note] = facts(overview);
+    [name, state, version, commit, note]
 }
 
-fn aligned(rows: &[[String; 4]]) -> String {
+fn aligned(rows: &[Row]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let (name, state, version) = (width(0), width(1), width(2));
+    let widths: Vec<_> = (0..COMMIT + 1).map(width).collect();
     let lines = rows.iter().map(|row| {
-        let line = format!("{:<name$}  {:<state$}  {:<version$}  {}", row[0], row[1], row[2], row[3]);
-        line.trim_end().to_owned() + "\n"
+        let cells = row.iter().zip(&widths).filter(|(_, width)| **width > 0);
+        let cells: Vec<_> = cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}  {}", cells.join("  "), row[COMMIT + 1]).trim_end().to_owned() + "\n"
     });
     lines.collect()
 }
@@ -146,6 +158,31 @@ mod tests {
         );
         assert!(shown[1].ends_with("\"/store\" is shop's"), "{shown:?}");
         assert!(shown[2].ends_with("no way"), "{shown:?}");
+    }
+
+    #[test]
+    fn the_commit_of_each_version_is_shown_and_routers_that_name_others_differ() {
+        let from = |mut overview: Value, commit: &str| {
+            overview["live"]["commit"] = json!({"source": "shop", "commit": commit, "ref": null});
+            overview
+        };
+        let live = |router| overview(router, "live", Some("blog@1"), Value::Null);
+        let id = "8f0c1d2e3a4b5c6d7e8f8f0c1d2e3a4b5c6d7e8f";
+        let shown = shown(
+            json!([
+                {"project": "blog", "routers": [from(live("r1"), id), from(live("r2"), id)]},
+                {"project": "docs", "routers": [live("r1"), from(live("r2"), "\u{1b}]0;x")]},
+            ]),
+            json!([]),
+        );
+        let expected = [
+            "PROJECT  STATE    VERSION  COMMIT",
+            "blog     live     blog@1   8f0c1d2e3a4b (shop)",
+            "docs     differs  -",
+            "  r1     live     blog@1",
+            "  r2     live     blog@1   ␛]0;x (shop)",
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]

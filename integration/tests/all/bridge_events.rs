@@ -23,6 +23,7 @@ fn event() -> Event {
             project: "none".into(),
             digest: None,
             version: None,
+            commit: None,
             incarnation: Default::default(),
             previous: None,
             trigger: None,

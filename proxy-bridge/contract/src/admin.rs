@@ -23,3 +23,7 @@ pub const OWN_DIGEST: HeaderName = HeaderName::from_static("x-switchyard-own-dig
 
 /// The version that answered a request, or that a checkout's tar belongs to.
 pub const VERSION: HeaderName = HeaderName::from_static("x-switchyard-version");
+
+/// The id of the commit that the version which answered was made from. Absent unless a git source
+/// deployed it.
+pub const COMMIT: HeaderName = HeaderName::from_static("x-switchyard-commit");

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::bounds;
 use crate::digest::Digest;
 use crate::incarnation::Incarnation;
+use crate::source::CommitInfo;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -77,6 +78,9 @@ pub struct EventData {
     /// deployed again.
     #[serde(default)]
     pub incarnation: Incarnation,
+    /// The commit that the version's files came from. Absent unless a git source deployed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitInfo>,
     /// The version that was live before, if any. In `reload.failed` it is live still.
     pub previous: Option<String>,
     /// The reason why the router read the project. `null` without one, as when a version is
@@ -291,6 +295,7 @@ pub(crate) mod tests {
                 digest: Some(digest),
                 version: Some(format!("{project}@{}", digest.short())),
                 incarnation: Incarnation::FIRST,
+                commit: None,
                 previous: None,
                 trigger: Some(Trigger::Watch),
                 error: None,
@@ -318,6 +323,21 @@ pub(crate) mod tests {
                 }
             })
         );
+    }
+
+    #[test]
+    fn an_event_names_the_commit_of_its_version() {
+        let mut event = live("blog", 7);
+        event.data.commit = Some(CommitInfo {
+            source: "shop".into(),
+            commit: "ab".repeat(20),
+            ref_name: Some("refs/heads/main".into()),
+        });
+        let json = serde_json::to_value(&event).unwrap();
+        let expected =
+            serde_json::json!({"source": "shop", "commit": "ab".repeat(20), "ref": "refs/heads/main"});
+        assert_eq!(json["data"]["commit"], expected);
+        assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
     }
 
     #[test]

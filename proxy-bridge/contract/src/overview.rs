@@ -9,6 +9,7 @@ use crate::deploy::Removal;
 use crate::event::{Diagnostic, RouteConflict};
 use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
+use crate::source::CommitInfo;
 
 /// `GET /projects` of the bridge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -124,6 +125,9 @@ pub struct VersionInfo {
     pub deploy: Option<String>,
     /// The message of the deploy. `null` without one.
     pub message: Option<String>,
+    /// The commit that the files came from. Absent unless a git source deployed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitInfo>,
     /// The admin URLs of the routers that serve the version.
     #[serde(default)]
     pub live: Vec<String>,

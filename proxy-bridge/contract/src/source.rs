@@ -23,6 +23,19 @@ pub struct CommitInfo {
     pub ref_name: Option<String>,
 }
 
+impl CommitInfo {
+    /// Returns true if the id is one: 40 or 64 of 0-9 and a-f.
+    pub fn has_valid_id(&self) -> bool {
+        let is_hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        matches!(self.commit.len(), 40 | 64) && self.commit.bytes().all(is_hex)
+    }
+
+    /// The first digits of the id, as in tables and texts: at most 12.
+    pub fn short(&self) -> &str {
+        self.commit.get(..12).unwrap_or(&self.commit)
+    }
+}
+
 /// The result of a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

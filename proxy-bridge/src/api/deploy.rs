@@ -15,11 +15,11 @@ use utoipa::IntoParams;
 
 use super::follow::follow;
 use super::{Api, Shared};
-use crate::deploys::{DeployRequest, Job, Submission, Ticket};
+use crate::deploys::{DeployNotes, DeployRequest, Job, Submission, Ticket};
 use crate::tokens::Caller;
 use crate::tree::Tree;
 use crate::upload::{self, UploadShape};
-use crate::versions::{self, RollbackTarget, unknown_project};
+use crate::versions::{self, Wanted, unknown_project};
 use crate::volume::{Change, Staging, VolumeError};
 use switchyard_contract::deploy::{Action, DeployRecord};
 use switchyard_contract::incarnation::{DataFate, MAX_ENDED};
@@ -72,8 +72,8 @@ pub(super) struct RollbackQuery {
     /// If not set, the answer is 202 as soon as the files were fetched.
     #[param(required = false, default = true)]
     wait: bool,
-    /// The version, its digest, or at least the digest's first 12 digits. Default: the version
-    /// before.
+    /// The version, its digest or at least the digest's first 12 digits, or the commit that it was
+    /// deployed from or at least the commit's first 7 digits. Default: the version before.
     to: Option<String>,
 }
 
@@ -197,11 +197,11 @@ pub(super) async fn rollback(
         Submission::New(ticket) => ticket,
         Submission::Known(job) => return Ok(respond(&headers, job, query.wait).await),
     };
-    let wanted = query.to.map(|wanted| RollbackTarget::check(&project, &wanted)).transpose()?;
+    let wanted = query.to.map(|wanted| Wanted::parse(&project, &wanted)).transpose()?;
     // Before the register is read: this may find that the projects root is another folder.
     let staging = api.stage(&ticket).await?;
-    let change = api.rollback_change(&project, wanted, staging.incoming().to_owned()).await?;
-    let job = ticket.start(staging, vec![change], None, false)?;
+    let (change, notes) = api.rollback_change(&project, wanted, staging.incoming().to_owned()).await?;
+    let job = ticket.start(staging, vec![change], notes)?;
     Ok(respond(&headers, job, query.wait).await)
 }
 
@@ -237,7 +237,7 @@ pub(super) async fn remove(
     // Before the register is read: this may find that the projects root is another folder.
     let staging = api.stage(&ticket).await?;
     api.check_removal(&project, data)?;
-    let job = ticket.start(staging, vec![Change::Remove(project, data)], None, false)?;
+    let job = ticket.start(staging, vec![Change::Remove(project, data)], DeployNotes::default())?;
     Ok(respond(&headers, job, wait).await)
 }
 
@@ -276,7 +276,8 @@ impl Api {
         received.trees.iter().try_for_each(|tree| check(&tree.project))?;
         let put = |tree| Change::Put(Tree { carries_packages: packages, ..tree });
         let changes = received.trees.into_iter().map(put).collect();
-        let job = ticket.start(staging, changes, received.message, keep)?;
+        let notes = DeployNotes { message: received.message, keep, commit: None };
+        let job = ticket.start(staging, changes, notes)?;
         Ok(respond(headers, job, wait).await)
     }
 
@@ -302,33 +303,33 @@ impl Api {
         Ok(staged?)
     }
 
-    /// Fetches the files that a rollback goes to into the folder `into`.
+    /// Fetches the files that a rollback goes to into the folder `into`. The notes have the commit that
+    /// they came from.
     async fn rollback_change(
         &self,
         project: &ProjectName,
-        wanted: Option<String>,
+        wanted: Option<Wanted>,
         into: PathBuf,
-    ) -> Result<Change, Problem> {
+    ) -> Result<(Change, DeployNotes), Problem> {
         let routers = self.routers.all();
         let incarnations = self.deploys.volume().register().of(project)?;
         let is_removed = self.removal(project).is_some();
+        let records = self.deploys.records();
+        let current = incarnations.current;
         let target = match wanted {
             wanted if is_removed => {
                 let now = Timestamp::now();
                 let ended: Vec<_> = incarnations.ended.iter().filter(|ended| ended.until > now).collect();
-                versions::removed_target(project, wanted, &ended, &routers).await?
+                versions::removed_target(project, wanted.as_ref(), &ended, &records, &routers).await?
             }
-            Some(digits) => RollbackTarget { digits, incarnation: incarnations.current },
-            None => {
-                let (incarnation, records) = (incarnations.current, self.deploys.records());
-                let digits = versions::rollback_target(project, incarnation, &records, &routers)?;
-                RollbackTarget { digits, incarnation }
-            }
+            Some(wanted) => versions::wanted_target(project, &wanted, current, &records, &routers).await?,
+            None => versions::rollback_target(project, current, &records, &routers)?,
         };
         let tree = versions::fetch(project, &target, &routers, &into, &self.limits).await?;
         let end = incarnations.end_of(target.incarnation);
         let is_kept = end.is_some_and(|ended| ended.data == DataFate::Keep);
-        Ok(if is_kept { Change::BringBack(tree, target.incarnation) } else { Change::Put(tree) })
+        let change = if is_kept { Change::BringBack(tree, target.incarnation) } else { Change::Put(tree) };
+        Ok((change, DeployNotes { commit: target.commit, ..DeployNotes::default() }))
     }
 
     /// # Errors

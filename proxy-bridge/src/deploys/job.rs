@@ -8,6 +8,7 @@ use switchyard_contract::admin::Report;
 use switchyard_contract::deploy::{
     DeployOutcome, DeployPhase, DeployRecord, DeployStep, DeployedProject, RouterReport,
 };
+use switchyard_contract::source::CommitInfo;
 use switchyard_edge::problem::Problem;
 
 /// One deploy, under way or done.
@@ -57,10 +58,15 @@ impl Job {
         });
     }
 
-    pub(super) fn set_projects(&self, projects: Vec<DeployedProject>, message: Option<String>) {
+    pub(super) fn set_projects(&self, projects: Vec<DeployedProject>) {
+        self.state.send_modify(|state| state.record.projects = projects);
+    }
+
+    /// Records the message and the commit that came with the files.
+    pub(super) fn set_notes(&self, message: Option<String>, commit: Option<CommitInfo>) {
         self.state.send_modify(|state| {
-            state.record.projects = projects;
             state.record.message = message;
+            state.record.commit = commit;
         });
     }
 

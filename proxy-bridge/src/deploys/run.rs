@@ -1,5 +1,6 @@
 //! One deploy, from its stored files to its end.
 
+mod labels;
 mod phases;
 mod verdict;
 
@@ -193,8 +194,7 @@ impl Run {
         let versions = previous.filter_map(|deployed| Some((deployed.project, deployed.previous?)));
         let ending = RemovalTerms { keep: self.shared.settings.keep_removed, versions: versions.collect() };
         self.blocking(move |staging, _| staging.commit(&ending)).await?;
-        let record = self.job.record();
-        let mut projects = record.projects;
+        let mut projects = self.job.record().projects;
         let is_removed = |name: &ProjectName| {
             self.changes.iter().any(|change| change.removes() && change.project() == Some(name))
         };
@@ -202,7 +202,7 @@ impl Run {
             let incarnations = self.register.of(&deployed.project).ok();
             deployed.removal = incarnations.and_then(|all| all.last_removal().map(Removal::from));
         }
-        self.job.set_projects(projects, record.message);
+        self.job.set_projects(projects);
         Ok(())
     }
 
@@ -334,8 +334,7 @@ impl Run {
                 _ => self.register.of(&deployed.project).unwrap_or_default().current,
             };
         }
-        let message = self.job.record().message;
-        self.job.set_projects(projects, message);
+        self.job.set_projects(projects);
     }
 
     fn staging_id(&self) -> String {

@@ -10,6 +10,7 @@ use super::run::Run;
 use super::{Deploys, Job, deployed, key_reused, spawn, stopping};
 use crate::volume::{Change, Staging};
 use switchyard_contract::deploy::{DeployOutcome, DeployedProject};
+use switchyard_contract::source::CommitInfo;
 use switchyard_edge::problem::Problem;
 
 /// A deploy that has been accepted and waits for its files. Dropped, it never was.
@@ -21,6 +22,17 @@ pub struct Ticket {
     pub(super) earlier: Option<Arc<Job>>,
     pub(super) started: bool,
     pub(super) _permit: OwnedSemaphorePermit,
+}
+
+/// The facts about a deploy that its files do not tell.
+#[derive(Debug, Clone, Default)]
+pub struct DeployNotes {
+    /// The message for the record.
+    pub message: Option<String>,
+    /// `true`: a version that does not build stays on the volume.
+    pub keep: bool,
+    /// The commit that the files came from. It goes to the routers with them.
+    pub commit: Option<CommitInfo>,
 }
 
 impl Ticket {
@@ -39,8 +51,7 @@ impl Ticket {
         mut self,
         staging: Staging,
         changes: Vec<Change>,
-        message: Option<String>,
-        keep: bool,
+        notes: DeployNotes,
     ) -> Result<Arc<Job>, Problem> {
         let projects = deployed(&changes);
         if let Some(earlier) = &self.earlier {
@@ -75,7 +86,9 @@ impl Ticket {
             }
         }
         self.started = true;
-        self.job.set_projects(projects, message);
+        let DeployNotes { message, keep, commit } = notes;
+        self.job.set_projects(projects);
+        self.job.set_notes(message, commit);
         let run = Run::new(self.deploys.0.clone(), self.job.clone(), staging, changes, keep);
         spawn(&mut tasks, async move { run.run().await });
         drop(tasks);

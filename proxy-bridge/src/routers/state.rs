@@ -255,7 +255,11 @@ fn unknown(name: &str) -> Status {
 
 fn version(event: &Event) -> Option<VersionName> {
     let data = &event.data;
-    Some(VersionName { digest: data.digest?.to_string(), version: data.version.clone()? })
+    Some(VersionName {
+        digest: data.digest?.to_string(),
+        version: data.version.clone()?,
+        commit: data.commit.clone(),
+    })
 }
 
 #[cfg(test)]

@@ -141,8 +141,11 @@ impl FakeRouter {
     /// Makes a version live without sending an event.
     pub(crate) fn put(&self, project: &str, digit: char) -> Event {
         let mut state = self.state();
-        let version =
-            VersionName { digest: digest(digit), version: format!("{project}@{}", &digest(digit)[..12]) };
+        let version = VersionName {
+            digest: digest(digit),
+            version: format!("{project}@{}", &digest(digit)[..12]),
+            commit: None,
+        };
         let event = state.event(EventType::ReloadLive, project, Some(&version));
         let status = state.status(project);
         (status.state, status.live) = (ProjectState::Live, Some(version));

@@ -11,6 +11,7 @@ use super::*;
 use futures_util::StreamExt as _;
 use switchyard_contract::admin::{Hold, ReloadOutcome};
 use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::source::CommitInfo;
 use switchyard_edge::sse::SseEvent;
 
 mod calls;

@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 use super::{Admin, AdminState, HOLD};
 use crate::live::{self, Command, DeployRefusal};
 
-/// The limits on a hold. A thousand projects with long names fit in 64 KiB, which no deployer needs
-/// more than a moment for.
-const HOLD_LIMITS: BodyLimits = BodyLimits { bytes: 64 * 1024, time: Duration::from_secs(10) };
+/// The limits on a hold. A thousand projects with long names fit in 1 MiB, each with its commit, which
+/// no deployer needs more than a moment for.
+const HOLD_LIMITS: BodyLimits = BodyLimits { bytes: 1024 * 1024, time: Duration::from_secs(10) };
 
 /// Holds projects for a deploy, or renews its lease
 #[utoipa::path(post, path = "/_deploys", tag = "deploys", request_body = Hold, responses(

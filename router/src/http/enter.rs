@@ -156,6 +156,7 @@ fn lease(entry: &Arc<ProjectEntry>, except: Option<&Arc<RunningCell>>) -> Option
     let running = entry.serving()?.choose(except)?;
     let guard = running.in_flight.enter()?;
     running.touch();
-    let version = entry.live.as_ref()?.header.clone();
-    Some(CellLease { entry: entry.clone(), version, running: running.clone(), guard })
+    let live = entry.live.as_ref()?;
+    let (version, commit) = (live.header.clone(), live.commit.clone());
+    Some(CellLease { entry: entry.clone(), version, commit, running: running.clone(), guard })
 }

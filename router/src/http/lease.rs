@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
-use switchyard_contract::admin::VERSION;
+use switchyard_contract::admin::{COMMIT, VERSION};
 use switchyard_edge::upload::UploadError;
 use switchyard_edge::upstream::BadAnswer;
 use tokio::task::spawn_local;
@@ -28,6 +28,8 @@ pub(super) struct CellLease {
     pub(super) entry: Arc<ProjectEntry>,
     /// The version that the cell runs, as a header value.
     pub(super) version: HeaderValue,
+    /// The commit of the version, as a header value.
+    pub(super) commit: Option<HeaderValue>,
     pub(super) running: Arc<RunningCell>,
     pub(super) guard: RequestGuard,
 }
@@ -37,6 +39,7 @@ pub(super) struct CellLease {
 pub(super) struct SiteLease {
     entry: Arc<ProjectEntry>,
     version: HeaderValue,
+    commit: Option<HeaderValue>,
     pub(super) site: Arc<LiveSite>,
     _guard: RequestGuard,
 }
@@ -48,12 +51,13 @@ impl SiteLease {
         let live = entry.live.as_ref()?;
         let site = live.site.clone()?;
         let guard = site.in_flight.enter()?;
-        Some(Self { entry: entry.clone(), version: live.header.clone(), site, _guard: guard })
+        let (version, commit) = (live.header.clone(), live.commit.clone());
+        Some(Self { entry: entry.clone(), version, commit, site, _guard: guard })
     }
 
     /// Sets the headers that name the version of a response.
     pub(super) fn mark(&self, headers: &mut HeaderMap) {
-        mark(&self.entry, &self.version, headers);
+        mark(&self.entry, &self.version, self.commit.as_ref(), headers);
     }
 
     /// Logs that a file of the checkout cannot be read, and returns the problem.
@@ -69,9 +73,14 @@ impl SiteLease {
     }
 }
 
-/// Sets the headers that name the version of a response.
-fn mark(entry: &ProjectEntry, version: &HeaderValue, headers: &mut HeaderMap) {
+/// Sets the headers that name the version of a response. Those that the project itself has set are
+/// removed.
+fn mark(entry: &ProjectEntry, version: &HeaderValue, commit: Option<&HeaderValue>, headers: &mut HeaderMap) {
     headers.insert(VERSION, version.clone());
+    match commit {
+        Some(commit) => headers.insert(COMMIT, commit.clone()),
+        None => headers.remove(COMMIT),
+    };
     match &entry.failed {
         Some(failed) => headers.insert(STALE, failed.header.clone()),
         None => headers.remove(STALE),
@@ -81,7 +90,7 @@ fn mark(entry: &ProjectEntry, version: &HeaderValue, headers: &mut HeaderMap) {
 impl CellLease {
     /// Sets the headers that name the version of a response.
     pub(super) fn mark(&self, headers: &mut HeaderMap) {
-        mark(&self.entry, &self.version, headers);
+        mark(&self.entry, &self.version, self.commit.as_ref(), headers);
     }
 
     /// Returns the problem when a request ended in `error` before the head of its response came.
@@ -116,7 +125,7 @@ impl CellLease {
 
     /// Returns the problem when the connection to the cell ended.
     async fn connection_ended(self) -> RequestProblem {
-        let Self { entry, version, running, guard } = self;
+        let Self { entry, version, running, guard, .. } = self;
         guard.mark_broken();
         if running.cell.ends_within(ENDS_WITHIN).await {
             return RequestProblem::CellDied;

@@ -57,7 +57,7 @@ pub(crate) type Counters = Vec<Arc<InFlight>>;
 
 impl From<&Version> for VersionName {
     fn from(version: &Version) -> Self {
-        Self { digest: version.digest.to_string(), version: version.to_string() }
+        Self { digest: version.digest.to_string(), version: version.to_string(), commit: None }
     }
 }
 

@@ -10,6 +10,7 @@ use switchyard_contract::event::{
 };
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::publisher::Publisher;
+use switchyard_contract::source::CommitInfo;
 use tokio::sync::broadcast;
 
 use crate::version::Version;
@@ -37,6 +38,8 @@ struct EventLog {
 #[derive(Debug, Default)]
 pub(crate) struct EventDetails {
     pub(crate) version: Option<Version>,
+    /// The commit of `version`.
+    pub(crate) commit: Option<Arc<CommitInfo>>,
     pub(crate) previous: Option<Version>,
     pub(crate) trigger: Option<Trigger>,
     pub(crate) error: Option<Diagnostic>,
@@ -66,6 +69,7 @@ impl Events {
                 digest: details.version.as_ref().map(|version| version.digest),
                 version: details.version.as_ref().map(ToString::to_string),
                 incarnation: details.version.as_ref().map(|version| version.incarnation).unwrap_or_default(),
+                commit: details.commit.as_deref().cloned(),
                 previous: details.previous.as_ref().map(ToString::to_string),
                 trigger: details.trigger,
                 error: details.error,

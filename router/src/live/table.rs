@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::Claim;
+use switchyard_contract::source::CommitInfo;
 use switchyard_edge::routes::{Assignments, Routes};
 use switchyard_protocol::PlatformApi;
 use tokio::sync::watch;
@@ -74,6 +75,8 @@ pub(crate) struct LiveVersion {
     pub(crate) launch: Arc<LaunchSpec>,
     /// The version as the value of `x-switchyard-version`.
     pub(crate) header: http::HeaderValue,
+    /// The version's commit as the value of `x-switchyard-commit`.
+    pub(crate) commit: Option<http::HeaderValue>,
     pub(crate) process: CellState,
     /// The files that are served without a process.
     pub(crate) site: Option<Arc<LiveSite>>,
@@ -122,10 +125,16 @@ pub(crate) struct RunningCell {
 }
 
 impl LiveVersion {
-    pub(crate) fn new(launch: Arc<LaunchSpec>, process: CellState, site: Option<Arc<LiveSite>>) -> Self {
+    pub(crate) fn new(
+        launch: Arc<LaunchSpec>,
+        process: CellState,
+        site: Option<Arc<LiveSite>>,
+        commit: Option<&CommitInfo>,
+    ) -> Self {
         let version = launch.version.clone();
         let header = header(&version.to_string());
-        Self { version, launch, header, process, site }
+        let commit = commit.and_then(|commit| http::HeaderValue::from_str(&commit.commit).ok());
+        Self { version, launch, header, commit, process, site }
     }
 }
 

@@ -243,8 +243,12 @@ mod tests {
     #[test]
     fn a_record_without_times_is_older_than_all_that_is_claimed_later() {
         let (version, now) = (version(Incarnation::FIRST), Timestamp::now());
-        let mut claimed =
-            ClaimSet::from_record(&LastGood { version: version.clone(), claims: None, function: None });
+        let mut claimed = ClaimSet::from_record(&LastGood {
+            version: version.clone(),
+            claims: None,
+            function: None,
+            commit: None,
+        });
         claimed.publish(&version, &routes(&["/a"]), now);
         claimed.publish(&version, &routes(&["/a", "/b"]), now);
         let since: Vec<_> = claimed.since().values().copied().collect();

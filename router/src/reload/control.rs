@@ -240,9 +240,7 @@ impl Control {
             ProjectTask::Built { result, took } => self.was_built(name, result, took),
             ProjectTask::Restored { restored, took } => self.was_restored(name, restored, took),
             ProjectTask::Started { version, result } => self.started(name, &version, result),
-            ProjectTask::Drained { version, cut_off, retired } => {
-                self.drained(name, &version, cut_off, retired);
-            }
+            ProjectTask::Drained(drained) => self.drained(name, drained),
             ProjectTask::Crashed { cell, exit } => self.crashed(name, cell, &exit),
             ProjectTask::RestartDue(version) => self.restart(&version),
             ProjectTask::RetryDue { pause, number } => self.retry(name, pause, number),

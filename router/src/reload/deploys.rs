@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use switchyard_contract::admin::{Hold, Report};
 use switchyard_contract::project::ProjectName;
+use switchyard_contract::source::CommitInfo;
 use tokio::time::Instant;
 
 use crate::live::{DeployId, DeployRefusal, DeployReply};
@@ -21,6 +22,8 @@ pub(super) struct Deploys(BTreeMap<DeployId, Deploy>);
 #[derive(Debug)]
 pub(super) struct Deploy {
     pub(super) projects: Vec<ProjectName>,
+    /// The commits that the deployed files came from.
+    pub(super) commits: BTreeMap<ProjectName, CommitInfo>,
     lease: Duration,
     ends: Instant,
     /// `true`: nothing is under way in its projects except at its request.
@@ -61,6 +64,7 @@ impl Deploys {
         if deploy.projects != hold.projects {
             return Err(DeployRefusal::OtherProjects(id.clone()));
         }
+        deploy.commits.clone_from(&hold.commits);
         deploy.lease = lease;
         deploy.renew();
         Ok((deploy, is_new))
@@ -101,6 +105,7 @@ impl Deploy {
     fn new(projects: Vec<ProjectName>, lease: Duration) -> Self {
         Self {
             projects,
+            commits: BTreeMap::new(),
             lease,
             ends: Instant::now(),
             is_held: false,
@@ -165,7 +170,7 @@ mod tests {
 
     fn hold(id: &str, projects: &[&str]) -> Hold {
         let projects = projects.iter().map(|project| name(project)).collect();
-        Hold { id: id.to_owned(), projects, lease_ms: 1_000 }
+        Hold { id: id.to_owned(), projects, lease_ms: 1_000, commits: BTreeMap::new() }
     }
 
     fn begin<'a>(

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use switchyard_contract::source::CommitInfo;
+
 use super::restarts::{DownReason, Restarts};
 use crate::build::{Built, Plan};
 use crate::cells::Cell;
@@ -13,6 +15,8 @@ use crate::policy::{Grant, Policy};
 #[derive(Debug)]
 pub(super) struct LiveState {
     pub(super) plan: Plan,
+    /// The commit that the version's files came from, if a deploy said so.
+    pub(super) commit: Option<Arc<CommitInfo>>,
     pub(super) running: Vec<Arc<RunningCell>>,
     pub(super) restarts: Restarts,
 }
@@ -20,14 +24,15 @@ pub(super) struct LiveState {
 impl From<Built> for LiveState {
     fn from(Built { plan, cells }: Built) -> Self {
         let running = cells.into_iter().map(|cell| Arc::new(RunningCell::new(cell))).collect();
-        Self { plan, running, restarts: Restarts::default() }
+        Self { plan, commit: None, running, restarts: Restarts::default() }
     }
 }
 
 impl LiveState {
     /// The version as requests see it.
     pub(super) fn to_version(&self) -> LiveVersion {
-        LiveVersion::new(self.plan.launch.clone(), self.cell_state(), self.plan.site.clone())
+        let (launch, site) = (self.plan.launch.clone(), self.plan.site.clone());
+        LiveVersion::new(launch, self.cell_state(), site, self.commit.as_deref())
     }
 
     pub(super) fn cell_state(&self) -> CellState {
@@ -82,13 +87,14 @@ impl LiveState {
 /// The cells and the files that answered a version's requests and get no more.
 #[derive(Debug, Default)]
 pub(super) struct DrainingVersion {
+    pub(super) commit: Option<Arc<CommitInfo>>,
     pub(super) running: Vec<Arc<RunningCell>>,
     pub(super) site: Option<Arc<LiveSite>>,
 }
 
 impl DrainingVersion {
     pub(super) fn of(live: &LiveState) -> Self {
-        Self { running: live.running.clone(), site: live.plan.site.clone() }
+        Self { commit: live.commit.clone(), running: live.running.clone(), site: live.plan.site.clone() }
     }
 
     pub(super) fn counters(&self) -> Counters {

@@ -12,6 +12,7 @@ use switchyard_detect::entry::Entry as Entrypoint;
 use super::attempt::{AttemptData, Look};
 use super::claims::{ClaimSet, RefusedClaim};
 use super::history::History;
+use super::labels::RecordedCommit;
 use super::live_state::LiveState;
 use super::machine::{Machine, Payload, Work};
 use super::retries::Retries;
@@ -103,6 +104,8 @@ pub(super) struct VolumeFiles {
     pub(super) packages: InstalledPackages,
     /// The functions folder's configuration of the version that an earlier run has recorded.
     pub(super) recorded_function: Option<SupabaseFunction>,
+    /// The commit of that version.
+    pub(super) recorded_commit: Option<RecordedCommit>,
     /// The entry that was logged last.
     logged_entry: Option<Entrypoint>,
 }

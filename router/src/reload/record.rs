@@ -14,9 +14,11 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::Route;
+use switchyard_contract::source::CommitInfo;
 use tokio::task::spawn_blocking;
 
 use self::files::{RecordFiles, read};
+use super::labels::RecordedCommit;
 use crate::project::SupabaseFunction;
 use crate::version::Version;
 
@@ -72,6 +74,15 @@ pub(super) struct LastGood {
     pub(super) claims: Option<ClaimTimes>,
     /// The configuration of the functions folder that it lay in.
     pub(super) function: Option<SupabaseFunction>,
+    /// The commit that its files came from.
+    pub(super) commit: Option<Arc<CommitInfo>>,
+}
+
+impl LastGood {
+    pub(super) fn recorded_commit(&self) -> Option<RecordedCommit> {
+        let (version, commit) = (self.version.clone(), self.commit.clone()?);
+        Some(RecordedCommit { version, commit })
+    }
 }
 
 /// The last good version of a project whose folder is gone.
@@ -101,11 +112,18 @@ impl Record {
         move || files.all()
     }
 
-    /// Records a version that became live, with its claims and its functions folder's
-    /// configuration. At every instant the file is whole: either the one before or the new one.
-    pub(super) fn put(&self, version: &Version, claims: &ClaimTimes, function: Option<SupabaseFunction>) {
-        let last_good = LastGood { version: version.clone(), claims: Some(claims.clone()), function };
-        self.0.queue.change(&version.project, RecordChange::Put(last_good, None));
+    /// Records a version that became live, with its claims, its functions folder's configuration and
+    /// its commit. At every instant the file is whole: either the one before or the new one.
+    pub(super) fn put(
+        &self,
+        version: &Version,
+        claims: &ClaimTimes,
+        function: Option<SupabaseFunction>,
+        commit: Option<Arc<CommitInfo>>,
+    ) {
+        let (version, claims) = (version.clone(), Some(claims.clone()));
+        let last_good = LastGood { version, claims, function, commit };
+        self.0.queue.change(&last_good.version.project.clone(), RecordChange::Put(last_good, None));
     }
 
     /// Records that the folder of `project` is gone, unless that is recorded already.
@@ -245,13 +263,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (first, last) = (version("a", 1), version("a", 2));
         let record = Record::open(dir.path()).unwrap();
-        record.put(&first, &ClaimTimes::new(), None);
-        record.put(&last, &ClaimTimes::new(), None);
+        record.put(&first, &ClaimTimes::new(), None, None);
+        record.put(&last, &ClaimTimes::new(), None, None);
         record.finish().await;
         fs::write(dir.path().join("last-good/b.json"), "{\"dig").unwrap();
         let record = Record::open(dir.path()).unwrap();
         assert_eq!(all(&record), std::slice::from_ref(&last));
-        record.put(&first, &ClaimTimes::new(), None);
+        record.put(&first, &ClaimTimes::new(), None, None);
         record.remove(&first.project);
         record.finish().await;
         assert!(all(&record).is_empty());
@@ -263,13 +281,13 @@ mod tests {
         let version = version("a", 1);
         let record = Record::open(dir.path()).unwrap();
         let gone = || record.clone().gone(&version.project).unwrap();
-        record.put(&version, &ClaimTimes::new(), None);
+        record.put(&version, &ClaimTimes::new(), None, None);
         record.set_gone(&version.project);
         let since = gone().unwrap().since;
         assert!(all(&record).is_empty());
         record.set_gone(&version.project);
         assert_eq!(gone().unwrap().since, since);
-        record.put(&version, &ClaimTimes::new(), None);
+        record.put(&version, &ClaimTimes::new(), None, None);
         assert!(gone().is_none());
         assert_eq!(all(&record), std::slice::from_ref(&version));
         record.remove(&version.project);
@@ -286,7 +304,7 @@ mod tests {
         let record = Record::open(dir.path()).unwrap();
         let claims =
             |record: &Record| record.read()().unwrap().remove("a").and_then(|last_good| last_good.claims);
-        record.put(&version, &since, None);
+        record.put(&version, &since, None, None);
         record.finish().await;
         let record = Record::open(dir.path()).unwrap();
         assert_eq!(claims(&record), Some(since.clone()));
@@ -297,5 +315,28 @@ mod tests {
         let older = format!("{{\"digest\": \"{}\"}}", version.digest);
         fs::write(dir.path().join("last-good/a.json"), older).unwrap();
         assert_eq!(claims(&record), None);
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_there_after_a_restart_and_one_with_an_invalid_id_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = version("a", 1);
+        let record = Record::open(dir.path()).unwrap();
+        let commit = |id: &str| {
+            let ref_name = Some("refs/heads/main".to_owned());
+            Some(Arc::new(CommitInfo { source: "shop".into(), commit: id.into(), ref_name }))
+        };
+        let read = |record: &Record| record.read()().unwrap().remove("a").unwrap().commit;
+        let id = "ab".repeat(20);
+        record.put(&version, &ClaimTimes::new(), None, commit(&id));
+        record.finish().await;
+        assert_eq!(read(&Record::open(dir.path()).unwrap()), commit(&id));
+        let file = dir.path().join("last-good/a.json");
+        let damaged = fs::read_to_string(&file).unwrap().replace(&id, "a\\r\\nb");
+        fs::write(&file, damaged).unwrap();
+        assert_eq!(read(&record), None);
+        record.put(&version, &ClaimTimes::new(), None, None);
+        record.finish().await;
+        assert!(!fs::read_to_string(&file).unwrap().contains("commit"));
     }
 }

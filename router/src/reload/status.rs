@@ -10,18 +10,19 @@ use super::machine::Work;
 use super::project::Project;
 use crate::live::{CellState, ProjectStatus};
 use crate::project::diagnostic;
+use crate::version::Version;
 
 impl Project {
     pub(super) fn status(&self) -> ProjectStatus {
         let live = self.live();
         let cells = live.map(|live| live.running.as_slice()).unwrap_or_default();
-        let name = self.machine.live_version().map(VersionName::from);
+        let name = self.machine.live_version().map(|version| self.shown(version));
         let error = self.machine.failed().map(|failed| failed.failure.error.clone());
         let status = Status {
             name: self.name.to_string(),
             state: self.state(),
             incarnation: self.shown_incarnation(),
-            on_disk: self.files.on_disk.as_ref().map(VersionName::from),
+            on_disk: self.files.on_disk.as_ref().map(|version| self.shown(version)),
             last_good: name.clone(),
             live: name,
             error: error.or_else(|| self.why_stopped()),
@@ -51,6 +52,12 @@ impl Project {
             slots: Some(self.shared.slots.clone()),
             draining: self.draining.clone(),
         }
+    }
+
+    /// The name of a version, with its commit if it is the live one.
+    fn shown(&self, version: &Version) -> VersionName {
+        let commit = self.live_commit(version);
+        VersionName { commit: commit.as_deref().cloned(), ..VersionName::from(version) }
     }
 
     fn state(&self) -> ProjectState {

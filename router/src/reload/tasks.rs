@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
+use switchyard_contract::source::CommitInfo;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::attempt::Caller;
@@ -20,6 +21,16 @@ use crate::version::Version;
 pub(super) enum TaskResult {
     Project(ProjectName, Box<ProjectTask>),
     Router(RouterTask),
+}
+
+/// A version whose cells have ended.
+pub(super) struct DrainedVersion {
+    pub(super) version: Version,
+    pub(super) commit: Option<Arc<CommitInfo>>,
+    /// Requests that were not finished in time.
+    pub(super) cut_off: usize,
+    /// `true`: the version is not live any more.
+    pub(super) retired: bool,
 }
 
 /// The result of a task that works on one project.
@@ -37,11 +48,7 @@ pub(super) enum ProjectTask {
         version: Version,
         result: Result<StartedCells, BuildError>,
     },
-    Drained {
-        version: Version,
-        cut_off: usize,
-        retired: bool,
-    },
+    Drained(DrainedVersion),
     Crashed {
         cell: u64,
         exit: Exit,

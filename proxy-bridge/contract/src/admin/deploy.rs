@@ -1,6 +1,6 @@
 //! The calls by which a deploy holds, builds and publishes projects, and their answers.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::ReloadOutcome;
 use crate::event::{Diagnostic, Timings};
 use crate::project::ProjectName;
+use crate::source::CommitInfo;
 
 /// The result for one project: `POST /_reload/{name}`, and in the answers to calls of a deploy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -64,6 +65,10 @@ pub struct Hold {
     pub projects: Vec<ProjectName>,
     /// The lease in milliseconds, 100 to 600,000. Each call of the deploy renews it.
     pub lease_ms: u64,
+    /// The commits that the deployed files came from, by project. Absent unless a git source deploys
+    /// them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commits: BTreeMap<ProjectName, CommitInfo>,
 }
 
 /// A [`Hold`] with an invalid field.
@@ -81,6 +86,17 @@ pub enum InvalidHold {
     /// `lease_ms` is out of range.
     #[error("invalid \"lease_ms\" {0}: expected 100 to 600000 milliseconds")]
     Lease(u64),
+    /// `commits` has a project that is not held.
+    #[error("invalid \"commits\": {0} is not in \"projects\"")]
+    NotHeld(ProjectName),
+    /// `commits` has an id that is none.
+    #[error("invalid \"commits\": the commit of {project} is {commit:?}, expected 40 or 64 of 0-9 and a-f")]
+    Commit {
+        /// The project.
+        project: ProjectName,
+        /// The invalid id.
+        commit: String,
+    },
 }
 
 impl Hold {
@@ -95,7 +111,7 @@ impl Hold {
     /// # Errors
     /// A field is invalid; the error says which one, and what was expected.
     pub fn check(&self) -> Result<(), InvalidHold> {
-        let Self { id, projects, lease_ms } = self;
+        let Self { id, projects, lease_ms, commits } = self;
         let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
         if id.is_empty() || id.len() > Self::MAX_ID || !id.bytes().all(plain) {
             return Err(InvalidHold::Id(id.clone()));
@@ -110,6 +126,15 @@ impl Hold {
         if !(Self::MIN_LEASE_MS..=Self::MAX_LEASE_MS).contains(lease_ms) {
             return Err(InvalidHold::Lease(*lease_ms));
         }
+        for (project, commit) in commits {
+            if !seen.contains(project) {
+                return Err(InvalidHold::NotHeld(project.clone()));
+            }
+            if !commit.has_valid_id() {
+                let (project, commit) = (project.clone(), commit.commit.clone());
+                return Err(InvalidHold::Commit { project, commit });
+            }
+        }
         Ok(())
     }
 }
@@ -121,7 +146,8 @@ mod tests {
     #[test]
     fn a_hold_says_which_field_is_wrong() {
         let name = |name| ProjectName::parse(name).unwrap();
-        let good = Hold { id: "d-1".into(), projects: vec![name("a"), name("b")], lease_ms: 100 };
+        let projects = vec![name("a"), name("b")];
+        let good = Hold { id: "d-1".into(), projects, lease_ms: 100, commits: BTreeMap::new() };
         assert_eq!(good.check(), Ok(()));
         for id in ["", "a b", "a/b", &"x".repeat(65)] {
             let wrong = Hold { id: id.into(), ..good.clone() };
@@ -134,5 +160,37 @@ mod tests {
         for lease_ms in [0, 99, 600_001] {
             assert_eq!(Hold { lease_ms, ..good.clone() }.check(), Err(InvalidHold::Lease(lease_ms)));
         }
+    }
+
+    #[test]
+    fn a_hold_names_a_real_commit_of_a_project_that_it_holds() {
+        let name = |name| ProjectName::parse(name).unwrap();
+        let commit = |commit: &str| CommitInfo {
+            source: "shop".into(),
+            commit: commit.into(),
+            ref_name: Some("refs/heads/main".into()),
+        };
+        let hold = |project, id: &str| Hold {
+            id: "d".into(),
+            projects: vec![name("a")],
+            lease_ms: 100,
+            commits: [(name(project), commit(id))].into(),
+        };
+        for good in ["a".repeat(40), "0".repeat(64)] {
+            assert_eq!(hold("a", &good).check(), Ok(()));
+        }
+        assert_eq!(hold("b", &"a".repeat(40)).check(), Err(InvalidHold::NotHeld(name("b"))));
+        for bad in ["", "main", &"a".repeat(39), &"A".repeat(40), &format!("{}\r\nx: y", "a".repeat(34))] {
+            let wrong = InvalidHold::Commit { project: name("a"), commit: bad.to_owned() };
+            assert_eq!(hold("a", bad).check(), Err(wrong));
+        }
+    }
+
+    #[test]
+    fn a_hold_of_an_older_bridge_has_no_commits() {
+        let old = r#"{"id": "d", "projects": ["a"], "lease_ms": 100}"#;
+        let hold: Hold = serde_json::from_str(old).unwrap();
+        assert!(hold.commits.is_empty());
+        assert!(!serde_json::to_string(&hold).unwrap().contains("commits"));
     }
 }

@@ -8,6 +8,7 @@ use super::Grants;
 use crate::event::{Death, Diagnostic, RouteConflict, Timings, Trigger};
 use crate::incarnation::Incarnation;
 use crate::route::Claim;
+use crate::source::CommitInfo;
 
 /// `GET /projects`: every project, or with `?since=REVISION&router=ID` (both from an earlier answer)
 /// the projects whose status has changed since then, and those that were removed. The router answers
@@ -141,13 +142,16 @@ impl ProjectState {
     }
 }
 
-/// A version by both of its names.
+/// A version by both of its names, and the commit that it was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VersionName {
     /// 64 hex digits.
     pub digest: String,
     /// The project and the first 12 digits: `blog@3f9a1c2b7d4e`.
     pub version: String,
+    /// The commit that the files came from. Absent unless a git source deployed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitInfo>,
 }
 
 /// A version that still finishes requests.

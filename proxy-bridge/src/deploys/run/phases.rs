@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::verdict::{BuildVerdict, build_failed};
-use super::{DeployFailure, Run};
+use super::{DeployFailure, Run, labels};
 use crate::deploys::rounds::{
     CallFailure, NoAnswer, Quorum, RoundResult, RoundTerms, UnreachableRouter, any_reachable, call_all,
     retry_until, while_away,
@@ -341,10 +341,9 @@ impl Run {
 
     fn hold_request(&self) -> Hold {
         let lease = self.until.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
-        Hold {
-            id: self.staging_id(),
-            projects: self.of_projects().map(|(_, project)| project.clone()).collect(),
-            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
-        }
+        let projects: Vec<_> = self.of_projects().map(|(_, project)| project.clone()).collect();
+        let commits = labels::commits(&self.job.record(), &projects);
+        let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        Hold { id: self.staging_id(), projects, lease_ms, commits }
     }
 }

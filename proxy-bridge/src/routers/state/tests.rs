@@ -3,7 +3,11 @@
 use super::*;
 
 fn status(name: &str, sequence: u64, digest: Option<&str>) -> Status {
-    let live = digest.map(|digest| VersionName { digest: digest.into(), version: format!("{name}@x") });
+    let live = digest.map(|digest| VersionName {
+        digest: digest.into(),
+        version: format!("{name}@x"),
+        commit: None,
+    });
     Status { sequence, live, ..unknown(name) }
 }
 

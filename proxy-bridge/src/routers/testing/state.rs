@@ -58,6 +58,7 @@ impl FakeState {
                 digest: version.map(|version| version.digest.parse().unwrap()),
                 version: version.map(|version| version.version.clone()),
                 incarnation: Incarnation::FIRST,
+                commit: version.and_then(|version| version.commit.clone()),
                 previous: None,
                 trigger: None,
                 error: None,

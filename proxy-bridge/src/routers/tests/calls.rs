@@ -12,7 +12,9 @@ async fn a_call_carries_the_token_and_brings_the_answer() {
     };
     let (routers, _task) = Routers::start(settings).unwrap();
     let router = routers.all()[0].clone();
-    let hold = Hold { id: "d1".into(), projects: vec![blog()], lease_ms: 10_000 };
+    let commit = CommitInfo { source: "shop".into(), commit: "ab".repeat(20), ref_name: None };
+    let commits = BTreeMap::from([(blog(), commit)]);
+    let hold = Hold { id: "d1".into(), projects: vec![blog()], lease_ms: 10_000, commits };
     fake.script("POST /_deploys", 204, "");
     router.hold(&hold).await.unwrap();
     let (_, headers, body) = fake.calls.recv().await.unwrap();

@@ -88,6 +88,7 @@ impl Control {
             deploy = id.as_str(),
             project.name = name.as_str(),
             project.version = report.version,
+            commit = deploy.commits.get(name).map(|commit| commit.commit.as_str()),
             file = error.file,
             line = error.line,
             column = error.column,
@@ -110,13 +111,18 @@ impl Control {
         if let Some(missing) = projects.iter().find(|project| !is_staged(project)) {
             return send(reply, Err(DeployRefusal::NotBuilt(missing.clone())));
         }
-        self.deploys.remove(id);
+        let commits = self.deploys.remove(id).map(|deploy| deploy.commits).unwrap_or_default();
         let (mut changes, mut later) = (Vec::new(), Vec::new());
         for name in &projects {
             let project = self.projects.of(name);
             project.deploy = None;
-            for effect in project.machine.on(Event::Publish) {
+            let effects = project.machine.on(Event::Publish);
+            let is_relabelled = commits.get(name).is_some_and(|commit| project.set_commit(commit));
+            for effect in effects {
                 match PublicEffect::try_from(effect) {
+                    Ok(PublicEffect::Unchanged(attempt)) if is_relabelled => {
+                        changes.push((name.clone(), PublicEffect::Relabel(attempt)));
+                    }
                     Ok(change) => changes.push((name.clone(), change)),
                     Err(effect) => later.push((name, effect)),
                 }

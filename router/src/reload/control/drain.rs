@@ -10,9 +10,10 @@ use switchyard_contract::project::ProjectName;
 use super::Control;
 use crate::cells::Cell;
 use crate::live::{EventDetails, LiveSite, RunningCell};
+use crate::reload::labels;
 use crate::reload::live_state::{DrainingVersion, LiveState};
 use crate::reload::restarts::DownReason;
-use crate::reload::tasks::ProjectTask;
+use crate::reload::tasks::{DrainedVersion, ProjectTask};
 use crate::version::Version;
 
 /// Time for handlers of SIGTERM in a cell that ends while its version stays live. The cell was
@@ -66,7 +67,7 @@ impl Control {
         restarts.rest = DownReason::Idle;
         self.parts.live.put(project.entry());
         self.parts.metrics.cells_evicted.inc_by(running.len() as u64);
-        self.drain(name, version, DrainingVersion { running, site: None }, false);
+        self.drain(name, version, DrainingVersion { running, ..DrainingVersion::default() }, false);
         self.show(name);
     }
 
@@ -99,30 +100,38 @@ impl Control {
             goodbye = Duration::ZERO;
         }
         project.draining.push((version.clone(), counters));
+        let commit = replaced.commit.clone();
         self.tasks.spawn_ending(name, async move {
             let cut_off = drain(replaced, grace, goodbye).await;
-            ProjectTask::Drained { version, cut_off, retired }
+            ProjectTask::Drained(DrainedVersion { version, commit, cut_off, retired })
         });
     }
 
-    pub(super) fn drained(&mut self, name: &ProjectName, version: &Version, cut_off: usize, retired: bool) {
+    pub(super) fn drained(&mut self, name: &ProjectName, drained: DrainedVersion) {
+        let DrainedVersion { version, commit, cut_off, retired } = drained;
         let project = self.projects.of(name);
-        if let Some(index) = project.draining.iter().position(|(draining, _)| draining == version) {
+        if let Some(index) = project.draining.iter().position(|(draining, _)| *draining == version) {
             project.draining.remove(index);
         }
         if retired {
             match cut_off {
                 0 => {
-                    tracing::info!(project.name = name.as_str(), project.version = %version, "{version} is retired")
+                    tracing::info!(
+                        project.name = name.as_str(),
+                        project.version = %version,
+                        commit = labels::id(commit.as_ref()),
+                        "{version} is retired"
+                    )
                 }
                 _ => tracing::warn!(
                     project.name = name.as_str(),
                     project.version = %version,
+                    commit = labels::id(commit.as_ref()),
                     cut_off,
                     "{version} is retired; its grace was over before {cut_off} of its requests were"
                 ),
             }
-            let details = EventDetails { version: Some(version.clone()), ..EventDetails::default() };
+            let details = EventDetails { version: Some(version), commit, ..EventDetails::default() };
             project.sequence = self.parts.events.emit(EventType::VersionRetired, name, details);
             self.prune(name);
         }

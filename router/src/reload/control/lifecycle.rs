@@ -163,7 +163,7 @@ impl Control {
     ) {
         let project = self.projects.of(name);
         let Some(live) = project.machine.live_mut() else { return };
-        let version = live.version.clone();
+        let (version, commit) = (live.version.clone(), live.data.commit.clone());
         let pause = live.data.restarts.note_crash(lived, live.data.plan.cells());
         let crashes = live.data.restarts.crashes();
         let restart_ms = pause.and_then(|pause| u64::try_from(pause.as_millis()).ok());
@@ -188,8 +188,12 @@ impl Control {
         );
         self.parts.metrics.cells_died.get_or_create(&DeathLabels { reason: death.reason.as_str() }).inc();
         project.history.add_crash(&version, death.clone());
-        let details =
-            EventDetails { version: Some(version.clone()), death: Some(death), ..EventDetails::default() };
+        let details = EventDetails {
+            version: Some(version.clone()),
+            commit,
+            death: Some(death),
+            ..EventDetails::default()
+        };
         project.sequence = self.parts.events.emit(EventType::CellDied, name, details);
         if let Some(pause) = pause {
             self.restart_after(pause, version);

@@ -58,6 +58,7 @@ impl Control {
             if let Some(last_good) = known.get(name) {
                 project.files.incarnation = Some(last_good.version.incarnation);
                 project.files.recorded_function = last_good.function.clone();
+                project.files.recorded_commit = last_good.recorded_commit();
                 project.claims.claimed = ClaimSet::from_record(last_good);
                 project.claims.claimed.apply(name, &policy);
             }

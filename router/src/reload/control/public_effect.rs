@@ -14,10 +14,19 @@ pub(super) type Effect = crate::reload::machine::Effect<ProjectData>;
 
 /// The end of an attempt that may change what requests see.
 pub(super) enum PublicEffect {
-    Publish { version: Version, previous: Option<PublishedVersion<LiveState>>, attempt: AttemptData },
+    Publish {
+        version: Version,
+        previous: Option<PublishedVersion<LiveState>>,
+        attempt: AttemptData,
+    },
     ClearStale(AttemptData),
+    /// The live version has another commit now.
+    Relabel(AttemptData),
     Unchanged(AttemptData),
-    Remove { previous: Option<PublishedVersion<LiveState>>, attempt: AttemptData },
+    Remove {
+        previous: Option<PublishedVersion<LiveState>>,
+        attempt: AttemptData,
+    },
 }
 
 impl PublicEffect {
@@ -44,7 +53,7 @@ impl PublicEffect {
             Self::Publish { previous, .. } | Self::Remove { previous, .. } => {
                 previous.as_ref().map(|previous| DrainingVersion::of(&previous.data)).unwrap_or_default()
             }
-            Self::ClearStale(_) | Self::Unchanged(_) => DrainingVersion::default(),
+            Self::ClearStale(_) | Self::Relabel(_) | Self::Unchanged(_) => DrainingVersion::default(),
         }
     }
 }

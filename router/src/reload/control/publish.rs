@@ -12,6 +12,7 @@ use super::public_effect::{DeferredPublish, PublicEffect};
 use crate::live::{EventDetails, TableChange};
 use crate::metrics::OutcomeLabel;
 use crate::reload::attempt::AttemptData;
+use crate::reload::labels;
 use crate::reload::live_state::DrainingVersion;
 use crate::version::Version;
 
@@ -55,7 +56,7 @@ impl Control {
             self.claim(name, effect, now);
             let project = self.projects.of(name);
             match effect {
-                PublicEffect::Publish { .. } | PublicEffect::ClearStale(_) => {
+                PublicEffect::Publish { .. } | PublicEffect::ClearStale(_) | PublicEffect::Relabel(_) => {
                     changes.push((name.clone(), TableChange::put(project.entry())));
                 }
                 PublicEffect::Remove { .. } => changes.push((name.clone(), TableChange::Remove)),
@@ -73,7 +74,12 @@ impl Control {
                 let previous = previous.map(|previous| previous.version);
                 self.published(&name, &version, previous, replaced, attempt, began)
             }
-            PublicEffect::ClearStale(attempt) => self.clear_stale(&name, attempt),
+            PublicEffect::ClearStale(attempt) => {
+                self.confirm(&name, attempt, "the files are those of the live version again")
+            }
+            PublicEffect::Relabel(attempt) => {
+                self.confirm(&name, attempt, "the files of the live version are those of another commit too")
+            }
             PublicEffect::Unchanged(attempt) => self.unchanged(&name, attempt),
             PublicEffect::Remove { previous, attempt } => {
                 let previous = previous.map(|previous| previous.version);
@@ -86,13 +92,18 @@ impl Control {
     fn update_project(&mut self, name: &ProjectName, effect: &PublicEffect) {
         let project = self.projects.of(name);
         match effect {
-            PublicEffect::Publish { version, previous: Some(previous), .. }
-                if previous.version.incarnation != version.incarnation =>
-            {
-                project.history.clear();
+            PublicEffect::Publish { version, previous, .. } => {
+                let previous = previous.as_ref();
+                if previous.is_some_and(|previous| previous.version.incarnation != version.incarnation) {
+                    project.history.clear();
+                }
+                project.keep_commit(version, previous);
             }
-            PublicEffect::Remove { .. } => project.files.on_disk = None,
-            _ => {}
+            PublicEffect::Remove { .. } => {
+                project.files.on_disk = None;
+                project.files.recorded_commit = None;
+            }
+            PublicEffect::ClearStale(_) | PublicEffect::Relabel(_) | PublicEffect::Unchanged(_) => {}
         }
     }
 
@@ -107,9 +118,11 @@ impl Control {
     ) -> Report {
         attempt.publish = Some(began.elapsed());
         let timings_ms = attempt.timings();
+        let commit = self.projects.of(name).live_commit(version);
         tracing::info!(
             project.name = %name,
             project.version = %version,
+            commit = labels::id(commit.as_ref()),
             trigger = ?attempt.trigger,
             debounce_ms = timings_ms.debounce,
             snapshot_ms = timings_ms.snapshot,
@@ -120,6 +133,7 @@ impl Control {
         );
         let details = EventDetails {
             version: Some(version.clone()),
+            commit,
             previous: previous.clone(),
             trigger: Some(attempt.trigger),
             timings_ms,
@@ -129,8 +143,7 @@ impl Control {
         project.sequence = self.parts.events.emit(EventType::ReloadLive, name, details);
         let report = project.report(attempt, ReloadOutcome::Live, Some(version));
         let running = project.live().map(|live| live.running.clone()).unwrap_or_default();
-        let function = project.live().and_then(|live| live.plan.function.clone());
-        self.record.put(version, project.claims.claimed.since(), function);
+        self.record_live(name);
         let ended = previous.as_ref().map(|previous| previous.incarnation);
         if let Some(ended) = ended.filter(|ended| *ended != version.incarnation) {
             self.parts.logs.end(ended, &version.tenant());
@@ -147,18 +160,35 @@ impl Control {
         report
     }
 
-    fn clear_stale(&mut self, name: &ProjectName, attempt: AttemptData) -> Report {
+    /// Records the live version as the last good one.
+    fn record_live(&mut self, name: &ProjectName) {
+        let project = self.projects.of(name);
+        let Some(live) = project.machine.live() else { return };
+        let (function, commit) = (live.data.plan.function.clone(), live.data.commit.clone());
+        self.record.put(&live.version, project.claims.claimed.since(), function, commit);
+    }
+
+    /// Reports that the live version stays, although the project was stale or has another commit.
+    fn confirm(&mut self, name: &ProjectName, attempt: AttemptData, message: &str) -> Report {
         let trigger = attempt.trigger;
+        self.record_live(name);
         let project = self.projects.of(name);
         let version = project.machine.live_version().cloned();
+        let commit = project.live().and_then(|live| live.commit.clone());
+        tracing::info!(
+            project.name = name.as_str(),
+            project.version = version.as_ref().map(tracing::field::display),
+            commit = labels::id(commit.as_ref()),
+            "{message}"
+        );
         let details = EventDetails {
             version: version.clone(),
+            commit,
             previous: version.clone(),
             trigger: Some(trigger),
             timings_ms: attempt.timings(),
             ..EventDetails::default()
         };
-        tracing::info!(project.name = name.as_str(), "the files are those of the live version again");
         project.sequence = self.parts.events.emit(EventType::ReloadLive, name, details);
         let report = project.report(attempt, ReloadOutcome::Unchanged, version.as_ref());
         self.revive(name, trigger);

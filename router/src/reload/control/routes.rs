@@ -133,7 +133,9 @@ impl Control {
                 );
             }
             let version = project.machine.live_version().cloned();
-            let details = EventDetails { version, conflict: Some(conflict), ..EventDetails::default() };
+            let commit = project.live().and_then(|live| live.commit.clone());
+            let conflict = Some(conflict);
+            let details = EventDetails { version, commit, conflict, ..EventDetails::default() };
             project.sequence = self.parts.events.emit(EventType::RouteConflict, name, details);
         }
         true
@@ -282,7 +284,7 @@ impl Control {
             }
             PublicEffect::Remove { .. } => project.claims.claimed.clear(),
             PublicEffect::ClearStale(_) => {}
-            PublicEffect::Unchanged(_) => return,
+            PublicEffect::Relabel(_) | PublicEffect::Unchanged(_) => return,
         }
         project.claims.refused = None;
         self.index_refusals(name);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
+use switchyard_contract::source::CommitInfo;
 use switchyard_program::atomic_file;
 
 use super::LastGood;
@@ -36,6 +38,8 @@ struct RecordFile {
     gone: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     function: Option<SupabaseFunction>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commit: Option<CommitInfo>,
 }
 
 impl RecordFiles {
@@ -60,14 +64,19 @@ impl RecordFiles {
     }
 
     pub(super) fn put(&self, last_good: &LastGood, gone: Option<Timestamp>) -> Result<()> {
-        let LastGood { version, claims, function } = last_good;
+        let LastGood { version, claims, function, commit } = last_good;
         let path = self.path(&version.project);
         // A project that is gone returns its claims.
         let claims = claims.as_ref().filter(|_| gone.is_none());
         let claims = claims.map(|all| all.iter().map(|(route, since)| (route.to_string(), *since)).collect());
-        let function = function.clone();
-        let recorded =
-            RecordFile { digest: version.digest, incarnation: version.incarnation, claims, gone, function };
+        let recorded = RecordFile {
+            digest: version.digest,
+            incarnation: version.incarnation,
+            claims,
+            gone,
+            function: function.clone(),
+            commit: commit.as_deref().cloned(),
+        };
         let text = serde_json::to_vec(&recorded).context("write a digest")?;
         if fs::read(&path).is_ok_and(|there| there == text) {
             return Ok(());
@@ -112,5 +121,6 @@ pub(super) fn read(path: &Path) -> Result<(LastGood, Option<Timestamp>)> {
     // A text that is not a valid route any more is not a claim.
     let claim = |(route, since): (String, Timestamp)| Some((route.parse().ok()?, since));
     let claims = recorded.claims.map(|claims| claims.into_iter().filter_map(claim).collect());
-    Ok((LastGood { version, claims, function: recorded.function }, recorded.gone))
+    let commit = recorded.commit.filter(CommitInfo::has_valid_id).map(Arc::new);
+    Ok((LastGood { version, claims, function: recorded.function, commit }, recorded.gone))
 }
