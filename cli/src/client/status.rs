@@ -4,6 +4,7 @@ use super::Console;
 use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, Failure};
 use super::report;
+use super::table::aligned;
 use switchyard_contract::admin::ProjectState;
 use switchyard_contract::overview::{ProjectOnRouter, ProjectOverview, ProjectOverviews};
 use switchyard_contract::project::ProjectName;
@@ -86,16 +87,6 @@ fn facts(overview: &ProjectOnRouter) -> [String; 3] {
 fn row(name: String, overview: &ProjectOnRouter) -> [String; 4] {
     let [state, version, note] = facts(overview);
     [name, state, version, note]
-}
-
-fn aligned(rows: &[[String; 4]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let (name, state, version) = (width(0), width(1), width(2));
-    let lines = rows.iter().map(|row| {
-        let line = format!("{:<name$}  {:<state$}  {:<version$}  {}", row[0], row[1], row[2], row[3]);
-        line.trim_end().to_owned() + "\n"
-    });
-    lines.collect()
 }
 
 #[cfg(test)]
