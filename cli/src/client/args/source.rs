@@ -10,8 +10,8 @@ use super::access::Access;
 use super::project_name;
 
 /// Shown below the flags of every verb.
-const EXIT_STATUS: &str = "Exit status: 0 done; 1 the commit cannot be deployed, or the source does not exist; \
-                           2 refused: frozen, or removals wait; 3 the repository or the routers cannot be \
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 the commit cannot be deployed, or the source does not \
+                           exist; 2 refused: frozen, or removals wait; 3 the repository or the routers cannot be \
                            reached, or no answer in time; 64 wrong command line";
 
 /// The verbs of `source`.

@@ -42,7 +42,8 @@ fn headline(report: &SyncReport) -> String {
         }
         SyncOutcome::Unreachable => format!("not synced; {stays}"),
         SyncOutcome::Frozen => format!(
-            "frozen, {stays}; switchyard source freeze {source} --lift ends a freeze, and a window ends by itself"
+            "frozen, {stays}; switchyard source freeze {source} --lift ends a freeze, a window ends \
+             by itself"
         ),
         SyncOutcome::Unrecognized => "the outcome is of a newer bridge: update this switchyard".to_owned(),
     };

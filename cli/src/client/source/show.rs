@@ -123,7 +123,8 @@ fn note(project: &SourceProject, name: &str) -> String {
         (None, Some(drift)) => {
             let drift = drift.short();
             format!(
-                "drift: the volume has {drift}; switchyard source sync {name} --force restores the commit's files"
+                "drift: the volume has {drift}; switchyard source sync {name} --force restores the \
+                 commit's files"
             )
         }
         (None, None) => String::new(),
@@ -164,8 +165,10 @@ mod tests {
     #[test]
     fn what_waits_or_is_wrong_comes_with_the_command_for_it() {
         let mut status = plain();
-        let more = json!({"ready": COMMIT, "failed": COMMIT, "frozen": "release\nweek", "asks": ["old", "older"],
-            "problem": {"kind": "failed", "detail": "main.ts:1: no\n> 1 | \u{1b}", "since": "2026-03-01T11:00:00Z"},
+        let detail = "main.ts:1: no\n> 1 | \u{1b}";
+        let more = json!({"ready": COMMIT, "failed": COMMIT, "frozen": "release\nweek",
+            "asks": ["old", "older"],
+            "problem": {"kind": "failed", "detail": detail, "since": "2026-03-01T11:00:00Z"},
             "last_hook": {"at": "2026-03-01T11:59:30Z", "accepted": false, "detail": "no secret fits"}});
         status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let shown = shown(status);

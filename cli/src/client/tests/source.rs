@@ -116,8 +116,9 @@ async fn a_commit_that_does_not_build_shows_the_diagnostic_as_a_deploy_does() {
     for body in [outside, inside] {
         let (ran, _) = answered(Reply::Json(422, body), &["source", "sync", "shop"]).await;
         assert_eq!((ran.exit, ran.out.as_str()), (1, ""));
-        let expected = "main.ts:3:12: no\n> 3 | x\nblog does not build\nshop: 0123456789ab is not live; nothing of \
-                        it is live yet\n  blog@abababababab is not live\n";
+        let expected = "main.ts:3:12: no\n> 3 | x\nblog does not build\n\
+                        shop: 0123456789ab is not live; nothing of it is live yet\n  \
+                        blog@abababababab is not live\n";
         assert_eq!(ran.err, expected);
     }
 }
@@ -291,9 +292,12 @@ async fn an_override_needs_a_folder_that_exists() {
 
 #[tokio::test]
 async fn an_explanation_has_a_reason_for_each_project() {
-    let body = json!({"source": "shop", "commit": COMMIT, "applied": "f".repeat(40), "notes": ["frozen:\nno"],
-        "projects": [{"project": "api", "path": "apps/api", "change": "changed", "reason": "the tree is another one"},
-            {"project": "old", "path": null, "change": "removed", "reason": "its folder is gone"}]});
+    let projects = json!([
+        {"project": "api", "path": "apps/api", "change": "changed", "reason": "the tree is another one"},
+        {"project": "old", "path": null, "change": "removed", "reason": "its folder is gone"},
+    ]);
+    let body = json!({"source": "shop", "commit": COMMIT, "applied": "f".repeat(40),
+        "notes": ["frozen:\nno"], "projects": projects});
     let args = ["source", "explain", "shop", "api", "--commit", COMMIT];
     let (ran, request) = answered(Reply::Json(200, body), &args).await;
     assert_eq!(line_of(&request), format!("GET /sources/shop/explain?project=api&commit={COMMIT}"));
