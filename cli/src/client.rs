@@ -22,13 +22,16 @@ mod bridge;
 mod deploy;
 mod failure;
 mod files;
+mod folder;
 mod logs;
 mod pack;
 mod progress;
 mod remove;
 mod report;
 mod requests;
+mod source;
 mod status;
+mod table;
 
 /// The streams of a command.
 pub(crate) struct Console<'a> {
@@ -82,8 +85,8 @@ pub(crate) fn fail(message: &str) -> ExitCode {
 /// Runs a command. `silence` is the longest time without a byte from the bridge, and `env` returns
 /// variables.
 ///
-/// Returns the exit status: 0 done; 1 the version does not build, or the project does not exist;
-/// 2 refused; 3 no answer in time; 64 wrong command line.
+/// Returns the exit status: 0 done; 1 the version does not build, or the project or source does not
+/// exist; 2 refused; 3 no answer in time; 64 wrong command line.
 async fn run(
     command: ClientCommand,
     silence: Duration,
@@ -135,6 +138,7 @@ async fn execute(
         }
         ClientCommand::Remove(args) => remove::remove(&bridge, &args, json, console).await,
         ClientCommand::Logs(args) => logs::logs(&bridge, &args, json, console).await,
+        ClientCommand::Source(command) => source::run(&bridge, command, json, console).await,
     }
 }
 

@@ -89,10 +89,17 @@ pub(crate) fn definition() -> clap::Command {
     command
 }
 
-/// Returns the name of a command as typed in a shell, or `None` if there is no such command.
-pub(crate) fn full_name(name: &str) -> Option<String> {
-    let definition = definition();
-    definition.find_subcommand(name).map(|command| format!("switchyard {}", command.get_name()))
+/// Returns the command that a command line begins with, as typed in a shell. `words` begin behind the
+/// program's own name.
+pub(crate) fn full_name(words: impl IntoIterator<Item = OsString>) -> String {
+    let mut command = &definition();
+    let mut name = command.get_name().to_owned();
+    for word in words {
+        let Some(inner) = command.find_subcommand(&word) else { break };
+        command = inner;
+        name = format!("{name} {}", command.get_name());
+    }
+    name
 }
 
 /// Reads the command line, which begins behind the program's own name.
@@ -113,6 +120,18 @@ pub(crate) fn parse(
 mod tests {
     use super::*;
 
+    /// Every command with its names, each before those below it.
+    fn all<'c>(command: &'c clap::Command, names: &[&'c str]) -> Vec<(Vec<&'c str>, &'c clap::Command)> {
+        let mut found = Vec::new();
+        for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+            let names = [names, &[inner.get_name()]].concat();
+            let below = all(inner, &names);
+            found.push((names, inner));
+            found.extend(below);
+        }
+        found
+    }
+
     fn print(args: &[&str]) -> String {
         match parse(args.iter().map(OsString::from), |_| None) {
             Ok(CommandLine::Print(text)) => text,
@@ -131,11 +150,36 @@ mod tests {
         for command in definition().get_subcommands().filter(|command| !command.is_hide_set()) {
             let (name, about) = (command.get_name(), command.get_about().unwrap_or_default().to_string());
             assert!(help.contains(&format!("  {name} ")) && help.contains(&about), "{name}: {help}");
-            let help = print(&[name, "--help"]);
-            assert!(help.starts_with(&about), "{name}: {help}");
+        }
+        for (names, command) in all(&definition(), &[]) {
+            let help = print(&[&names[..], &["--help"]].concat());
+            let about = command.get_about().unwrap_or_default().to_string();
+            assert!(!about.is_empty() && help.starts_with(&about), "{names:?}: {help}");
             for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
-                assert!(help.contains(&format!("--{flag}")), "{name}: {flag}");
+                assert!(help.contains(&format!("--{flag}")), "{names:?}: {flag}");
             }
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_command_below_another_one_has_both() {
+        let name = |words: &[&str]| full_name(words.iter().map(OsString::from));
+        assert_eq!(name(&["source", "sync", "source"]), "switchyard source sync");
+        assert_eq!(name(&["source", "snyc"]), "switchyard source");
+        assert_eq!(name(&["deploy", "sync"]), "switchyard deploy");
+        assert_eq!(name(&["--version"]), "switchyard");
+    }
+
+    #[test]
+    fn a_command_below_another_one_is_found_and_corrected_like_any_other() {
+        let problems = |args: &[&str]| parse(args.iter().map(OsString::from), |_| None).unwrap_err();
+        let missing = problems(&["source"]);
+        assert!(missing[0].message.contains("one of list, show, sync"), "{missing:?}");
+        let wrong = problems(&["source", "snyc"]);
+        assert!(wrong[0].message.contains("did you mean \"sync\"?"), "{wrong:?}");
+        let wrong = problems(&["source", "sync", "Shop", "--alow-empty", "--to", "ftp://h"]);
+        for part in ["NAME: invalid name \"Shop\"", "did you mean --allow-empty?", "--to: invalid URL"] {
+            assert!(wrong.iter().any(|problem| problem.to_string().contains(part)), "{part}: {wrong:?}");
         }
     }
 

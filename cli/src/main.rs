@@ -27,8 +27,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(problems) => {
-            let command = std::env::args().nth(1).and_then(|name| commands::full_name(&name));
-            settings::report("switchyard", command.as_deref().unwrap_or("switchyard"), &problems);
+            let command = commands::full_name(std::env::args_os().skip(1));
+            settings::report("switchyard", &command, &problems);
             ExitCode::from(EXIT_USAGE)
         }
     }

@@ -32,17 +32,28 @@ pub(crate) fn markdown(mut command: Command) -> String {
          `10m`, `1h 30m`; without one: milliseconds), SIZE likewise (`512KiB`, `10MB`, `1GiB`; without one: \
          bytes).\n",
     );
-    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+    for command in leaves(&command) {
         let _ = write!(text, "\n{}", section(command));
     }
     text
+}
+
+/// Returns the commands that have no further ones below them, in the order of the help.
+fn leaves(command: &Command) -> Vec<&Command> {
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    let below = shown.flat_map(|command| match command.has_subcommands() {
+        true => leaves(command),
+        false => vec![command],
+    });
+    below.collect()
 }
 
 fn section(command: &Command) -> String {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let mut text = format!("## switchyard {}\n\n{about}.\n\n    {usage}\n", command.get_name());
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let mut text = format!("## {name}\n\n{about}.\n\n    {usage}\n");
     let arguments: Vec<_> = command.get_positionals().collect();
     if !arguments.is_empty() {
         let _ = writeln!(text, "\n| argument | |\n|---|---|");
@@ -101,7 +112,10 @@ mod tests {
             let mut out = Vec::new();
             completions(definition(), shell, &mut out);
             let text = String::from_utf8(out).unwrap();
-            assert!(["deploy", "rollback", "logs"].iter().all(|name| text.contains(name)), "{shell}");
+            assert!(
+                ["deploy", "rollback", "logs", "publish"].iter().all(|name| text.contains(name)),
+                "{shell}"
+            );
         }
     }
 
@@ -109,10 +123,19 @@ mod tests {
     fn every_command_has_a_manual_page() {
         let dir = tempfile::tempdir().unwrap();
         manual(definition(), &dir.path().join("man")).unwrap();
-        for name in ["switchyard.1", "switchyard-deploy.1", "switchyard-logs.1"] {
+        for name in ["switchyard.1", "switchyard-deploy.1", "switchyard-source-sync.1"] {
             let page = std::fs::read_to_string(dir.path().join("man").join(name)).unwrap();
             assert!(page.contains(".TH"), "{name}");
         }
+    }
+
+    #[test]
+    fn the_reference_has_a_section_for_each_command_that_can_be_run() {
+        let text = markdown(definition());
+        assert!(text.contains("\n## switchyard deploy\n\nSend a folder"), "{text}");
+        assert!(text.contains("\n## switchyard source sync\n"), "{text}");
+        assert!(text.contains("\n    switchyard source sync [OPTIONS] [NAME]\n"), "{text}");
+        assert!(!text.contains("\n## switchyard source\n"), "{text}");
     }
 
     #[cfg(feature = "server")]

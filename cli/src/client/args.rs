@@ -8,8 +8,10 @@ use switchyard_program::settings::values::number;
 use switchyard_program::settings::{Problem, Problems, Validate};
 
 pub(super) use self::access::Access;
+pub(super) use self::source::{DevArgs, ExplainArgs, FreezeArgs, SourceCommand, SyncArgs};
 
 mod access;
+mod source;
 
 /// Shown below the flags of every client command.
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 the version does not build, or the project does not exist; \
@@ -33,6 +35,9 @@ pub(crate) enum ClientCommand {
     /// Print the output of a project
     #[command(after_help = EXIT_STATUS)]
     Logs(LogsArgs),
+    /// List, sync and control the git sources of the bridge
+    #[command(subcommand)]
+    Source(SourceCommand),
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +150,7 @@ impl ClientCommand {
             Self::Rollback(args) => &args.access,
             Self::Remove(args) => &args.access,
             Self::Logs(args) => &args.access,
+            Self::Source(command) => command.access(),
         }
     }
 }
@@ -166,6 +172,10 @@ impl Validate for ClientCommand {
                         format!("invalid digest {given:?}: expected 12 to 64 of the digits 0-9 and a-f");
                     problems.flag("version", message);
                 }
+                true
+            }
+            Self::Source(command) => {
+                command.validate(problems);
                 true
             }
             Self::Status(_) | Self::Remove(_) | Self::Logs(_) => true,

@@ -73,6 +73,16 @@ impl Bridge {
         Ok(Self { http: http.build()?, to, authorization, silence })
     }
 
+    /// The same bridge, for answers that may take `times` as long to begin.
+    pub(super) fn patient(&self, times: u32) -> Self {
+        Self {
+            http: self.http.clone(),
+            to: self.to.clone(),
+            authorization: self.authorization.clone(),
+            silence: self.silence.saturating_mul(times),
+        }
+    }
+
     /// A request to a path below the bridge's URL.
     pub(super) fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
         let mut url = self.to.clone();
@@ -91,9 +101,13 @@ impl Bridge {
 
     /// Asks for something that is answered at once.
     pub(super) async fn get(&self, path: &[&str]) -> Result<Answer, CallError> {
+        self.call(self.request(Method::GET, path, &[])).await
+    }
+
+    /// Sends a request whose body is there already, and reads an answer that is one document.
+    pub(super) async fn call(&self, request: RequestBuilder) -> Result<Answer, CallError> {
         let (_, no_body) = watch::channel(Flow::default());
-        let request = self.request(Method::GET, path, &[]).header(ACCEPT, "application/json");
-        let response = self.send(request, no_body, |_| {}).await?;
+        let response = self.send(request.header(ACCEPT, "application/json"), no_body, |_| {}).await?;
         self.whole(response).await
     }
 

@@ -12,6 +12,7 @@ use super::args::DeployArgs;
 use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, Failure, REFUSED, USAGE};
 use super::files::{self, Files, FilesError, IGNORE_FILE, Packages, Reason, Rules, list};
+use super::folder::canonical;
 use super::pack::Upload;
 use super::progress::Progress;
 use super::report;
@@ -116,7 +117,7 @@ async fn plan(
     send_packages: bool,
 ) -> Result<Planning, Failure> {
     let (folder, scope, asks) = blocking(move || {
-        let root = root(&folder)?;
+        let root = canonical(&folder)?;
         let asks = !send_packages && may_have_packages(&root, &scope);
         Ok((root, scope, asks))
     })
@@ -168,16 +169,6 @@ fn summary(project: &ProjectName, files: &Files) -> String {
     let (version, count) = (files.digest.short(), files.files.len());
     let s = if count == 1 { "" } else { "s" };
     format!("{project}@{version}: {count} file{s}, {}", HumanBytes(files.bytes()))
-}
-
-fn root(folder: &Path) -> Result<PathBuf, Failure> {
-    let root = folder.canonicalize();
-    let root =
-        root.map_err(|error| Failure::new(USAGE, format!("cannot read {}: {error}", folder.display())))?;
-    if !root.is_dir() {
-        return Err(Failure::new(USAGE, format!("{} is not a folder", folder.display())));
-    }
-    Ok(root)
 }
 
 /// Lists the files of each project. `root` has no symbolic links.

@@ -21,7 +21,7 @@ pub(super) fn print_answer(console: &mut Console<'_>, json: bool, answer: &Answe
     let exit = exit_of(answer.status, kind);
     match problem {
         Ok(_) if json => console.print_json(&answer.body)?,
-        Ok(problem) => console.complain(&describe(&problem, answer))?,
+        Ok(problem) => console.complain(&describe(&problem, &answer.status.to_string()))?,
         Err(_) => {
             console.complain(&format!("the bridge, or a proxy in front of it, answered {}", answer.status))?
         }
@@ -97,13 +97,15 @@ fn silent_routers(routers: &[RouterReport], behind: &[String]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn describe(problem: &ProblemDocument, answer: &Answer) -> String {
+/// Returns the problem in words: the diagnostic, the sentence and the routers without an answer.
+/// `otherwise` stands for the sentence of a problem that has none.
+pub(super) fn describe(problem: &ProblemDocument, otherwise: &str) -> String {
     let mut lines = Vec::new();
     if let Some(error) = &problem.error {
         lines.push(diagnostic(error));
     }
     let detail = problem.detail.as_deref().or(problem.title.as_deref());
-    let mut sentence = detail.map_or_else(|| answer.status.to_string(), str::to_owned);
+    let mut sentence = detail.unwrap_or(otherwise).to_owned();
     for (what, name) in [("project", &problem.project), ("part", &problem.part), ("field", &problem.field)] {
         if let Some(name) = name
             && !sentence.contains(name.as_str())

@@ -77,7 +77,10 @@ impl From<AttemptError> for Failure {
 
 /// Sends the request, and again if the connection broke: the idempotency key keeps it from being executed
 /// twice.
-async fn ask(
+///
+/// # Errors
+/// There is no answer, or the files of an upload cannot be sent.
+pub(super) async fn ask(
     bridge: &Bridge,
     request: &ApiRequest<'_>,
     progress: &mut Progress<'_>,

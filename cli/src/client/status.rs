@@ -4,6 +4,7 @@ use super::Console;
 use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, Failure};
 use super::report;
+use super::table::aligned;
 use switchyard_contract::admin::ProjectState;
 use switchyard_contract::overview::{ProjectOnRouter, ProjectOverview, ProjectOverviews};
 use switchyard_contract::project::ProjectName;
@@ -97,17 +98,6 @@ fn facts(overview: &ProjectOnRouter) -> [String; 4] {
 fn row(name: String, overview: &ProjectOnRouter) -> Row {
     let [state, version, commit, note] = facts(overview);
     [name, state, version, commit, note]
-}
-
-fn aligned(rows: &[Row]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<_> = (0..COMMIT + 1).map(width).collect();
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(&widths).filter(|(_, width)| **width > 0);
-        let cells: Vec<_> = cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
-        format!("{}  {}", cells.join("  "), row[COMMIT + 1]).trim_end().to_owned() + "\n"
-    });
-    lines.collect()
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use switchyard_program::settings::CommandLine;
 mod deploy;
 mod fake;
 mod others;
+mod source;
 
 const TOKEN: &str = "tok3n-of-ci";
 

@@ -54,6 +54,7 @@ mod forwarding;
 mod framing;
 mod gate;
 mod gateway;
+mod git_example;
 mod git_servers;
 mod handlers;
 mod include;

@@ -99,7 +99,7 @@ fn begin(deploys: &Deploys) -> (Ticket, Staging) {
 }
 
 fn start(ticket: Ticket, staging: Staging, changes: Vec<Change>) -> Result<Arc<Job>, Problem> {
-    ticket.start(staging, changes, None, false)
+    ticket.start(staging, changes, DeployNotes::default())
 }
 
 fn name(project: &str) -> ProjectName {

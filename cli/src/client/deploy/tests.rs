@@ -16,7 +16,7 @@ fn folder(paths: &[&str]) -> TempDir {
 }
 
 fn planned(dir: &Path, what: DeployScope) -> Result<Plan, Failure> {
-    projects(&root(dir)?, what, Packages::Send)
+    projects(&canonical(dir)?, what, Packages::Send)
 }
 
 fn names(dir: &TempDir, what: DeployScope) -> Result<Vec<String>, (u8, String)> {

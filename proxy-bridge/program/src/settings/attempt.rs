@@ -80,10 +80,8 @@ impl Attempt {
             let has_value = arg.get_long().is_some() && arg.get_action().takes_values();
             arg.env(Resettable::Reset).required(is_required).allow_negative_numbers(has_value)
         };
-        let mut command = self.command.clone().mut_args(adjust);
-        if let Some(name) = self.selected().map(|command| command.get_name().to_owned()) {
-            command = command.mut_subcommand(name, |command| command.mut_args(adjust));
-        }
+        let command = self.command.clone().mut_args(adjust);
+        let mut command = changed(command, &self.selected(), |command| command.mut_args(adjust));
         match command.try_get_matches_from_mut(&self.words) {
             Ok(matches) => Step::Matches(Box::new(matches)),
             Err(error) => self.record(&error),
@@ -93,7 +91,10 @@ impl Attempt {
     /// Adds the variables of flags that are not on the command line.
     pub(super) fn add_variables(&mut self, matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) {
         self.has_variables = true;
-        let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+        let mut matches = matches;
+        while let Some((_, inner)) = matches.subcommand() {
+            matches = inner;
+        }
         let mut added = Vec::new();
         for arg in self.active().get_arguments() {
             let (Some(name), Some(variable)) = (arg.get_long(), arg.get_env()) else { continue };
@@ -125,14 +126,21 @@ impl Attempt {
         }
     }
 
-    /// The subcommand that the command line names.
-    fn selected(&self) -> Option<&Command> {
-        self.words.get(1).and_then(|name| self.built.find_subcommand(name))
+    /// The names of the subcommands that the command line names, the outermost first.
+    fn selected(&self) -> Vec<String> {
+        self.subcommands().map(|command| command.get_name().to_owned()).collect()
     }
 
     /// The command whose arguments the command line has.
     fn active(&self) -> &Command {
-        self.selected().unwrap_or(&self.built)
+        self.subcommands().last().unwrap_or(&self.built)
+    }
+
+    fn subcommands(&self) -> impl Iterator<Item = &Command> {
+        self.words.iter().skip(1).scan(&self.built, |command, word| {
+            *command = command.find_subcommand(word)?;
+            Some(*command)
+        })
     }
 
     /// Records the error and takes its cause off the command line.
@@ -170,7 +178,7 @@ impl Attempt {
     }
 
     fn commands(&self) -> Vec<&str> {
-        let commands = self.command.get_subcommands().filter(|command| !command.is_hide_set());
+        let commands = self.active().get_subcommands().filter(|command| !command.is_hide_set());
         commands.map(Command::get_name).collect()
     }
 
@@ -261,12 +269,8 @@ impl Attempt {
             let id = arg.get_id().as_str().to_owned();
             let value = stand_in(&arg);
             let stand_in = |arg: Arg| arg.required(false).default_value(value);
-            let selected = self.selected().map(|command| command.get_name().to_owned());
             let command = std::mem::take(&mut self.command);
-            self.command = match selected {
-                Some(name) => command.mut_subcommand(name, |command| command.mut_arg(id, stand_in)),
-                None => command.mut_arg(id, stand_in),
-            };
+            self.command = changed(command, &self.selected(), |command| command.mut_arg(id, stand_in));
         }
         Step::Again
     }
@@ -281,6 +285,14 @@ impl Attempt {
     fn give_up(&mut self, subject: &str) -> Step {
         self.problems.add(Problem::new(subject, "cannot be read"));
         Step::Stop
+    }
+}
+
+/// Changes the subcommand that `names` leads to, or the command itself without names.
+fn changed(command: Command, names: &[String], change: impl FnOnce(Command) -> Command) -> Command {
+    match names.split_first() {
+        None => change(command),
+        Some((name, rest)) => command.mut_subcommand(name, |command| changed(command, rest, change)),
     }
 }
 
