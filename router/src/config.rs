@@ -121,6 +121,12 @@ pub struct ReloadConfig {
     #[arg(long, value_name = "N", default_value = "5", value_parser = number::<usize>(0))]
     pub keep: usize,
 
+    // Whoever may call the admin listener then has the router read and serve what lies there.
+    /// Folders below which a project may be read from a local folder instead of the volume, for
+    /// development (PUT /projects/NAME/override); repeatable, or separated by commas
+    #[arg(long, value_name = "DIR", value_delimiter = ',')]
+    pub allow_override: Vec<PathBuf>,
+
     /// Show build errors in the browser
     #[arg(long)]
     pub dev: bool,

@@ -17,6 +17,7 @@ mod http;
 mod links;
 mod live;
 mod metrics;
+mod overrides;
 mod packages;
 mod pieces;
 mod policy;

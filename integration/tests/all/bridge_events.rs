@@ -30,6 +30,7 @@ fn event() -> Event {
             timings_ms: Timings::default(),
             death: None,
             conflict: None,
+            folder: None,
         },
     }
 }

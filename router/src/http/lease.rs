@@ -18,6 +18,8 @@ use crate::live::{LiveSite, ProjectEntry, RunningCell};
 
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
 
+const OVERRIDE: HeaderName = HeaderName::from_static("x-switchyard-override");
+
 /// The time within which a process that ends is gone after its connections broke, on a busy machine
 /// too. A process that is still there has closed them itself.
 const ENDS_WITHIN: Duration = Duration::from_millis(250);
@@ -69,12 +71,16 @@ impl SiteLease {
     }
 }
 
-/// Sets the headers that name the version of a response.
+/// Sets the headers that name the version of a response, and where it was read from.
 fn mark(entry: &ProjectEntry, version: &HeaderValue, headers: &mut HeaderMap) {
     headers.insert(VERSION, version.clone());
     match &entry.failed {
         Some(failed) => headers.insert(STALE, failed.header.clone()),
         None => headers.remove(STALE),
+    };
+    match entry.is_overridden {
+        true => headers.insert(OVERRIDE, HeaderValue::from_static("1")),
+        false => headers.remove(OVERRIDE),
     };
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use switchyard_contract::digest;
 
 use crate::links::LinkFollower;
+use crate::overrides::Overrides;
 use crate::project::{CONFIG_FILES, Include, InstalledPackages, NODE_MODULES, included};
 
 /// Maximum number of entries that a stamp covers. A valid project has fewer; the rest is ignored.
@@ -49,34 +50,38 @@ impl ProjectStamp {
 /// Reads stamps of the projects below one root. A folder that several of them include is read once.
 pub(super) struct StampReader<'a> {
     root: &'a Path,
+    overrides: &'a Overrides,
     includes: HashMap<PathBuf, ProjectStamp>,
 }
 
 impl<'a> StampReader<'a> {
-    /// `root`: the real folder of the projects.
-    pub(super) fn new(root: &'a Path) -> Self {
-        Self { root, includes: HashMap::new() }
+    /// `root`: the real folder of the projects, except those in `overrides`.
+    pub(super) fn new(root: &'a Path, overrides: &'a Overrides) -> Self {
+        Self { root, overrides, includes: HashMap::new() }
     }
 
     /// Returns the stamp of the project `name`, or `None` if there is no such folder.
     pub(super) fn read(&mut self, name: &str) -> Option<ProjectStamp> {
-        let dir = self.root.join(name);
-        if !dir.is_dir() {
+        let place = self.overrides.place(self.root, name);
+        if !place.dir.is_dir() {
             return None;
         }
-        let mut stamp = StampWalk::run(&dir);
-        for include in included(&dir).unwrap_or_default().entries {
-            stamp.join(self.include(&include));
+        let mut stamp = StampWalk::run(&place.dir);
+        for include in included(&place).unwrap_or_default().entries {
+            if let Some(folder) = place.folder_with(include.below_root()) {
+                stamp.join(self.include(folder, &include));
+            }
         }
         Some(stamp)
     }
 
-    fn include(&mut self, include: &Include) -> ProjectStamp {
-        let path = self.root.join(include.below_root());
-        let owner = self.root.join(include.owner());
+    /// The stamp of an include that lies in `root`.
+    fn include(&mut self, root: &Path, include: &Include) -> ProjectStamp {
+        let path = root.join(include.below_root());
+        let owner = root.join(include.owner());
         *self.includes.entry(path.clone()).or_insert_with(|| {
             // Nothing is included through a symbolic link.
-            let mut parent = self.root.to_owned();
+            let mut parent = root.to_owned();
             let is_link = include.below_root().iter().any(|part| {
                 parent.push(part);
                 parent.is_symlink()
@@ -210,7 +215,7 @@ mod tests {
         }
 
         fn stamp(&self, name: &str) -> Option<ProjectStamp> {
-            StampReader::new(self.0.path()).read(name)
+            StampReader::new(self.0.path(), &Overrides::default()).read(name)
         }
     }
 

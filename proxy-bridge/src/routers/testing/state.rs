@@ -64,6 +64,7 @@ impl FakeState {
                 timings_ms: Timings::default(),
                 death: None,
                 conflict: None,
+                folder: None,
             },
         }
     }

@@ -40,7 +40,8 @@ impl Volume {
     }
 
     fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
-        self.store.snapshot(&self.dir.path().join("blog"), bounds(), &mut HashCache::default())
+        let place = Place::on_volume(self.dir.path().join("blog"));
+        self.store.snapshot(&self.name.project, &place, bounds(), &mut HashCache::default())
     }
 
     fn refused(&self) -> String {
