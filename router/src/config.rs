@@ -397,6 +397,18 @@ mod tests {
     }
 
     #[test]
+    fn overrides_are_off_and_their_folders_are_repeated_or_a_list() {
+        let folders = |args: &[&str], env: &[(&str, &str)]| {
+            let args: Vec<_> = ["--projects", "/x"].iter().chain(args).copied().collect();
+            parse(&args, env).unwrap().reload.allow_override
+        };
+        assert!(folders(&[], &[]).is_empty());
+        let all = ["/a", "/b", "/c"].map(PathBuf::from);
+        assert_eq!(folders(&["--allow-override", "/a,/b", "--allow-override=/c"], &[]), all);
+        assert_eq!(folders(&[], &[("SWITCHYARD_ALLOW_OVERRIDE", "/a,/b,/c")]), all);
+    }
+
+    #[test]
     fn events_are_never_sent_unsigned() {
         let problems = parse(&["--projects", "/x", "--event-url", "http://h/"], &[]).unwrap_err();
         assert!(problems[0].starts_with("--event-secret-file"), "{problems:?}");

@@ -284,6 +284,8 @@ pub(super) fn import_map(checkout: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     /// A folder called `functions` in a folder called `parent`, with these files in the latter.
@@ -418,5 +420,20 @@ mod tests {
         fs::remove_file(root.join("deno.json")).unwrap();
         assert_eq!(import_map(&root.join("plain")).as_deref(), Some("../import_map.json"));
         assert_eq!(import_map(&root.join("own")), None);
+    }
+
+    #[test]
+    fn an_override_is_a_function_by_the_folder_around_it_or_else_as_on_the_volume() {
+        let (_dir, volume) =
+            folder("supabase", &[("config.toml", "[functions.hello]\nverify_jwt = false\n")]);
+        let (_local, dev) = folder("x", &[("elsewhere/hello/index.ts", ""), ("functions/_shared/a.ts", "")]);
+        let role = |dir: PathBuf, volume: &Path| {
+            let place = Place { dir, volume: Some(volume.to_owned()) };
+            FolderRole::of(&place, "hello", None).unwrap().function().map(|function| function.verify_jwt)
+        };
+        let plain = dev.parent().unwrap().join("elsewhere");
+        assert_eq!(role(plain.join("hello"), &volume), Some(Some(false)));
+        assert_eq!(role(dev.join("hello"), &volume), Some(None), "its own configuration requires tokens");
+        assert_eq!(role(plain.join("hello"), &plain), None);
     }
 }

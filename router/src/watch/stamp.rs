@@ -250,4 +250,24 @@ mod tests {
         }
         assert!(scene.stamp("a").is_some());
     }
+
+    #[test]
+    fn the_stamp_of_an_override_is_that_of_its_folder_and_of_the_include_that_it_uses() {
+        let scene = Scene::new();
+        scene.put("dev/mine/deno.json", r#"{"switchyard": {"include": ["../_shared"]}}"#);
+        let (root, overrides) = (scene.0.path(), Overrides::default());
+        let name = switchyard_contract::project::ProjectName::parse("a").unwrap();
+        overrides.set(&name, Some(root.join("dev/mine")));
+        let stamp = || StampReader::new(root, &overrides).read("a").unwrap();
+        let mut last = stamp();
+        scene.put("a/main.ts", "22");
+        assert_eq!(stamp(), last, "the volume's files do not count");
+        for path in ["dev/mine/main.ts", "_shared/mod.ts", "dev/_shared/mod.ts"] {
+            scene.put(path, "22");
+            assert_ne!(stamp(), last, "{path}");
+            last = stamp();
+        }
+        scene.put("_shared/mod.ts", "333");
+        assert_eq!(stamp(), last, "the one beside it is used now");
+    }
 }
