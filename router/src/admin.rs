@@ -42,7 +42,7 @@ use crate::checkout::Store;
 use crate::inspect::Inspectable;
 use crate::live::{Commands, Events, LiveTable, LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
-use crate::overrides::Overrides;
+use crate::root::Overrides;
 
 /// The listener. Nothing is left to answer once it is dropped, so its grace is never used.
 const LISTENER: ApiListener = ApiListener {

@@ -17,7 +17,6 @@ mod http;
 mod links;
 mod live;
 mod metrics;
-mod overrides;
 mod packages;
 mod pieces;
 mod policy;

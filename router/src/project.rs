@@ -34,8 +34,8 @@ pub(crate) use self::installed::{
 pub(crate) use self::lifecycle::{Healthcheck, LifecycleOptions};
 pub(crate) use self::routes::{ClaimedRoutes, PrefixHandling};
 pub(crate) use self::site::choose_fallback;
-use crate::overrides::Place;
 use crate::policy::PermissionRequest;
+use crate::root::Place;
 
 /// The most nested folders of a project, counting symbolic links. A walk holds a kilobyte of stack, or a descriptor, for
 /// each level.

@@ -1,6 +1,8 @@
 //! The projects root: a name that is resolved anew at each use. The folder behind it may be
 //! replaced (a link is swapped, the folder is made again, a volume is mounted over it) and may be
-//! missing for a while.
+//! missing for a while. Some projects may lie elsewhere: see [`Overrides`].
+
+mod overrides;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
@@ -14,7 +16,7 @@ use rustix::fs::{AtFlags, FileType, statat};
 use switchyard_contract::project::is_ignored;
 use switchyard_program::atomic_file;
 
-use crate::overrides::{Overrides, Place};
+pub(crate) use self::overrides::{AllowedFolders, OverrideRefusal, Overrides, Place, find_with};
 
 /// The projects root. Clones share one state.
 #[derive(Debug, Clone)]

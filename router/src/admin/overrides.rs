@@ -17,7 +17,7 @@ use switchyard_edge::problem::Problem;
 
 use super::{Admin, AdminState, OVERRIDE, unknown_project};
 use crate::live::Command;
-use crate::overrides::OverrideRefusal;
+use crate::root::OverrideRefusal;
 
 /// The limits on a body. A path has at most 4 KiB, escaped six times as much.
 const LIMITS: BodyLimits = BodyLimits { bytes: 32 * 1024, time: Duration::from_secs(10) };

@@ -16,12 +16,11 @@ use super::readers::{Readers, Reading, ReadingError, ReadingTurn};
 use crate::checkout::{
     CheckoutError, HashCache, Interruption, Pace, ReadBounds, Snapshot, SnapshotError, Store,
 };
-use crate::overrides::Place;
 use crate::policy::{Policy, ReadLimit, ReadLimits};
 use crate::project::{
     FolderRole, InstallProgress, InstalledPackages, Manifest, SupabaseFunction, diagnostic,
 };
-use crate::root::Root;
+use crate::root::{Place, Root};
 use crate::version::{Tenant, Version};
 
 /// Attempts to copy a project that changes while it is copied.

@@ -29,9 +29,9 @@ use super::scan::{IncludeRefusal, IncludeSource};
 use super::snapshot::{FileHashes, HashCache, Snapshot, SnapshotError, snapshot};
 use super::times;
 use crate::folder::{NOT_SHARED, remove};
-use crate::overrides::Place;
 use crate::policy::ReadLimits;
 use crate::project::{Include, diagnostic};
+use crate::root::Place;
 use crate::version::{Tenant, Version};
 
 /// Prefix of folders that are not complete checkouts: being made, or being removed.

@@ -82,8 +82,8 @@ mod tests {
 
     use super::super::{HashCache, ReadBounds, Store};
     use super::*;
-    use crate::overrides::Place;
     use crate::policy::ReadLimits;
+    use crate::root::Place;
     use crate::version::{Tenant, Version};
 
     fn stored() -> (tempfile::TempDir, StoredVersion) {

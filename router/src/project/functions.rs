@@ -14,7 +14,7 @@ use toml::{Table, Value};
 
 use super::diagnostic::diagnostic;
 use super::files::open_file;
-use crate::overrides::Place;
+use crate::root::Place;
 
 /// The folder of functions, and the folder around it, as Supabase's tools create them.
 const FOLDER: &str = "functions";

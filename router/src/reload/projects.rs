@@ -9,7 +9,7 @@ use switchyard_contract::project::ProjectName;
 use super::project::Project;
 use crate::cells::Cells;
 use crate::live::LogBuffer;
-use crate::overrides::Overrides;
+use crate::root::Overrides;
 
 /// The projects that are known, or about to be.
 #[derive(Debug)]

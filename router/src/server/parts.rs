@@ -23,10 +23,9 @@ use crate::folder::Trash;
 use crate::http;
 use crate::live::{Command, Commands, Events, LiveTable, LogBuffer, StatusBoard, commands};
 use crate::metrics::Metrics;
-use crate::overrides::Overrides;
 use crate::packages::{self, Authorities, Packages};
 use crate::reload::{Control, ControlSettings, Parts};
-use crate::root::Root;
+use crate::root::{Overrides, Root};
 use crate::user::Users;
 use crate::watch;
 

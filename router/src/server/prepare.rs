@@ -17,9 +17,8 @@ use crate::admin::Tokens;
 use crate::cells::Groups;
 use crate::config::RouterConfig;
 use crate::gaps::Gaps;
-use crate::overrides::AllowedFolders;
 use crate::policy::Policy;
-use crate::root::Root;
+use crate::root::{AllowedFolders, Root};
 
 /// File name of the program of cells.
 const CELL_BINARY: &str = "switchyard-cell";

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use switchyard_contract::digest;
 
 use crate::links::LinkFollower;
-use crate::overrides::Overrides;
 use crate::project::{CONFIG_FILES, Include, InstalledPackages, NODE_MODULES, included};
+use crate::root::Overrides;
 
 /// Maximum number of entries that a stamp covers. A valid project has fewer; the rest is ignored.
 const MAX_ENTRIES: usize = 100_000;

@@ -16,8 +16,8 @@ use switchyard_contract::project;
 
 use self::walk::{WalkLimits, WatchWalk};
 use super::inotify::{self, KernelWatcher};
-use crate::overrides::{Overrides, Place};
 use crate::project::{CONFIG_FILES, Include, NODE_MODULES, included};
+use crate::root::{Overrides, Place};
 
 /// The part of a new directory that is walked at once. The rest is walked when its project's turn
 /// comes.

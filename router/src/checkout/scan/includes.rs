@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ListError;
-use crate::overrides::{Place, find_with};
 use crate::project::{Include, IncludeList, included};
+use crate::root::{Place, find_with};
 
 /// The reason why a project may not include a path: the predicate of a sentence about the include,
 /// as in "is hidden: rename it".
