@@ -1,10 +1,11 @@
 //! The admin listener, with its JSON as types.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use http::Method;
 use serde::de::DeserializeOwned;
-use switchyard_contract::admin::{Checkouts, Hold, Projects, Report, Reports, Status};
+use switchyard_contract::admin::{Checkouts, Hold, ProjectOverride, Projects, Report, Reports, Status};
 use switchyard_contract::project::ProjectName;
 
 use crate::client::{Client, Reply, json_body, post, with_method};
@@ -85,6 +86,26 @@ impl Admin {
 
     pub async fn release(&self, id: &str) -> Reply {
         self.client.send(with_method(Method::DELETE, &format!("/_deploys/{id}"))).await
+    }
+
+    /// Asks for a project to be read from a local folder.
+    pub async fn try_override(&self, project: &str, folder: &str) -> Reply {
+        let body =
+            serde_json::to_vec(&ProjectOverride { path: folder.to_owned() }).expect("it is plain data");
+        let path = format!("/projects/{project}/override");
+        let mut request = json_body(post(&path, body));
+        *request.method_mut() = Method::PUT;
+        self.client.send(request).await
+    }
+
+    /// Has a project read from a local folder.
+    pub async fn set_override(&self, project: &str, folder: &Path) -> Report {
+        parse(self.try_override(project, folder.to_str().expect("it is text")).await)
+    }
+
+    /// Has a project read from the volume again.
+    pub async fn end_override(&self, project: &str) -> Report {
+        parse(self.client.send(with_method(Method::DELETE, &format!("/projects/{project}/override"))).await)
     }
 
     pub async fn checkouts(&self, project: &str) -> Checkouts {

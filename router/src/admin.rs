@@ -1,5 +1,5 @@
-//! The admin listener: health, the state of projects, reloads, deploys, events, logs, checkouts,
-//! metrics, debuggers. Its requests never come through the public listener.
+//! The admin listener: health, the state of projects, reloads, overrides, deploys, events, logs,
+//! checkouts, metrics, debuggers. Its requests never come through the public listener.
 
 mod checkouts;
 mod deploys;
@@ -9,6 +9,7 @@ mod inspect;
 mod logs;
 mod metrics;
 mod openapi;
+mod overrides;
 mod projects;
 mod reloads;
 mod tokens;
@@ -23,7 +24,7 @@ use http::StatusCode;
 use http::request::Parts;
 use rustix::net::sockopt;
 use switchyard_edge::api::ApiListener;
-use switchyard_edge::api::endpoint::{Routes, delete, get, post};
+use switchyard_edge::api::endpoint::{Routes, delete, get, post, put};
 use switchyard_edge::api::query::{FromQuery as _, LogQuery};
 use switchyard_edge::connections::{ConnectionLimits, RequestKind};
 use switchyard_edge::gate::{BodyKind, Gate};
@@ -41,6 +42,7 @@ use crate::checkout::Store;
 use crate::inspect::Inspectable;
 use crate::live::{Commands, Events, LiveTable, LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
+use crate::root::Overrides;
 
 /// The listener. Nothing is left to answer once it is dropped, so its grace is never used.
 const LISTENER: ApiListener = ApiListener {
@@ -70,6 +72,9 @@ const LOST_AFTER: Duration = Duration::from_secs(60);
 /// The example in the refusal of a body of `POST /_deploys` with another content type.
 const HOLD: &str = r#"{"id": "d1", "projects": ["blog"], "lease_ms": 30000}"#;
 
+/// The example in the refusal of a body of `PUT /projects/{name}/override` with another content type.
+const OVERRIDE: &str = r#"{"path": "/home/me/api"}"#;
+
 /// The parts of the router that the admin listener shows and commands.
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -81,6 +86,7 @@ pub(crate) struct Admin {
     pub(crate) cells: Arc<Cells>,
     pub(crate) metrics: Metrics,
     pub(crate) commands: Commands,
+    pub(crate) overrides: Overrides,
     /// Refuses requests from web pages of other sites.
     pub(crate) gate: Arc<Gate>,
     /// The tokens that requests need. `None`: none are needed.
@@ -159,6 +165,8 @@ fn commands() -> Routes<Arc<Admin>> {
         .add(get("/projects/{name}/checkouts").query(CheckoutQuery::KEYS), checkouts::checkouts)
         .add(get("/projects/{name}/checkouts/{short}").query(CheckoutQuery::KEYS), checkouts::checkout)
         .add(get("/projects/{name}/logs").query(LogQuery::KEYS).permit(stream), logs::logs)
+        .add(put("/projects/{name}/override").body(BodyKind::Json(OVERRIDE)), overrides::set)
+        .add(delete("/projects/{name}/override"), overrides::end)
         .add(post("/_reload"), reloads::reload_all)
         .add(post("/_reload/{name}"), reloads::reload)
         .add(post("/_deploys").body(BodyKind::Json(HOLD)), deploys::hold)

@@ -121,6 +121,12 @@ pub struct ReloadConfig {
     #[arg(long, value_name = "N", default_value = "5", value_parser = number::<usize>(0))]
     pub keep: usize,
 
+    // Whoever may call the admin listener then has the router read and serve what lies there.
+    /// Folders below which a project may be read from a local folder instead of the volume, for
+    /// development (PUT /projects/NAME/override); repeatable, or separated by commas
+    #[arg(long, value_name = "DIR", value_delimiter = ',')]
+    pub allow_override: Vec<PathBuf>,
+
     /// Show build errors in the browser
     #[arg(long)]
     pub dev: bool,
@@ -388,6 +394,18 @@ mod tests {
         }
         let problems = parse(&["--projects", "/x", "--cell-users", "1-2"], &[]).unwrap_err();
         assert!(problems[0].contains("200000-265535"), "{problems:?}");
+    }
+
+    #[test]
+    fn overrides_are_off_and_their_folders_are_repeated_or_a_list() {
+        let folders = |args: &[&str], env: &[(&str, &str)]| {
+            let args: Vec<_> = ["--projects", "/x"].iter().chain(args).copied().collect();
+            parse(&args, env).unwrap().reload.allow_override
+        };
+        assert!(folders(&[], &[]).is_empty());
+        let all = ["/a", "/b", "/c"].map(PathBuf::from);
+        assert_eq!(folders(&["--allow-override", "/a,/b", "--allow-override=/c"], &[]), all);
+        assert_eq!(folders(&[], &[("SWITCHYARD_ALLOW_OVERRIDE", "/a,/b,/c")]), all);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(crate) use self::lifecycle::{Healthcheck, LifecycleOptions};
 pub(crate) use self::routes::{ClaimedRoutes, PrefixHandling};
 pub(crate) use self::site::choose_fallback;
 use crate::policy::PermissionRequest;
+use crate::root::Place;
 
 /// The most nested folders of a project, counting symbolic links. A walk holds a kilobyte of stack, or a descriptor, for
 /// each level.
@@ -186,16 +187,17 @@ impl ServedContent {
     }
 }
 
-/// Returns the files and folders beside the project in `dir` that it includes. None while its configuration does not
+/// Returns the files and folders beside the project at `place` that it includes. None while its configuration does not
 /// parse, which [`Manifest::read`] reports.
 ///
 /// # Errors
 /// The field `switchyard.include` is invalid.
-pub(crate) fn included(dir: &Path) -> Result<IncludeList, Diagnostic> {
+pub(crate) fn included(place: &Place) -> Result<IncludeList, Diagnostic> {
+    let dir = &place.dir;
     let config = Document::config(dir).unwrap_or_default();
     let named = config.as_ref().and_then(|config| config.platform().ok().flatten());
     let mut included = config.as_ref().map(Document::included).transpose()?.unwrap_or_default();
-    let Some(root) = dir.parent() else { return Ok(included) };
+    let Some(root) = functions::root_of(place) else { return Ok(included) };
     let is_function = match named {
         None => functions::is_functions_folder(root),
         Some(platform) => platform == Platform::Supabase,

@@ -1,6 +1,8 @@
 //! The projects root: a name that is resolved anew at each use. The folder behind it may be
 //! replaced (a link is swapped, the folder is made again, a volume is mounted over it) and may be
-//! missing for a while.
+//! missing for a while. Some projects may lie elsewhere: see [`Overrides`].
+
+mod overrides;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
@@ -13,6 +15,8 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, FileType, statat};
 use switchyard_contract::project::is_ignored;
 use switchyard_program::atomic_file;
+
+pub(crate) use self::overrides::{AllowedFolders, OverrideRefusal, Overrides, Place, find_with};
 
 /// The projects root. Clones share one state.
 #[derive(Debug, Clone)]
@@ -27,6 +31,7 @@ struct RootState {
     trusted: Mutex<Option<FolderIdentity>>,
     /// The file that keeps the trusted folder over restarts, once it is known.
     file: OnceLock<PathBuf>,
+    overrides: Overrides,
 }
 
 /// The identity of a folder, which differs from that of another folder of the same name. The time
@@ -57,7 +62,8 @@ impl Root {
     /// There is no such folder.
     pub(crate) fn open(name: &Path) -> io::Result<Self> {
         let name = std::path::absolute(name)?;
-        let root = Self(Arc::new(RootState { name, trusted: Mutex::default(), file: OnceLock::new() }));
+        let (trusted, file, overrides) = (Mutex::default(), OnceLock::new(), Overrides::default());
+        let root = Self(Arc::new(RootState { name, trusted, file, overrides }));
         root.trust(Some(root.identity()?));
         Ok(root)
     }
@@ -86,9 +92,14 @@ impl Root {
         &self.0.name
     }
 
-    /// The path of a project's folder, not resolved.
-    pub(crate) fn project(&self, name: &str) -> PathBuf {
-        self.0.name.join(name)
+    /// The projects that are read from elsewhere.
+    pub(crate) fn overrides(&self) -> &Overrides {
+        &self.0.overrides
+    }
+
+    /// The place of a project: below the root's path, not resolved, or its override.
+    pub(crate) fn place(&self, name: &str) -> Place {
+        self.0.overrides.place(&self.0.name, name)
     }
 
     /// The identity of the folder that the name leads to now.
@@ -124,8 +135,11 @@ impl Root {
     }
 
     /// Returns `true` if a project is really gone: the root is the trusted folder, and has no
-    /// folder of this name.
+    /// folder of this name. A project with an override is not.
     pub(crate) fn is_gone(&self, project: &str) -> bool {
+        if self.0.overrides.folder(project).is_some() {
+            return false;
+        }
         // Both checks use one open folder, so that it cannot be swapped between them.
         let Ok(folder) = File::open(&self.0.name) else { return false };
         let is_trusted = folder.metadata().is_ok_and(|metadata| {

@@ -118,8 +118,9 @@ impl Watch {
         let follower = RootFollower::new(settings.root.clone());
         let folder = follower.folder().cloned().unwrap_or_else(|| settings.root.path().to_owned());
         let limits = [settings.max_folders, settings.max_files];
+        let overrides = settings.root.overrides().clone();
         let (tree, started) =
-            WatchTree::new(&folder, limits, TICK, MERGE, move |result: DebounceEventResult| {
+            WatchTree::new(&folder, overrides, limits, [TICK, MERGE], move |result: DebounceEventResult| {
                 // Fails only after the watch has ended.
                 let _ = events.send(WatchMessage::FileEvents(result));
             });

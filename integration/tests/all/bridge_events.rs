@@ -31,6 +31,7 @@ fn event() -> Event {
             timings_ms: Timings::default(),
             death: None,
             conflict: None,
+            folder: None,
         },
     }
 }

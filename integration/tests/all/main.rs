@@ -77,6 +77,7 @@ mod node_modules;
 mod node_servers;
 mod outside;
 mod overload;
+mod override_local;
 mod package_names;
 mod packages_change;
 mod poisoned;

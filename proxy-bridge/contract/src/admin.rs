@@ -3,6 +3,7 @@
 mod checkout;
 mod deploy;
 mod grants;
+mod overrides;
 mod status;
 
 use http::HeaderName;
@@ -10,6 +11,7 @@ use http::HeaderName;
 pub use self::checkout::{CheckoutInfo, Checkouts, LogLine};
 pub use self::deploy::{Hold, InvalidHold, Report, Reports};
 pub use self::grants::{Grants, ProjectLimits, Rights};
+pub use self::overrides::ProjectOverride;
 pub use self::status::{
     CellCrash, ChosenEntry, Draining, ProjectState, Projects, Reload, ReloadOutcome, Status, VersionName,
 };

@@ -44,6 +44,12 @@ pub enum EventType {
     /// an event.
     #[serde(rename = "route.conflict")]
     RouteConflict,
+    /// The project is read from a local folder instead of the volume from now on.
+    #[serde(rename = "override.set")]
+    OverrideSet,
+    /// The project is read from the volume again.
+    #[serde(rename = "override.ended")]
+    OverrideEnded,
 }
 
 impl EventType {
@@ -56,6 +62,8 @@ impl EventType {
             Self::VersionRetired => "version.retired",
             Self::CellDied => "cell.died",
             Self::RouteConflict => "route.conflict",
+            Self::OverrideSet => "override.set",
+            Self::OverrideEnded => "override.ended",
         }
     }
 }
@@ -97,6 +105,9 @@ pub struct EventData {
     /// The claim that does not lead to its project. In `route.conflict` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict: Option<RouteConflict>,
+    /// The folder of the override. In `override.set` and `override.ended` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
 }
 
 /// A host or a path prefix that a project claims in vain.
@@ -302,6 +313,7 @@ pub(crate) mod tests {
                 timings_ms: Timings { debounce: Some(20.5), total: Some(31.25), ..Timings::default() },
                 death: None,
                 conflict: None,
+                folder: None,
             },
         }
     }
@@ -351,8 +363,10 @@ pub(crate) mod tests {
 
     #[test]
     fn each_type_has_one_name_everywhere() {
-        use EventType::{CellDied, ProjectRemoved, ReloadFailed, ReloadLive, RouteConflict, VersionRetired};
-        for kind in [ReloadLive, ReloadFailed, ProjectRemoved, VersionRetired, CellDied, RouteConflict] {
+        use EventType::{CellDied, OverrideEnded, OverrideSet, ProjectRemoved, ReloadFailed, ReloadLive};
+        use EventType::{RouteConflict, VersionRetired};
+        let of_reloads = [ReloadLive, ReloadFailed, ProjectRemoved, VersionRetired];
+        for kind in of_reloads.into_iter().chain([CellDied, RouteConflict, OverrideSet, OverrideEnded]) {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
         use DeathReason::{Abort, EventLoop, Exit, Load, Memory, Signal, Unhealthy, Unknown};

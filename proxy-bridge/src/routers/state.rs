@@ -159,9 +159,18 @@ impl RouterState {
         self.partial.insert(data.project.clone(), data.sequence);
         let status = self.projects.entry(data.project.clone()).or_insert_with(|| unknown(&data.project));
         status.sequence = data.sequence;
-        if matches!(event.kind, EventType::CellDied | EventType::RouteConflict) {
+        match event.kind {
             // The served version stays.
-            return true;
+            EventType::CellDied | EventType::RouteConflict => return true,
+            EventType::OverrideSet => {
+                status.overridden.clone_from(&data.folder);
+                return true;
+            }
+            EventType::OverrideEnded => {
+                status.overridden = None;
+                return true;
+            }
+            _ => {}
         }
         status.on_disk = version(event);
         status.error.clone_from(&data.error);

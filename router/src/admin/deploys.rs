@@ -23,7 +23,8 @@ const HOLD_LIMITS: BodyLimits = BodyLimits { bytes: 1024 * 1024, time: Duration:
 /// Holds projects for a deploy, or renews its lease
 #[utoipa::path(post, path = "/_deploys", tag = "deploys", request_body = Hold, responses(
     (status = 204, description = "The projects are held"),
-    (status = 409, description = "held: another deploy holds one of them"),
+    (status = 409, description = "held: another deploy holds one of them; overridden: one of them is read from a \
+        local folder"),
 ))]
 pub(super) async fn hold(State(admin): AdminState, body: Body) -> Result<Response, Problem> {
     let hold = read_hold(body).await?;
@@ -105,6 +106,7 @@ impl From<DeployRefusal> for Problem {
         let (status, slug) = match &refusal {
             DeployRefusal::Held { .. } => (StatusCode::CONFLICT, "held"),
             DeployRefusal::NotBuilt(_) => (StatusCode::CONFLICT, "not-built"),
+            DeployRefusal::Overridden { .. } => (StatusCode::CONFLICT, "overridden"),
             DeployRefusal::OtherProjects(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             DeployRefusal::Unknown(_) => (StatusCode::NOT_FOUND, "unknown-deploy"),
             DeployRefusal::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),

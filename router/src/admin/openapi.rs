@@ -8,13 +8,13 @@ use switchyard_edge::api::answer::json;
 use switchyard_edge::api::openapi::complete;
 use utoipa::OpenApi;
 
-use super::{checkouts, deploys, events, health, inspect, logs, metrics, projects, reloads};
+use super::{checkouts, deploys, events, health, inspect, logs, metrics, overrides, projects, reloads};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Switchyard router: admin listener",
-        description = "Projects, reloads, deploys, events, logs, checkouts, debuggers, health.",
+        description = "Projects, reloads, overrides, deploys, events, logs, checkouts, debuggers, health.",
     ),
     paths(
         health::healthz,
@@ -27,6 +27,8 @@ use super::{checkouts, deploys, events, health, inspect, logs, metrics, projects
         checkouts::checkouts,
         checkouts::checkout,
         logs::logs,
+        overrides::set,
+        overrides::end,
         reloads::reload_all,
         reloads::reload,
         deploys::hold,

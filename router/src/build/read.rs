@@ -20,7 +20,7 @@ use crate::policy::{Policy, ReadLimit, ReadLimits};
 use crate::project::{
     FolderRole, InstallProgress, InstalledPackages, Manifest, SupabaseFunction, diagnostic,
 };
-use crate::root::Root;
+use crate::root::{Place, Root};
 use crate::version::{Tenant, Version};
 
 /// Attempts to copy a project that changes while it is copied.
@@ -80,6 +80,8 @@ impl ReadResult {
 pub(crate) struct ReadRequest {
     pub(crate) project: ProjectName,
     pub(crate) root: Root,
+    /// The place that its files are read from.
+    pub(crate) place: Place,
     pub(crate) live: Option<Version>,
     /// The project's incarnation at the last reading.
     pub(crate) incarnation: Option<Incarnation>,
@@ -124,7 +126,7 @@ impl ReadRequest {
     /// The functions folder's configuration of the project, or the result if there is nothing to
     /// read.
     fn function(&self) -> Result<Option<SupabaseFunction>, Box<ReadResult>> {
-        match FolderRole::of(self.root.path(), self.project.as_str(), self.live_function.as_ref()) {
+        match FolderRole::of(&self.place, self.project.as_str(), self.live_function.as_ref()) {
             Ok(FolderRole::LeftOut(why)) if self.is_deployed && !self.is_gone() => {
                 let error = format!("{} is left out: {why}. Do not deploy it", self.project);
                 Err(Box::new(ReadResult::invalid(diagnostic(error))))
@@ -242,8 +244,13 @@ fn read_once(job: &mut ReadJob, turn: &ReadingTurn) -> Result<PassOutcome, Inter
         Err(result) => return Ok(PassOutcome::Ended(result)),
     };
     let bounds = ReadBounds { limits: request.policy.reads(&request.project), pace: &pace };
-    let snapshot = match store.snapshot(&request.root.project(request.project.as_str()), bounds, cache) {
+    let snapshot = match store.snapshot(&request.project, &request.place, bounds, cache) {
         Ok(snapshot) => snapshot,
+        Err(SnapshotError::Gone) if request.place.is_override() => {
+            let error = "the folder of its override is missing: create it again, or end the override \
+                         (switchyard source dev NAME --disable)";
+            return Ok(ReadResult::invalid(diagnostic(error)).into());
+        }
         Err(SnapshotError::Gone) if request.is_gone() => {
             return Ok(ReadResult::new(FolderState::Gone).into());
         }

@@ -73,9 +73,10 @@ pub(super) fn list(
     };
     let mut folders = SourceFolders::default();
     let project = folders.add(root.clone()).map_err(|error| unreadable("", &error))?;
+    let includes = permitted(volume, &root, includes)?;
     let mut included = Vec::new();
-    for (include, volume) in permitted(volume, &root, includes)? {
-        let at = folders.add_include(&volume, include.below_root());
+    for (include, volume) in &includes {
+        let at = folders.add_include(volume, include.below_root());
         included.push((at.map_err(|error| unreadable(include.as_str(), &error))?, include));
     }
     let mut walk = ProjectWalk::new(bounds, &folders);
@@ -86,7 +87,7 @@ pub(super) fn list(
     let ProjectWalk { files, mut node_modules, .. } = walk;
     node_modules.sort();
     node_modules.dedup();
-    Ok(FileListing { files, node_modules, folders })
+    Ok(FileListing { files, node_modules, folders, includes })
 }
 
 /// The state of a walk over a project.

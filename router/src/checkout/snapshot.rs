@@ -13,7 +13,7 @@ use switchyard_contract::event::Diagnostic;
 
 use super::bounds::{Interruption, Pace, ReadBounds};
 use super::scan::{FileListing, FileStamp, IncludeSource, ListError, list, unreadable};
-use crate::project::{diagnostic, is_beside};
+use crate::project::{Include, diagnostic, is_beside};
 
 /// Maximum number of readings of a project that changes while it is read. After that, the watch
 /// reports it again.
@@ -37,8 +37,8 @@ pub(crate) type FileHashes = BTreeMap<String, FileHash>;
 pub(crate) struct Snapshot {
     /// The project's real directory.
     root: PathBuf,
-    /// The real directory of the volume, in which the includes lie.
-    volume: PathBuf,
+    /// The real directory around it: the volume, unless the project is an override.
+    around: PathBuf,
     pub(crate) digest: Digest,
     /// The digest of the project's own files, if it has includes.
     pub(crate) own_digest: Option<Digest>,
@@ -58,22 +58,47 @@ impl Snapshot {
         &self.listing.node_modules
     }
 
+    /// The project's real directory.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Returns the path on the volume of `path`, which is relative to the project.
     pub(super) fn volume_path(&self, path: &str) -> PathBuf {
-        path.strip_prefix("../").map_or_else(|| self.root.join(path), |below| self.volume.join(below))
+        let Some(below) = path.strip_prefix("../") else { return self.root.join(path) };
+        self.include_folder(Path::new(path)).join(below)
+    }
+
+    /// Returns the real folder that has the include with `path`, or the file beside whose packages
+    /// lie there.
+    fn include_folder(&self, path: &Path) -> &Path {
+        let has = |(include, _): &&(Include, PathBuf)| {
+            path.starts_with(include.as_str()) || path.starts_with(&include.packages()[1])
+        };
+        let found = self.listing.includes.iter().find(has);
+        found.map_or(&self.around, |(_, folder)| folder)
     }
 
     /// Returns the path, relative to the project, of the file or folder at the real path `real`, or
     /// `None` if the version does not have it. Empty for the project itself.
     pub(super) fn relative(&self, real: &Path) -> Option<String> {
-        let path = match real.strip_prefix(&self.root) {
-            Ok(below) => below.to_str()?.to_owned(),
-            Err(_) => format!("../{}", real.strip_prefix(&self.volume).ok()?.to_str()?),
-        };
+        if let Ok(below) = real.strip_prefix(&self.root) {
+            return Some(below.to_str()?.to_owned()).filter(|path| path.is_empty() || self.has(path));
+        }
+        let folders = self.listing.includes.iter().map(|(_, folder)| folder);
+        let mut paths = folders.chain([&self.around]).filter_map(|folder| {
+            let path = format!("../{}", real.strip_prefix(folder).ok()?.to_str()?);
+            (self.include_folder(Path::new(&path)) == folder).then_some(path)
+        });
+        paths.find(|path| self.has(path))
+    }
+
+    /// Returns true if there is a file at `path`, or below it.
+    fn has(&self, path: &str) -> bool {
         let prefix = format!("{path}/");
         let below =
             || self.files.range(prefix.clone()..).next().is_some_and(|(file, _)| file.starts_with(&prefix));
-        (path.is_empty() || self.files.contains_key(&path) || below()).then_some(path)
+        self.files.contains_key(path) || below()
     }
 
     /// The modification time of each file on the volume, in seconds since 1970.
@@ -187,7 +212,7 @@ fn read(
 ) -> Result<Snapshot, ListError> {
     let root = &resolve(root)?;
     let listing = list(root, includes, bounds)?;
-    let volume = root.parent().unwrap_or(root);
+    let around = root.parent().unwrap_or(root);
     let real = root.canonicalize().map_err(|_| ListError::Moved)?;
     let files = cache.hashes(&listing, bounds.pace)?;
     if !list(root, includes, bounds)?.is_same(&listing) {
@@ -196,7 +221,7 @@ fn read(
     let digest = Digest::of_files(files.iter().map(|(path, hash)| (path.as_str(), *hash)));
     Ok(Snapshot {
         root: real,
-        volume: volume.to_owned(),
+        around: around.to_owned(),
         digest,
         own_digest: own_digest(&files),
         files: Arc::new(files),

@@ -31,6 +31,7 @@ use super::times;
 use crate::folder::{NOT_SHARED, remove};
 use crate::policy::ReadLimits;
 use crate::project::{Include, diagnostic};
+use crate::root::Place;
 use crate::version::{Tenant, Version};
 
 /// Prefix of folders that are not complete checkouts: being made, or being removed.
@@ -81,19 +82,20 @@ impl Store {
         Ok(Self { root, state: Mutex::new(state), next: AtomicU64::new(0) })
     }
 
-    /// Takes a snapshot of the project in `root`.
+    /// Takes a snapshot of `project` at `place`.
     ///
     /// # Errors
     /// Those of [`snapshot`]. A project is also invalid if it includes the state folder, which
     /// holds the data of all projects, or a folder of a project that does not share it, or if its
-    /// packages are a symbolic link.
+    /// packages are a symbolic link, or its override is one.
     pub(crate) fn snapshot(
         &self,
-        root: &Path,
+        project: &ProjectName,
+        place: &Place,
         bounds: ReadBounds<'_>,
         cache: &mut HashCache,
     ) -> Result<Snapshot, SnapshotError> {
-        let project = root.file_name().unwrap_or_default().to_string_lossy();
+        let project = project.as_str();
         let state = self.root.parent().unwrap_or(&self.root);
         let check = |volume: &Path, include: &Include| {
             let path = volume.join(include.below_root());
@@ -101,11 +103,22 @@ impl Store {
                 let reason = "is the router's own state folder (--state), or contains it: remove the entry";
                 return Err(IncludeRefusal::from(reason.to_owned()));
             }
-            include
-                .check_shared(volume, &project)
-                .map_err(|refusal| IncludeRefusal::from(refusal.to_string()))
+            if include.owner() == project {
+                let reason = "is the project itself, or part of it: remove the entry";
+                return Err(IncludeRefusal::from(reason.to_owned()));
+            }
+            include.check_shared(volume, project).map_err(|refusal| IncludeRefusal::from(refusal.to_string()))
         };
-        let snapshot = snapshot(root, IncludeSource::Configuration(&check), bounds, cache)?;
+        let includes = match &place.volume {
+            Some(volume) => IncludeSource::Override(&check, volume),
+            None => IncludeSource::Configuration(&check),
+        };
+        let snapshot = snapshot(&place.dir, includes, bounds, cache)?;
+        if place.is_override() && snapshot.root() != place.dir {
+            let error = "the folder of its override is a symbolic link now, or below one: set the override \
+                         again (switchyard source dev NAME --local-path DIR)";
+            return Err(SnapshotError::Invalid(diagnostic(error)));
+        }
         // A cell may read the real folder of its packages, which a link could make any folder.
         let linked = snapshot.node_modules().iter().find(|path| snapshot.volume_path(path).is_symlink());
         match linked {

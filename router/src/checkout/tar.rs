@@ -83,6 +83,7 @@ mod tests {
     use super::super::{HashCache, ReadBounds, Store};
     use super::*;
     use crate::policy::ReadLimits;
+    use crate::root::Place;
     use crate::version::{Tenant, Version};
 
     fn stored() -> (tempfile::TempDir, StoredVersion) {
@@ -95,9 +96,11 @@ mod tests {
         }
         fs::create_dir(project.join("node_modules")).unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
+        let name = ProjectName::parse("blog").unwrap();
         let bounds = ReadBounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
-        let snapshot = store.snapshot(&project, bounds, &mut HashCache::default()).unwrap();
-        let version = Version::new(&Tenant::first(&ProjectName::parse("blog").unwrap()), snapshot.digest);
+        let snapshot =
+            store.snapshot(&name, &Place::on_volume(project), bounds, &mut HashCache::default()).unwrap();
+        let version = Version::new(&Tenant::first(&name), snapshot.digest);
         store.make(&version, &snapshot, None, &|_| Ok(())).unwrap();
         let stored = store.find_by_digits(&version.tenant(), &version.digest.short()).unwrap();
         assert_eq!(stored.version, version);

@@ -18,6 +18,8 @@ use crate::live::{LiveSite, ProjectEntry, RunningCell};
 
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
 
+const OVERRIDE: HeaderName = HeaderName::from_static("x-switchyard-override");
+
 /// The time within which a process that ends is gone after its connections broke, on a busy machine
 /// too. A process that is still there has closed them itself.
 const ENDS_WITHIN: Duration = Duration::from_millis(250);
@@ -73,8 +75,8 @@ impl SiteLease {
     }
 }
 
-/// Sets the headers that name the version of a response. Those that the project itself has set are
-/// removed.
+/// Sets the headers that name the version of a response, and where it was read from. Those that the
+/// project itself has set are removed.
 fn mark(entry: &ProjectEntry, version: &HeaderValue, commit: Option<&HeaderValue>, headers: &mut HeaderMap) {
     headers.insert(VERSION, version.clone());
     match commit {
@@ -84,6 +86,10 @@ fn mark(entry: &ProjectEntry, version: &HeaderValue, commit: Option<&HeaderValue
     match &entry.failed {
         Some(failed) => headers.insert(STALE, failed.header.clone()),
         None => headers.remove(STALE),
+    };
+    match entry.is_overridden {
+        true => headers.insert(OVERRIDE, HeaderValue::from_static("1")),
+        false => headers.remove(OVERRIDE),
     };
 }
 

@@ -1,6 +1,7 @@
 //! The commands of the data flow and the admin listener to the control flow.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use switchyard_contract::admin::{Hold, Report};
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     Policy(Arc<Policy>),
     /// Start a live version without cells: a request waits for it.
     Wake(Version),
+    /// Read a project from this folder from now on, or from the volume again, and at once. The answer
+    /// has the report's channel.
+    Override { project: ProjectName, folder: Option<PathBuf>, answer: DeployReply<oneshot::Receiver<Report>> },
     /// Leave these projects to a deploy. The answer comes when nothing is under way in them any
     /// more.
     Hold { hold: Hold, answer: DeployReply<()> },
@@ -74,6 +78,13 @@ pub(crate) enum DeployRefusal {
     Unknown(DeployId),
     #[error("the project {0} is not built")]
     NotBuilt(ProjectName),
+    #[error(
+        "the project {project} is read from {} instead of the volume (an override), so a deploy of it would not \
+         become live: end the override first (switchyard source dev NAME --disable, or DELETE \
+         /projects/{project}/override)",
+        folder.display()
+    )]
+    Overridden { project: ProjectName, folder: PathBuf },
 }
 
 pub(crate) type Commands = mpsc::Sender<Command>;

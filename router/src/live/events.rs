@@ -46,6 +46,7 @@ pub(crate) struct EventDetails {
     pub(crate) timings_ms: Timings,
     pub(crate) death: Option<Death>,
     pub(crate) conflict: Option<RouteConflict>,
+    pub(crate) folder: Option<String>,
 }
 
 impl Events {
@@ -76,6 +77,7 @@ impl Events {
                 timings_ms: details.timings_ms,
                 death: details.death,
                 conflict: details.conflict,
+                folder: details.folder,
             },
         };
         if let Some(publisher) = &self.publisher {

@@ -52,6 +52,8 @@ pub(crate) struct ProjectEntry {
     /// Shared by all versions of the project: a new version takes the slots over as they are.
     pub(crate) slots: Arc<Slots>,
     pub(crate) debuggers: Arc<Debuggers>,
+    /// `true`: it is read from a folder other than the volume's.
+    pub(crate) is_overridden: bool,
 }
 
 /// A change of one project in the table.
@@ -294,6 +296,7 @@ mod tests {
             limits: RequestLimits::default(),
             slots: Arc::new(Slots::new(1)),
             debuggers: Arc::default(),
+            is_overridden: false,
         }
     }
 

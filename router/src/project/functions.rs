@@ -14,6 +14,7 @@ use toml::{Table, Value};
 
 use super::diagnostic::diagnostic;
 use super::files::open_file;
+use crate::root::Place;
 
 /// The folder of functions, and the folder around it, as Supabase's tools create them.
 const FOLDER: &str = "functions";
@@ -59,15 +60,19 @@ pub(crate) enum FolderRole {
 }
 
 impl FolderRole {
-    /// Returns the role of the folder `name` in the projects root `root`. `before` has the settings of the live version.
-    /// Reads the volume.
+    /// Returns the role of the project `name` at `place`. `before` has the settings of the live version. Reads the
+    /// volume.
     ///
     /// # Errors
     /// Supabase's config.toml cannot be read, or no configuration decides any more whether requests need a token.
-    pub(crate) fn of(root: &Path, name: &str, before: Option<&SupabaseFunction>) -> Result<Self, Diagnostic> {
-        let role = Self::determine(root, name)?;
+    pub(crate) fn of(
+        place: &Place,
+        name: &str,
+        before: Option<&SupabaseFunction>,
+    ) -> Result<Self, Diagnostic> {
+        let role = root_of(place).map_or(Ok(Self::Plain), |root| Self::determine(root, name))?;
         let may_need_token = before.is_some_and(|before| before.verify_jwt != Some(false));
-        if role == Self::Plain && may_need_token && !super::names_platform(&root.join(name)) {
+        if role == Self::Plain && may_need_token && !super::names_platform(&place.dir) {
             return Err(diagnostic(
                 "this was a Supabase function, and its parent folder no longer looks like a folder of functions, so requests \
                  would need no token: restore what was removed (config.toml, _shared, import_map.json, main), or set the \
@@ -155,6 +160,14 @@ pub(super) fn is_of_others(prefix: &str, name: &ProjectName) -> bool {
     let own = format!("{PREFIX}/{name}");
     let is_above = begins(PREFIX, prefix) && name.as_str() != FOLDER;
     is_above || begins(prefix, PREFIX) && !begins(prefix, &own)
+}
+
+/// Returns the projects root of the project at `place`. For an override, that is the folder around it if that holds
+/// Supabase's functions, and otherwise the volume if that does: then its configuration holds.
+pub(super) fn root_of(place: &Place) -> Option<&Path> {
+    let beside = place.dir.parent()?;
+    let volume = place.volume.as_deref().filter(|volume| is_functions_folder(volume));
+    Some(volume.filter(|_| !is_functions_folder(beside)).unwrap_or(beside))
 }
 
 /// Returns true if a projects root is a folder of functions: it has the dispatcher of the self-hosted stack, a
@@ -271,6 +284,8 @@ pub(super) fn import_map(checkout: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     /// A folder called `functions` in a folder called `parent`, with these files in the latter.
@@ -288,7 +303,7 @@ mod tests {
 
     fn role(files: &[(&str, &str)], name: &str) -> Result<FolderRole, Diagnostic> {
         let (_dir, root) = folder("x", files);
-        FolderRole::of(&root, name, None)
+        FolderRole::of(&Place::on_volume(root.join(name)), name, None)
     }
 
     #[test]
@@ -374,7 +389,7 @@ mod tests {
         let (_dir, root) = folder("x", &[("functions/hello/index.ts", "")]);
         let of = |verify_jwt| {
             let before = SupabaseFunction { verify_jwt, ..SupabaseFunction::default() };
-            FolderRole::of(&root, "hello", Some(&before))
+            FolderRole::of(&Place::on_volume(root.join("hello")), "hello", Some(&before))
         };
         assert_eq!(of(Some(false)), Ok(FolderRole::Plain));
         for verify_jwt in [Some(true), None] {
@@ -405,5 +420,20 @@ mod tests {
         fs::remove_file(root.join("deno.json")).unwrap();
         assert_eq!(import_map(&root.join("plain")).as_deref(), Some("../import_map.json"));
         assert_eq!(import_map(&root.join("own")), None);
+    }
+
+    #[test]
+    fn an_override_is_a_function_by_the_folder_around_it_or_else_as_on_the_volume() {
+        let (_dir, volume) =
+            folder("supabase", &[("config.toml", "[functions.hello]\nverify_jwt = false\n")]);
+        let (_local, dev) = folder("x", &[("elsewhere/hello/index.ts", ""), ("functions/_shared/a.ts", "")]);
+        let role = |dir: PathBuf, volume: &Path| {
+            let place = Place { dir, volume: Some(volume.to_owned()) };
+            FolderRole::of(&place, "hello", None).unwrap().function().map(|function| function.verify_jwt)
+        };
+        let plain = dev.parent().unwrap().join("elsewhere");
+        assert_eq!(role(plain.join("hello"), &volume), Some(Some(false)));
+        assert_eq!(role(dev.join("hello"), &volume), Some(None), "its own configuration requires tokens");
+        assert_eq!(role(plain.join("hello"), &plain), None);
     }
 }

@@ -8,6 +8,7 @@ mod effects;
 mod failures;
 mod lifecycle;
 mod look;
+mod overrides;
 mod policy;
 mod pruning;
 mod public_effect;
@@ -119,7 +120,8 @@ impl Control {
             readers: Readers::new(cores),
             slow: SlowProjects { sender, time_limit: settings.build_timeout },
         };
-        let projects = Projects::new(parts.logs.clone(), parts.cells.clone());
+        let overrides = settings.root.overrides().clone();
+        let projects = Projects::new(parts.logs.clone(), parts.cells.clone(), overrides);
         Ok(Self {
             settings,
             parts,
@@ -140,6 +142,7 @@ impl Control {
     /// Reads which versions were live before, and what is on the volume.
     pub(crate) fn take_inventory(&self) -> impl Future<Output = StartInventory> + Send + use<> {
         let (record, root) = (self.record.read(), self.settings.root.clone());
+        root.overrides().dropped().iter().for_each(|project| self.record.remove(project));
         async move {
             let read = spawn_blocking(move || {
                 let known = record().unwrap_or_else(|error| {
@@ -191,6 +194,7 @@ impl Control {
             Command::ReloadAll { answer } => self.list(Purpose::Reload(answer)),
             Command::Wake(version) => self.wake(&version),
             Command::Policy(policy) => self.follow_policy(policy),
+            Command::Override { project, folder, answer } => self.set_override(project, folder, answer),
             Command::Hold { hold, answer } => self.hold(&hold, answer),
             Command::Build { deploy, answer } => self.build_deploy(&deploy, answer),
             Command::Publish { deploy, answer } => self.publish_deploy(&deploy, answer),
@@ -225,6 +229,7 @@ impl Control {
         match result {
             RouterTask::Listed(listing, purpose) => self.handle_listing(&listing, purpose),
             RouterTask::Probed { name, is_there, caller } => self.probed(&name, is_there, caller),
+            RouterTask::OverrideSaved(change, caller) => self.override_saved(change, caller),
             RouterTask::Leftovers(leftovers) => self.prune_leftovers(leftovers),
             RouterTask::Done => {}
         }

@@ -1,6 +1,7 @@
 //! One project: its state machine, and what outlives the states.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use switchyard_contract::admin::{ReloadOutcome, Report};
@@ -81,6 +82,8 @@ pub(super) struct Project {
     pub(super) draining: Vec<(Version, Counters)>,
     /// The deploy that holds it.
     pub(super) deploy: Option<DeployId>,
+    /// The folder that it is read from instead of the volume.
+    pub(super) overridden: Option<PathBuf>,
     /// The number of the last event about it.
     pub(super) sequence: u64,
     pub(super) claims: Claims,
@@ -161,6 +164,7 @@ impl Project {
             retries: Retries::default(),
             draining: Vec::new(),
             deploy: None,
+            overridden: None,
             sequence: 0,
             claims: Claims::default(),
             history: History::default(),
@@ -320,6 +324,7 @@ impl Project {
             limits,
             slots: self.shared.slots.clone(),
             debuggers: self.shared.debuggers.clone(),
+            is_overridden: self.overridden.is_some(),
         }
     }
 

@@ -9,6 +9,7 @@ use switchyard_contract::project::ProjectName;
 use super::project::Project;
 use crate::cells::Cells;
 use crate::live::LogBuffer;
+use crate::root::Overrides;
 
 /// The projects that are known, or about to be.
 #[derive(Debug)]
@@ -16,18 +17,19 @@ pub(super) struct Projects {
     all: BTreeMap<ProjectName, Project>,
     logs: Arc<LogBuffer>,
     cells: Arc<Cells>,
+    overrides: Overrides,
 }
 
 impl Projects {
-    pub(super) fn new(logs: Arc<LogBuffer>, cells: Arc<Cells>) -> Self {
-        Self { all: BTreeMap::new(), logs, cells }
+    pub(super) fn new(logs: Arc<LogBuffer>, cells: Arc<Cells>, overrides: Overrides) -> Self {
+        Self { all: BTreeMap::new(), logs, cells, overrides }
     }
 
     /// The project of this name: a new one if nothing was known of it.
     pub(super) fn of(&mut self, name: &ProjectName) -> &mut Project {
         self.all.entry(name.clone()).or_insert_with(|| {
             self.logs.open(name);
-            Project::new(name.clone())
+            Project { overridden: self.overrides.folder(name.as_str()), ..Project::new(name.clone()) }
         })
     }
 

@@ -32,8 +32,13 @@ pub(crate) struct StartInventory {
 }
 
 impl StartInventory {
-    pub(super) fn new(known: BTreeMap<ProjectName, LastGood>, root: &Root) -> Self {
+    pub(super) fn new(mut known: BTreeMap<ProjectName, LastGood>, root: &Root) -> Self {
+        let overrides = root.overrides();
+        // Otherwise a folder that is not allowed any more would go on being served.
+        let dropped = overrides.dropped();
+        known.retain(|project, _| !dropped.contains(project));
         let mut names = list(root.path());
+        names.extend(overrides.names().iter().map(ToString::to_string));
         let unseen = known.keys().filter(|project| !names.contains(project.as_str()));
         let (gone, missing): (Vec<_>, Vec<_>) =
             unseen.cloned().partition(|project| root.is_gone(project.as_str()));

@@ -40,6 +40,7 @@ impl Project {
             claims: self.claims.claimed.allowed().to_vec(),
             conflicts: self.claims.conflicts.clone(),
             held_by: self.deploy.as_ref().map(ToString::to_string),
+            overridden: self.overridden.as_ref().map(|folder| folder.display().to_string()),
             sequence: self.sequence,
             grants: self.grant().map(|grant| grant.shown.clone()),
             crashes: self.history.crashes(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,6 +90,14 @@ pub(super) struct StartedCells {
     pub(super) grant: Arc<Grant>,
 }
 
+/// A change of the folder that a project is read from.
+pub(super) struct OverrideChange {
+    pub(super) project: ProjectName,
+    pub(super) before: Option<PathBuf>,
+    /// `None`: the volume.
+    pub(super) folder: Option<PathBuf>,
+}
+
 /// The result of a task that is not about one known project.
 pub(super) enum RouterTask {
     /// The folders on the volume.
@@ -99,6 +108,8 @@ pub(super) enum RouterTask {
         is_there: bool,
         caller: Option<Caller>,
     },
+    /// The change of an override is on disk.
+    OverrideSaved(OverrideChange, Caller),
     /// The tenants in the state folder whose projects are gone or were removed before.
     Leftovers(BTreeMap<ProjectName, BTreeSet<Incarnation>>),
     Done,

@@ -25,7 +25,7 @@ use crate::live::{Command, Commands, Events, LiveTable, LogBuffer, StatusBoard, 
 use crate::metrics::Metrics;
 use crate::packages::{self, Authorities, Packages};
 use crate::reload::{Control, ControlSettings, Parts};
-use crate::root::Root;
+use crate::root::{Overrides, Root};
 use crate::user::Users;
 use crate::watch;
 
@@ -59,6 +59,7 @@ impl RouterParts {
         let Ready { config, projects, cell, sandbox, listener, admin, tokens, policy, events, .. } = ready;
         descriptors::raise_limit(Some(config.connections.max_connections));
         projects.persist_in(&config.state);
+        projects.overrides().open(ready.allowed, &config.state);
         let authorities = Authorities::new(ready.authorities);
         let publisher = events.map(Publisher::start).transpose()?;
         let metrics = Metrics::default();
@@ -87,7 +88,8 @@ impl RouterParts {
             metrics: metrics.clone(),
             policy: Arc::new(policy),
         };
-        let admin_part = admin_part(&config, &parts, tokens.clone(), commands.clone());
+        let overrides = projects.overrides().clone();
+        let admin_part = admin_part(&config, &parts, tokens.clone(), commands.clone(), overrides);
         let control = Control::new(control_settings(&config, &projects), parts)?;
         let files = SettingsFiles {
             config: config.clone(),
@@ -182,6 +184,7 @@ fn admin_part(
     parts: &Parts,
     tokens: Option<Arc<Tokens>>,
     commands: Commands,
+    overrides: Overrides,
 ) -> Admin {
     Admin {
         board: parts.board.clone(),
@@ -192,6 +195,7 @@ fn admin_part(
         cells: parts.cells.clone(),
         metrics: parts.metrics.clone(),
         commands,
+        overrides,
         gate: Arc::new(Gate::new(config.admin.public_host.clone())),
         tokens,
         sends: admin::sends(),

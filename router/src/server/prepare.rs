@@ -18,7 +18,7 @@ use crate::cells::Groups;
 use crate::config::RouterConfig;
 use crate::gaps::Gaps;
 use crate::policy::Policy;
-use crate::root::Root;
+use crate::root::{AllowedFolders, Root};
 
 /// File name of the program of cells.
 const CELL_BINARY: &str = "switchyard-cell";
@@ -27,9 +27,11 @@ const CELL_BINARY: &str = "switchyard-cell";
 pub struct Ready {
     pub(super) config: RouterConfig,
     pub(super) projects: Root,
+    /// The folders that projects may be read from besides the volume.
     /// Path of `switchyard-cell`.
     pub(super) cell: PathBuf,
     pub(super) sandbox: Sandbox,
+    pub(super) allowed: AllowedFolders,
     pub(super) listener: TcpListener,
     pub(super) admin: TcpListener,
     pub(super) tokens: Option<Arc<Tokens>>,
@@ -76,6 +78,7 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
     let mut problems = Problems::default();
     let projects = problems.check("projects", projects(&config.projects));
     let state = problems.check("state", StateFolder::open(&config.state, &config.projects));
+    let allowed = problems.check("allow-override", AllowedFolders::open(&config.reload.allow_override));
     let listener = problems.check("listen", bind(config.listen));
     let admin = problems.check("admin", bind(config.admin.admin));
     let events = problems.check("event-secret-file", events(&config));
@@ -98,6 +101,7 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
         Some(Ready {
             config,
             projects: projects?,
+            allowed: allowed?,
             cell: cell?,
             sandbox: sandbox?.with_groups(groups?),
             listener: listener?,

@@ -130,7 +130,9 @@ impl Sweeper {
         let began = Instant::now();
         let mut names = self.root.names();
         names.extend(self.baselines.keys().cloned());
-        let mut stamps = StampReader::new(&folder);
+        let overrides = self.root.overrides().clone();
+        names.extend(overrides.names().iter().map(ToString::to_string));
+        let mut stamps = StampReader::new(&folder, &overrides);
         for name in names {
             let began = Instant::now();
             if let Some(difference) = self.compare(&mut stamps, &name)

@@ -93,6 +93,9 @@ impl WatchLoop {
             ));
         }
         self.check_mount();
+        for name in self.root.overrides().names() {
+            self.check_mount_of(name.as_str());
+        }
         let watched = self.tree.watch_root();
         self.check_watched(watched);
         let until = Instant::now() + START;
@@ -113,6 +116,32 @@ impl WatchLoop {
             let root = self.root.path().display();
             self.polling.activate(&format!("{root} is on {kind}, which does not report all changes"));
         }
+    }
+
+    /// Polls from now on if the override of the project `name` lies where changes are not reported.
+    fn check_mount_of(&mut self, name: &str) {
+        let place = self.tree.place(name);
+        if let Some(kind) = place.is_override().then(|| mount::without_events(&place.dir)).flatten() {
+            let folder = place.dir.display();
+            self.polling.activate(&format!("{folder} is on {kind}, which does not report all changes"));
+        }
+    }
+
+    /// Follows projects whose overrides were set or have ended.
+    fn follow_overrides(&mut self, now: Instant) {
+        for name in self.root.overrides().take_changed() {
+            let name = name.as_str();
+            self.check_mount_of(name);
+            self.renew(name, now);
+        }
+    }
+
+    /// Has the folders of a project walked, and its files read.
+    fn renew(&mut self, name: &str, now: Instant) {
+        let path = self.tree.place(name).dir;
+        self.tree.reload_includes(name);
+        self.resync.request(name, now);
+        self.note(name, &path, FileActivity::Other, now);
     }
 
     /// Runs until [`WatchMessage::Stop`], or until the receiver of events is gone.
@@ -144,6 +173,7 @@ impl WatchLoop {
             if next_check <= now {
                 next_check = now + follow::CHECK_INTERVAL;
                 events.extend(self.check_root(now));
+                self.follow_overrides(now);
                 self.take_unreported(now);
             }
             for project in self.debouncer.take_quiet(now) {
@@ -186,10 +216,7 @@ impl WatchLoop {
         self.check_watched(watched);
         names.extend(self.tree.names());
         for name in names {
-            let path = self.tree.root().join(&name);
-            self.tree.reload_includes(&name);
-            self.resync.request(&name, now);
-            self.note(&name, &path, FileActivity::Other, now);
+            self.renew(&name, now);
         }
     }
 

@@ -11,6 +11,7 @@ use switchyard_contract::digest;
 
 use crate::links::LinkFollower;
 use crate::project::{CONFIG_FILES, Include, InstalledPackages, NODE_MODULES, included};
+use crate::root::Overrides;
 
 /// Maximum number of entries that a stamp covers. A valid project has fewer; the rest is ignored.
 const MAX_ENTRIES: usize = 100_000;
@@ -49,34 +50,38 @@ impl ProjectStamp {
 /// Reads stamps of the projects below one root. A folder that several of them include is read once.
 pub(super) struct StampReader<'a> {
     root: &'a Path,
+    overrides: &'a Overrides,
     includes: HashMap<PathBuf, ProjectStamp>,
 }
 
 impl<'a> StampReader<'a> {
-    /// `root`: the real folder of the projects.
-    pub(super) fn new(root: &'a Path) -> Self {
-        Self { root, includes: HashMap::new() }
+    /// `root`: the real folder of the projects, except those in `overrides`.
+    pub(super) fn new(root: &'a Path, overrides: &'a Overrides) -> Self {
+        Self { root, overrides, includes: HashMap::new() }
     }
 
     /// Returns the stamp of the project `name`, or `None` if there is no such folder.
     pub(super) fn read(&mut self, name: &str) -> Option<ProjectStamp> {
-        let dir = self.root.join(name);
-        if !dir.is_dir() {
+        let place = self.overrides.place(self.root, name);
+        if !place.dir.is_dir() {
             return None;
         }
-        let mut stamp = StampWalk::run(&dir);
-        for include in included(&dir).unwrap_or_default().entries {
-            stamp.join(self.include(&include));
+        let mut stamp = StampWalk::run(&place.dir);
+        for include in included(&place).unwrap_or_default().entries {
+            if let Some(folder) = place.folder_with(include.below_root()) {
+                stamp.join(self.include(folder, &include));
+            }
         }
         Some(stamp)
     }
 
-    fn include(&mut self, include: &Include) -> ProjectStamp {
-        let path = self.root.join(include.below_root());
-        let owner = self.root.join(include.owner());
+    /// The stamp of an include that lies in `root`.
+    fn include(&mut self, root: &Path, include: &Include) -> ProjectStamp {
+        let path = root.join(include.below_root());
+        let owner = root.join(include.owner());
         *self.includes.entry(path.clone()).or_insert_with(|| {
             // Nothing is included through a symbolic link.
-            let mut parent = self.root.to_owned();
+            let mut parent = root.to_owned();
             let is_link = include.below_root().iter().any(|part| {
                 parent.push(part);
                 parent.is_symlink()
@@ -210,7 +215,7 @@ mod tests {
         }
 
         fn stamp(&self, name: &str) -> Option<ProjectStamp> {
-            StampReader::new(self.0.path()).read(name)
+            StampReader::new(self.0.path(), &Overrides::default()).read(name)
         }
     }
 
@@ -244,5 +249,25 @@ mod tests {
             }
         }
         assert!(scene.stamp("a").is_some());
+    }
+
+    #[test]
+    fn the_stamp_of_an_override_is_that_of_its_folder_and_of_the_include_that_it_uses() {
+        let scene = Scene::new();
+        scene.put("dev/mine/deno.json", r#"{"switchyard": {"include": ["../_shared"]}}"#);
+        let (root, overrides) = (scene.0.path(), Overrides::default());
+        let name = switchyard_contract::project::ProjectName::parse("a").unwrap();
+        overrides.set(&name, Some(root.join("dev/mine")));
+        let stamp = || StampReader::new(root, &overrides).read("a").unwrap();
+        let mut last = stamp();
+        scene.put("a/main.ts", "22");
+        assert_eq!(stamp(), last, "the volume's files do not count");
+        for path in ["dev/mine/main.ts", "_shared/mod.ts", "dev/_shared/mod.ts"] {
+            scene.put(path, "22");
+            assert_ne!(stamp(), last, "{path}");
+            last = stamp();
+        }
+        scene.put("_shared/mod.ts", "333");
+        assert_eq!(stamp(), last, "the one beside it is used now");
     }
 }

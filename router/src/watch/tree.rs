@@ -17,6 +17,7 @@ use switchyard_contract::project;
 use self::walk::{WalkLimits, WatchWalk};
 use super::inotify::{self, KernelWatcher};
 use crate::project::{CONFIG_FILES, Include, NODE_MODULES, included};
+use crate::root::{Overrides, Place};
 
 /// The part of a new directory that is walked at once. The rest is walked when its project's turn
 /// comes.
@@ -26,6 +27,8 @@ const AT_ONCE: WalkLimits = WalkLimits { folders: 1000, entries: 10_000 };
 pub(super) struct WatchTree {
     /// The real folder of the projects.
     root: PathBuf,
+    /// The projects that lie elsewhere.
+    overrides: Overrides,
     /// `None` if file events are not available.
     debouncer: Option<Debouncer<KernelWatcher, NoCache>>,
     /// The owners of each directory: several projects may link to one, or include it.
@@ -62,9 +65,9 @@ impl WatchTree {
     /// events, too.
     pub(super) fn new(
         root: &Path,
+        overrides: Overrides,
         [max_folders, max_files]: [u64; 2],
-        tick: Duration,
-        merge: Duration,
+        [tick, merge]: [Duration; 2],
         handler: impl DebounceEventHandler,
     ) -> (Self, notify::Result<()>) {
         let debouncer = new_debouncer_opt(merge, Some(tick), handler, NoCache, Config::default());
@@ -75,6 +78,7 @@ impl WatchTree {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let tree = Self {
             root: root.to_owned(),
+            overrides,
             debouncer,
             watched: BTreeMap::new(),
             projects: HashMap::new(),
@@ -90,6 +94,11 @@ impl WatchTree {
     /// The real folder of the watched projects.
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The place of the project `name`.
+    pub(super) fn place(&self, name: &str) -> Place {
+        self.overrides.place(&self.root, name)
     }
 
     /// Watches `root` instead of the present root. Its projects are not watched before
@@ -143,7 +152,8 @@ impl WatchTree {
         let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
         let existing = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let existing = existing.filter(|name| !project::is_ignored(name));
-        self.projects.keys().cloned().chain(existing).collect()
+        let elsewhere = self.overrides.names().into_iter().map(|name| name.to_string());
+        self.projects.keys().cloned().chain(existing).chain(elsewhere).collect()
     }
 
     /// Returns the folders of packages of the project `name`: its own `node_modules`, which need
@@ -155,7 +165,7 @@ impl WatchTree {
             })
         };
         let folders = self.projects.get(name).into_iter().flatten().filter(is_packages).cloned();
-        let own = self.root.join(name).join(NODE_MODULES);
+        let own = self.place(name).dir.join(NODE_MODULES);
         folders.chain([own.canonicalize().unwrap_or(own)]).collect()
     }
 
@@ -196,7 +206,7 @@ impl WatchTree {
     /// differ from the known ones. Only for a quiet project: opening a configuration that has just
     /// been created would look as if its writer had opened it.
     pub(super) fn reload_includes(&mut self, name: &str) -> bool {
-        let included = included(&self.root.join(name)).unwrap_or_default().entries;
+        let included = included(&self.place(name)).unwrap_or_default().entries;
         let before = self.included.remove(name).unwrap_or_default();
         let differs = before != included;
         if !included.is_empty() {
@@ -316,39 +326,60 @@ impl WatchTree {
 
     /// Watches all directories of the project `name`, and of its includes.
     fn watch_project(&mut self, name: &str) -> notify::Result<()> {
-        let owner = |below, only| DirectoryOwner { project: name.to_owned(), below, only };
-        let mut walk = WatchWalk::new(name, Some(self.root.join(name)), self.limits);
+        let place = self.place(name);
+        if let (true, Some(parent), Some(folder)) =
+            (place.is_override(), place.dir.parent(), place.dir.file_name())
+        {
+            let (below, only) = (PathBuf::from(".."), Some(folder.to_owned()));
+            self.add(parent, DirectoryOwner { project: name.to_owned(), below, only })?;
+        }
+        let mut walk = WatchWalk::new(name, Some(place.dir.clone()), self.limits);
         walk.run(self)?;
         for include in self.included.get(name).cloned().into_iter().flatten() {
-            let (mut path, mut below) = (self.root.clone(), PathBuf::from(".."));
-            let mut is_link = false;
-            for part in include.below_root() {
-                // An include that does not exist yet is watched as far as its parents exist.
-                self.add(&path, owner(below.clone(), Some(part.to_owned())))?;
-                path.push(part);
-                below.push(part);
-                is_link = path.is_symlink();
-                if is_link {
-                    break;
-                }
+            // The include of an override lies beside it or on the volume, and may move.
+            for folder in place.include_folders() {
+                self.watch_include(name, &include, folder, &mut walk)?;
             }
-            // The owner's configuration says whether it shares the folder.
-            let (folder, beside) = (self.root.join(include.owner()), Path::new("..").join(include.owner()));
-            for file in CONFIG_FILES {
-                self.add(&folder, owner(beside.clone(), Some(file.into())))?;
-            }
-            // Nothing is included through a symbolic link.
-            if is_link {
-                continue;
-            }
-            if let (Some(folder), Some(beside), true) = (path.parent(), below.parent(), path.is_file()) {
-                self.add(folder, owner(beside.to_owned(), Some(NODE_MODULES.into())))?;
-                walk.packages(self, &folder.join(NODE_MODULES), &beside.join(NODE_MODULES))?;
-            }
-            walk.include(path, below);
-            walk.run(self)?;
         }
         Ok(())
+    }
+
+    /// Watches an include of the project `name` in `root`.
+    fn watch_include(
+        &mut self,
+        name: &str,
+        include: &Include,
+        root: &Path,
+        walk: &mut WatchWalk<'_>,
+    ) -> notify::Result<()> {
+        let owner = |below, only| DirectoryOwner { project: name.to_owned(), below, only };
+        let (mut path, mut below) = (root.to_owned(), PathBuf::from(".."));
+        let mut is_link = false;
+        for part in include.below_root() {
+            // An include that does not exist yet is watched as far as its parents exist.
+            self.add(&path, owner(below.clone(), Some(part.to_owned())))?;
+            path.push(part);
+            below.push(part);
+            is_link = path.is_symlink();
+            if is_link {
+                break;
+            }
+        }
+        // The owner's configuration says whether it shares the folder.
+        let (folder, beside) = (root.join(include.owner()), Path::new("..").join(include.owner()));
+        for file in CONFIG_FILES {
+            self.add(&folder, owner(beside.clone(), Some(file.into())))?;
+        }
+        // Nothing is included through a symbolic link.
+        if is_link {
+            return Ok(());
+        }
+        if let (Some(folder), Some(beside), true) = (path.parent(), below.parent(), path.is_file()) {
+            self.add(folder, owner(beside.to_owned(), Some(NODE_MODULES.into())))?;
+            walk.packages(self, &folder.join(NODE_MODULES), &beside.join(NODE_MODULES))?;
+        }
+        walk.include(path, below);
+        walk.run(self)
     }
 }
 

@@ -85,6 +85,10 @@ pub struct Status {
     /// does.
     #[serde(default)]
     pub held_by: Option<String>,
+    /// The folder that the project is read from instead of the volume
+    /// (`PUT /projects/{name}/override`). `null`: it is read from the volume.
+    #[serde(default)]
+    pub overridden: Option<String>,
     /// The number of the last event about the project, 0 without one. It orders answers and events.
     #[serde(default)]
     pub sequence: u64,

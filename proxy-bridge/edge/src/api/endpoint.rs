@@ -41,6 +41,11 @@ pub fn post(path: &'static str) -> Endpoint {
     Endpoint::new(Method::POST, path)
 }
 
+/// An endpoint for PUT, without a body and parameters in its query.
+pub fn put(path: &'static str) -> Endpoint {
+    Endpoint::new(Method::PUT, path)
+}
+
 /// An endpoint for DELETE, without a body and parameters in its query.
 pub fn delete(path: &'static str) -> Endpoint {
     Endpoint::new(Method::DELETE, path)

@@ -65,6 +65,7 @@ impl FakeState {
                 timings_ms: Timings::default(),
                 death: None,
                 conflict: None,
+                folder: None,
             },
         }
     }

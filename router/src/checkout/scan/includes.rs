@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::ListError;
 use crate::project::{Include, IncludeList, included};
+use crate::root::{Place, find_with};
 
 /// The reason why a project may not include a path: the predicate of a sentence about the include,
 /// as in "is hidden: rename it".
@@ -27,12 +28,14 @@ pub(crate) type IncludeCheck<'a> = &'a dyn Fn(&Path, &Include) -> Result<(), Inc
 pub(crate) enum IncludeSource<'a> {
     /// The project's configuration. Each include has to pass the check.
     Configuration(IncludeCheck<'a>),
+    /// The same for an override: the includes that are not beside it lie in this folder, the volume.
+    Override(IncludeCheck<'a>, &'a Path),
     /// Everything beside the project: it lies in a checkout, which was made with its includes.
     Checkout,
 }
 
 /// Returns the includes of the project in the real directory `root`, each with the real directory
-/// of the `volume`.
+/// of the `volume` that it lies in.
 ///
 /// # Errors
 /// The configuration or one of its includes is not valid, or the volume has moved.
@@ -42,14 +45,26 @@ pub(super) fn permitted(
     source: IncludeSource<'_>,
 ) -> Result<Vec<(Include, PathBuf)>, ListError> {
     let included = match source {
-        IncludeSource::Configuration(_) => included(root).map_err(ListError::Invalid)?,
+        IncludeSource::Configuration(_) => {
+            included(&Place::on_volume(root.to_owned())).map_err(ListError::Invalid)?
+        }
+        IncludeSource::Override(_, volume) => {
+            let place = Place { dir: root.to_owned(), volume: Some(volume.to_owned()) };
+            included(&place).map_err(ListError::Invalid)?
+        }
         IncludeSource::Checkout => IncludeList::in_checkout(root),
     };
     let Some(volume) = volume.filter(|_| !included.entries.is_empty()) else { return Ok(Vec::new()) };
-    let volume = volume.canonicalize().map_err(|_| ListError::Moved)?;
+    let mut folders = vec![volume.canonicalize().map_err(|_| ListError::Moved)?];
+    if let IncludeSource::Override(_, volume) = source {
+        // A volume that is missing has no includes.
+        folders.extend(volume.canonicalize());
+    }
     let checked = included.entries.iter().map(|include| {
-        let checked = match check(&volume, root, include, source) {
-            Ok(()) => Ok((include.clone(), volume.clone())),
+        let folder = find_with(folders.iter().map(PathBuf::as_path), include.below_root());
+        let volume = folder.unwrap_or(root);
+        let checked = match check(volume, root, include, source) {
+            Ok(()) => Ok((include.clone(), volume.to_owned())),
             Err(refusal) => Err(ListError::Invalid(included.entry_diagnostic(include, &refusal.to_string()))),
         };
         (include, checked)
@@ -68,7 +83,7 @@ fn check(
     source: IncludeSource<'_>,
 ) -> Result<(), IncludeRefusal> {
     let refused = |reason: &str| Err(IncludeRefusal(reason.to_owned()));
-    if let IncludeSource::Configuration(check) = source {
+    if let IncludeSource::Configuration(check) | IncludeSource::Override(check, _) = source {
         check(volume, include)?;
     }
     let path = volume.join(include.below_root());

@@ -1,10 +1,12 @@
 //! The result of a listing: the files and folders that count, and the metadata of each file.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use rustix::fs::Stat;
 
 use crate::checkout::source_folders::{FileLocation, SourceFolders};
+use crate::project::Include;
 
 /// Everything of a project that counts, at one moment.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(in crate::checkout) struct FileListing {
     pub(in crate::checkout) node_modules: Vec<String>,
     /// The folders that the files lie in.
     pub(in crate::checkout) folders: SourceFolders,
+    /// The includes, each with the real folder that it lies in.
+    pub(in crate::checkout) includes: Vec<(Include, PathBuf)>,
 }
 
 impl FileListing {

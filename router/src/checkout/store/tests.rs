@@ -40,7 +40,8 @@ impl Volume {
     }
 
     fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
-        self.store.snapshot(&self.dir.path().join("blog"), bounds(), &mut HashCache::default())
+        let place = Place::on_volume(self.dir.path().join("blog"));
+        self.store.snapshot(&self.name.project, &place, bounds(), &mut HashCache::default())
     }
 
     fn refused(&self) -> String {
@@ -354,4 +355,53 @@ fn a_copy_that_is_interrupted_leaves_nothing_behind() {
     assert!(names(&volume.store.root).unwrap().is_empty());
     let (_, checkout) = volume.take(None);
     assert!(checkout.dir.join("main.ts").is_file());
+}
+
+#[test]
+fn an_override_has_its_includes_beside_it_or_on_the_volume_and_no_other_place() {
+    let volume = Volume::new();
+    let root = volume.dir.path().canonicalize().unwrap();
+    for (path, text) in [
+        ("_one/mod.ts", "of the volume"),
+        ("_both/mod.ts", "of the volume"),
+        ("dev/_both/mod.ts", "local"),
+        ("dev/mine/main.ts", "1"),
+    ] {
+        volume.beside(path, text);
+    }
+    let include = |entries: &str| {
+        volume.beside("dev/mine/deno.json", &format!(r#"{{"switchyard": {{"include": [{entries}]}}}}"#));
+    };
+    let place = Place { dir: root.join("dev/mine"), volume: Some(root.clone()) };
+    let snapshot = |place: &Place| {
+        volume.store.snapshot(&volume.name.project, place, bounds(), &mut HashCache::default())
+    };
+    include(r#""../_one", "../_both""#);
+    let found = snapshot(&place).unwrap();
+    assert_eq!(found.volume_path("../_one/mod.ts"), root.join("_one/mod.ts"));
+    assert_eq!(found.volume_path("../_both/mod.ts"), root.join("dev/_both/mod.ts"));
+    assert_eq!(found.volume_path("main.ts"), root.join("dev/mine/main.ts"));
+    for (real, path) in [
+        ("dev/_both/mod.ts", Some("../_both/mod.ts")),
+        ("_both/mod.ts", None),
+        ("_one", Some("../_one")),
+        ("dev/mine/main.ts", Some("main.ts")),
+        ("blog", None),
+    ] {
+        assert_eq!(found.relative(&root.join(real)).as_deref(), path, "{real}");
+    }
+    let version = Version::new(&volume.name, found.digest);
+    let checkout = volume.store.make(&version, &found, None, &|_| Ok(())).unwrap();
+    assert_eq!(fs::read_to_string(checkout.dir.join("../_both/mod.ts")).unwrap(), "local");
+    assert_eq!(fs::read_to_string(checkout.dir.join("../_one/mod.ts")).unwrap(), "of the volume");
+    let refused = |place: &Place| match snapshot(place) {
+        Err(SnapshotError::Invalid(diagnostic)) => diagnostic.message,
+        other => panic!("{other:?}"),
+    };
+    include(r#""../blog""#);
+    assert!(refused(&place).contains("is the project itself"), "{}", refused(&place));
+    include("");
+    fs::rename(root.join("dev/mine"), root.join("dev/moved")).unwrap();
+    std::os::unix::fs::symlink("moved", root.join("dev/mine")).unwrap();
+    assert!(refused(&place).contains("symbolic link"), "{}", refused(&place));
 }

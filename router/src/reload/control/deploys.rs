@@ -13,6 +13,9 @@ use crate::reload::machine::{AttemptFailure, Event, StagedKind};
 impl Control {
     pub(super) fn hold(&mut self, hold: &Hold, reply: DeployReply<()>) {
         let id = DeployId::from(hold.id.as_str());
+        if let Some(refusal) = self.overridden(&hold.projects) {
+            return send(reply, Err(refusal));
+        }
         let holder = |project: &ProjectName| self.projects.get(project.as_str())?.deploy.clone();
         let (deploy, is_new) = match self.deploys.hold(&id, hold, holder) {
             Ok(held) => held,

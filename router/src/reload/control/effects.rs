@@ -93,6 +93,7 @@ impl Control {
         let request = ReadRequest {
             project: name.clone(),
             root: self.settings.root.clone(),
+            place: self.settings.root.place(name.as_str()),
             live: project.machine.live_version().cloned(),
             incarnation: project.files.incarnation,
             live_with: live.and_then(|live| live.plan.installed),

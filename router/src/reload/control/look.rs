@@ -146,7 +146,7 @@ impl Control {
 
     /// Looks, in a task, for a folder of this name, which belongs to no known project.
     fn probe(&mut self, name: String, caller: Option<Caller>) {
-        let folder = (!is_ignored(&name)).then(|| self.settings.root.project(&name));
+        let folder = (!is_ignored(&name)).then(|| self.settings.root.place(&name).dir);
         self.tasks.spawn_for_router(async move {
             let probe = spawn_blocking(move || folder.is_some_and(|folder: PathBuf| folder.is_dir()));
             // A panic is logged.

@@ -31,7 +31,7 @@ fn an_event_concerns_all_projects_that_include_its_path_and_their_shares() {
         std::fs::write(root.join(path), text).unwrap();
     }
     let some = Duration::from_millis(1);
-    let (mut tree, made) = WatchTree::new(&root, [100, 100], some, some, |_| {});
+    let (mut tree, made) = WatchTree::new(&root, Overrides::default(), [100, 100], [some, some], |_| {});
     made.unwrap();
     sync_all(&mut tree);
     let owners = |path: &str| {
@@ -65,7 +65,7 @@ fn the_folder_and_the_scopes_of_packages_are_watched_and_folders_with_many_paths
         std::os::unix::fs::symlink("../lib", root.join(link)).unwrap();
     }
     let some = Duration::from_millis(1);
-    let (mut tree, _) = WatchTree::new(&root, [100, 100], some, some, |_| {});
+    let (mut tree, _) = WatchTree::new(&root, Overrides::default(), [100, 100], [some, some], |_| {});
     sync_all(&mut tree);
     let expected = ["a", "a/lib", "a/lib/node_modules", "a/node_modules", "a/node_modules/@scope", "a/src"];
     assert_eq!(watched(&tree), expected.map(Path::new));
@@ -79,7 +79,7 @@ fn a_new_folder_is_watched_and_a_removed_one_is_not_without_a_walk_over_its_proj
     let root = dir.path().canonicalize().unwrap();
     std::fs::create_dir_all(root.join("a/src")).unwrap();
     let some = Duration::from_millis(1);
-    let (mut tree, _) = WatchTree::new(&root, [2000, 100], some, some, |_| {});
+    let (mut tree, _) = WatchTree::new(&root, Overrides::default(), [2000, 100], [some, some], |_| {});
     sync_all(&mut tree);
     std::fs::create_dir_all(root.join("a/src/x/y")).unwrap();
     assert!(tree.update_path(&root.join("a/src/x"), true).unwrap().is_empty());
@@ -114,8 +114,52 @@ fn no_more_of_an_endless_project_is_watched_than_a_valid_one_has() {
         std::fs::create_dir_all(root.join(format!("b/{n}"))).unwrap();
     }
     let some = Duration::from_millis(1);
-    let (mut tree, _) = WatchTree::new(&root, [10, 1000], some, some, |_| {});
+    let (mut tree, _) = WatchTree::new(&root, Overrides::default(), [10, 1000], [some, some], |_| {});
     sync_all(&mut tree);
     let of = |name: &str| tree.projects[name].len();
     assert!((10..=12).contains(&of("a")) && (10..=12).contains(&of("b")), "{} {}", of("a"), of("b"));
+}
+
+#[test]
+fn an_override_is_watched_in_place_of_the_volume_and_its_includes_in_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().canonicalize().unwrap();
+    let (root, local) = (dir.join("projects"), dir.join("dev/my-a"));
+    for (path, text) in [
+        ("projects/a/lib/main.ts", ""),
+        ("projects/_shared/mod.ts", ""),
+        ("dev/_shared/mod.ts", ""),
+        ("dev/my-a/src/main.ts", ""),
+        ("dev/my-a/deno.json", r#"{"switchyard": {"include": ["../_shared"]}}"#),
+    ] {
+        std::fs::create_dir_all(dir.join(path).parent().unwrap()).unwrap();
+        std::fs::write(dir.join(path), text).unwrap();
+    }
+    let (some, overrides) = (Duration::from_millis(1), Overrides::default());
+    let (mut tree, _) = WatchTree::new(&root, overrides.clone(), [100, 100], [some, some], |_| {});
+    sync_all(&mut tree);
+    let name = switchyard_contract::project::ProjectName::parse("a").unwrap();
+    overrides.set(&name, Some(local.clone()));
+    tree.reload_includes("a");
+    assert!(tree.sync("a").unwrap());
+    let owner = |tree: &WatchTree, path: &str| {
+        let found = tree.projects_of(&dir.join(path)).into_iter();
+        found.map(|(name, below)| format!("{name}: {}", below.display())).collect::<Vec<_>>()
+    };
+    assert_eq!(owner(&tree, "dev/my-a/src/main.ts"), ["a: src/main.ts"]);
+    for shared in ["dev/_shared/mod.ts", "projects/_shared/mod.ts"] {
+        assert_eq!(owner(&tree, shared), ["a: ../_shared/mod.ts"]);
+    }
+    assert_eq!(owner(&tree, "projects/a/lib/main.ts"), [""; 0]);
+    assert_eq!(owner(&tree, "dev/other"), [""; 0]);
+    std::fs::rename(&local, dir.join("dev/away")).unwrap();
+    assert!(tree.update_path(&local, false).unwrap().is_empty());
+    std::fs::rename(dir.join("dev/away"), &local).unwrap();
+    assert_eq!(tree.update_path(&local, true).unwrap(), HashSet::from(["a".to_owned()]), "it is back");
+    assert!(tree.sync("a").unwrap());
+    overrides.set(&name, None);
+    tree.reload_includes("a");
+    tree.sync("a").unwrap();
+    assert_eq!(owner(&tree, "projects/a/lib/main.ts"), ["a: lib/main.ts"]);
+    assert!(tree.watched.keys().all(|folder| folder.starts_with(&root)));
 }
