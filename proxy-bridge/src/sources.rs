@@ -1,5 +1,6 @@
 //! Git sources: what is followed, what of it is which project, and when it is deployed.
 
+pub mod commit;
 pub mod machine;
 pub mod pattern;
 pub mod plan;

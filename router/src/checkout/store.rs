@@ -30,7 +30,7 @@ use super::snapshot::{FileHashes, HashCache, Snapshot, SnapshotError, snapshot};
 use super::times;
 use crate::folder::{NOT_SHARED, remove};
 use crate::policy::ReadLimits;
-use crate::project::{Include, diagnostic};
+use crate::project::{Include, check_shared, diagnostic};
 use crate::version::{Tenant, Version};
 
 /// Prefix of folders that are not complete checkouts: being made, or being removed.
@@ -101,8 +101,7 @@ impl Store {
                 let reason = "is the router's own state folder (--state), or contains it: remove the entry";
                 return Err(IncludeRefusal::from(reason.to_owned()));
             }
-            include
-                .check_shared(volume, &project)
+            check_shared(include, volume, &project)
                 .map_err(|refusal| IncludeRefusal::from(refusal.to_string()))
         };
         let snapshot = snapshot(root, IncludeSource::Configuration(&check), bounds, cache)?;
