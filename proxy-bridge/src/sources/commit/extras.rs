@@ -54,8 +54,10 @@ pub(super) async fn lfs(
 ) -> Result<(), ReceiveError> {
     match pointers.first() {
         None => Ok(()),
-        Some(Pointer { path, text: _ }) => {
-            Err(ReceiveError::Invalid(format!("{folder}/{path} is a file of LFS: not supported yet")))
+        Some(Pointer { path, text }) => {
+            let bytes = text.len();
+            let why = format!("{folder}/{path}: a pointer of LFS ({bytes} bytes) is not supported yet");
+            Err(ReceiveError::Invalid(why))
         }
     }
 }
