@@ -33,6 +33,7 @@ pub(crate) use self::installed::{
 };
 pub(crate) use self::lifecycle::{Healthcheck, LifecycleOptions};
 pub(crate) use self::routes::{ClaimedRoutes, PrefixHandling};
+pub(crate) use self::share::check_shared;
 pub(crate) use self::site::choose_fallback;
 use crate::policy::PermissionRequest;
 use crate::root::Place;

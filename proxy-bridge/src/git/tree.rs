@@ -6,6 +6,9 @@ use super::{GitError, Mirror, ObjectId};
 /// Bytes of an entry without its name: mode, type, id, size, and what is between them.
 const ENTRY: u64 = 100;
 
+/// Bound of a listing, in bytes: about a million files.
+const MAX_LISTING: u64 = 128 << 20;
+
 /// One file below a folder of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeEntry {
@@ -56,7 +59,7 @@ impl Mirror {
         };
         let args = ["ls-tree", "-r", "-z", "-l", "--full-tree", id.as_str()];
         let most = limits.files.saturating_add(1).saturating_mul(ENTRY.saturating_add(limits.path_bytes));
-        let call = Call { most, ..Call::local(self.path(), &args) };
+        let call = Call { most: most.min(MAX_LISTING), ..Call::local(self.path(), &args) };
         let printed = self.git().output(call).await.map_err(damaged)?;
         parse(&printed, limits)
     }

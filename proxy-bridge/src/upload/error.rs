@@ -53,7 +53,8 @@ impl UploadError {
             .field("content-type")
     }
 
-    pub(super) fn volume(step: &str, error: io::Error) -> Self {
+    /// Returns the error for a failed step on the volume.
+    pub(crate) fn volume(step: &str, error: io::Error) -> Self {
         let error = StorageError::new(step, error);
         Self::new(error.status(), error.slug(), error.to_string())
     }

@@ -30,7 +30,7 @@ use super::snapshot::{FileHashes, HashCache, Snapshot, SnapshotError, snapshot};
 use super::times;
 use crate::folder::{NOT_SHARED, remove};
 use crate::policy::ReadLimits;
-use crate::project::{Include, diagnostic};
+use crate::project::{Include, check_shared, diagnostic};
 use crate::root::Place;
 use crate::version::{Tenant, Version};
 
@@ -107,7 +107,8 @@ impl Store {
                 let reason = "is the project itself, or part of it: remove the entry";
                 return Err(IncludeRefusal::from(reason.to_owned()));
             }
-            include.check_shared(volume, project).map_err(|refusal| IncludeRefusal::from(refusal.to_string()))
+            check_shared(include, volume, project)
+                .map_err(|refusal| IncludeRefusal::from(refusal.to_string()))
         };
         let includes = match &place.volume {
             Some(volume) => IncludeSource::Override(&check, volume),

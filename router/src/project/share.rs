@@ -18,20 +18,18 @@ pub(crate) struct NotShared {
     project: String,
 }
 
-impl Include {
-    /// Checks that `project` may include the entry: it belongs to the project itself or to none, or
-    /// its owner shares it.
-    ///
-    /// # Errors
-    /// The owner does not share the entry.
-    pub(crate) fn check_shared(&self, volume: &Path, project: &str) -> Result<(), NotShared> {
-        let owner = self.owner();
-        let folder = volume.join(owner);
-        if owner == project || is_ignored(owner) || !folder.is_dir() || shares(&folder, project) {
-            return Ok(());
-        }
-        Err(NotShared { owner: owner.to_owned(), project: project.to_owned() })
+/// Checks that `project` may include an entry: it belongs to the project itself or to none, or its
+/// owner shares it.
+///
+/// # Errors
+/// The owner does not share the entry.
+pub(crate) fn check_shared(include: &Include, volume: &Path, project: &str) -> Result<(), NotShared> {
+    let owner = include.owner();
+    let folder = volume.join(owner);
+    if owner == project || is_ignored(owner) || !folder.is_dir() || shares(&folder, project) {
+        return Ok(());
     }
+    Err(NotShared { owner: owner.to_owned(), project: project.to_owned() })
 }
 
 /// Returns true if the project in `dir` shares its folder with `other`. False while its

@@ -112,11 +112,11 @@ impl Sink {
         }
         let prefix = format!("{real}/");
         if real.is_empty() || through.iter().any(|link| link.starts_with(&prefix)) {
-            return Err(bad(link, "points to a folder that it is in: leave it out of the archive"));
+            return Err(bad(link, "points to a folder that it is in: leave it out"));
         }
         let inside = following.links.below(&prefix);
         if !self.names.is_folder(&real) && inside.is_empty() {
-            return Err(bad(link, "points to nothing in the archive: fix it, or leave it out"));
+            return Err(bad(link, "points to nothing that came with it: fix it, or leave it out"));
         }
         self.add(at, true)?;
         let below = |path: &&String| path.starts_with(&prefix);
@@ -201,7 +201,7 @@ impl Links {
             let Some(target) = self.0.get(&real.join("/")) else { continue };
             followed += 1;
             if followed > MAX_FOLLOWED {
-                return Err(bad(link, "is in a circle of links: leave it out of the archive"));
+                return Err(bad(link, "is in a circle of links: leave it out"));
             }
             let target = match target {
                 LinkTarget::FromFolder(target) if target.starts_with('/') => return Err(leaves(link)),
@@ -258,7 +258,10 @@ fn is_for_shells(path: &str, target: &LinkTarget) -> bool {
 }
 
 fn leaves(link: &str) -> UploadError {
-    bad(link, "leads out of the archive: replace it with its target (tar -h), or leave it out")
+    bad(
+        link,
+        "leads out of the files that it came with: replace it with its target (tar -h), or leave it out",
+    )
 }
 
 fn twice(path: &str) -> UploadError {
