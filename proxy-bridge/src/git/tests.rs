@@ -86,6 +86,7 @@ impl Place {
             home: self.path("home"),
             askpass: self.path("askpass"),
             timeout: Duration::from_secs(60),
+            user: None,
         }
     }
 

@@ -1,0 +1,1 @@
+//! Contents over real sockets and from folders.
