@@ -1,9 +1,12 @@
 //! The module as a whole, with the real git.
 
+mod bounds;
 mod content;
 mod failures;
 mod following;
 mod leftovers;
+mod signatures;
+mod submodules;
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
