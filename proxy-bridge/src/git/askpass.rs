@@ -50,20 +50,10 @@ impl Answers {
     /// # Errors
     /// The file cannot be read, or holds no password of one line.
     pub(super) fn read(username: &str, file: &Path) -> Result<Self, GitError> {
-        let wrong = |what: String| GitError::Refused(format!("credential {}: {what}", file.display()));
-        let text = read_text(file).map_err(|error| wrong(error.to_string()))?;
-        let password = text.trim_end_matches(['\r', '\n']);
-        if password.is_empty() || password.chars().any(char::is_control) {
-            return Err(wrong("it must hold the password, on one line".to_owned()));
-        }
-        if username.is_empty() || username.chars().any(char::is_control) {
-            return Err(wrong(
-                "the username must have no control characters, and at least one other".to_owned(),
-            ));
-        }
+        let password = read_password(username, file)?;
         let memory = sealed(&format!("{username}\n{password}\n"))
             .map_err(|error| GitError::Other(format!("could not hand over a credential: {error}")))?;
-        Ok(Self { memory, password: password.to_owned() })
+        Ok(Self { memory, password })
     }
 
     pub(super) fn memory(&self) -> &File {
@@ -77,6 +67,23 @@ impl Answers {
     pub(super) fn password(&self) -> &str {
         &self.password
     }
+}
+
+/// Reads the password of `username` from `file`. Blocking.
+///
+/// # Errors
+/// The file cannot be read, or holds no password of one line.
+pub(super) fn read_password(username: &str, file: &Path) -> Result<String, GitError> {
+    let wrong = |what: &str| GitError::Refused(format!("credential {}: {what}", file.display()));
+    let text = read_text(file).map_err(|error| wrong(&error.to_string()))?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() || password.chars().any(char::is_control) {
+        return Err(wrong("it must hold the password, on one line"));
+    }
+    if username.is_empty() || username.chars().any(char::is_control) {
+        return Err(wrong("the username must have no control characters, and at least one other"));
+    }
+    Ok(password.to_owned())
 }
 
 /// Returns `text` in memory that cannot be changed.

@@ -56,7 +56,7 @@ impl Mirror {
     /// # Errors
     /// The first failure of `take`; [`GitError::Damaged`] for a blob that is missing, or not of its
     /// size.
-    pub async fn read_blobs<T, E>(&self, blobs: Vec<Blob>, mut take: T) -> Result<T, BlobsError<E>>
+    pub async fn read_blobs<T, E>(&self, blobs: Vec<Blob>, take: T) -> Result<T, BlobsError<E>>
     where
         T: FnMut(Piece) -> Result<(), E> + Send + 'static,
         E: Send + 'static,
@@ -64,19 +64,7 @@ impl Mirror {
         if blobs.is_empty() {
             return Ok(take);
         }
-        let (sender, mut receiver) = mpsc::channel::<Piece>(WAITING);
-        let taking = tokio::task::spawn_blocking(move || {
-            while let Some(piece) = receiver.blocking_recv() {
-                take(piece)?;
-            }
-            Ok(take)
-        });
-        // A taker that failed closes the channel, which ends the reading.
-        let read = self.send_blobs(&blobs, sender).await;
-        let taken = taking.await.map_err(|error| GitError::Other(error.to_string()))?;
-        let take = taken.map_err(BlobsError::Taker)?;
-        read?;
-        Ok(take)
+        hand_over(take, async |sender| self.send_blobs(&blobs, sender).await).await
     }
 
     async fn send_blobs(&self, blobs: &[Blob], sender: mpsc::Sender<Piece>) -> Result<(), GitError> {
@@ -112,6 +100,30 @@ impl Mirror {
         running.stop().await;
         result
     }
+}
+
+/// Gives what `send` sends to `take`, on a thread that may wait for the disk.
+pub(super) async fn hand_over<T, E>(
+    mut take: T,
+    send: impl AsyncFnOnce(mpsc::Sender<Piece>) -> Result<(), GitError>,
+) -> Result<T, BlobsError<E>>
+where
+    T: FnMut(Piece) -> Result<(), E> + Send + 'static,
+    E: Send + 'static,
+{
+    let (sender, mut receiver) = mpsc::channel::<Piece>(WAITING);
+    let taking = tokio::task::spawn_blocking(move || {
+        while let Some(piece) = receiver.blocking_recv() {
+            take(piece)?;
+        }
+        Ok(take)
+    });
+    // A taker that failed closes the channel, which ends the reading.
+    let read = send(sender).await;
+    let taken = taking.await.map_err(|error| GitError::Other(error.to_string()))?;
+    let take = taken.map_err(BlobsError::Taker)?;
+    read?;
+    Ok(take)
 }
 
 async fn ask(stdin: Option<ChildStdin>, blobs: &[Blob]) {

@@ -1,6 +1,7 @@
 //! The git command: started with nothing of the user's or system's configuration, bounded in time and
 //! output, and ended together with all that it started.
 
+mod place;
 mod running;
 mod setup;
 
@@ -11,16 +12,19 @@ use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use self::running::{Running, finish};
+use self::running::{Running, Shown, ended, finish};
 use super::askpass::{Answers, Credential};
 use super::{GitError, GitUrl};
 
 /// The oldest git that has all that is used here.
 const OLDEST: (u32, u32) = (2, 39);
+/// Bound of a file that git writes beside packs: a list of refs, mostly.
+pub(super) const SMALL_FILES: u64 = 64 << 20;
 /// For commands that read the mirror only.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(super) use self::running::tail;
+pub(super) use self::place::{check_reach, own};
+pub(super) use self::running::{clean, tail};
 
 /// Where git is, and what it may use.
 #[derive(Debug, Clone)]
@@ -35,6 +39,10 @@ pub struct GitSettings {
     pub askpass: PathBuf,
     /// Bound of one command that asks a server.
     pub timeout: Duration,
+    /// The user and the group that git and its helpers run as; only root may give one. It has to be
+    /// able to read what the credentials name of ssh (a key of another owner may be readable by the
+    /// group), and the file of signers.
+    pub user: Option<(u32, u32)>,
 }
 
 /// A git that is known to work.
@@ -61,13 +69,23 @@ pub(super) struct Call<'a> {
     pub(super) input: Vec<u8>,
     /// Bound of its output, in bytes.
     pub(super) most: u64,
+    /// Bound of each file that it writes, in bytes.
+    pub(super) writes: u64,
+}
+
+/// The end of a git.
+pub(super) struct Ended {
+    pub(super) success: bool,
+    /// The end of what it printed on stderr, cleaned.
+    pub(super) errors: String,
 }
 
 impl<'a> Call<'a> {
-    /// A use of the mirror, with an output of at most 1 MiB.
+    /// A use of the mirror, with an output of at most 1 MiB and files of at most 64 MiB.
     pub(super) fn local(repository: &'a Path, args: &[&str]) -> Self {
         let args = args.iter().map(OsString::from).collect();
-        Self { repository: Some(repository), remote: None, args, input: Vec::new(), most: 1 << 20 }
+        let repository = Some(repository);
+        Self { repository, remote: None, args, input: Vec::new(), most: 1 << 20, writes: SMALL_FILES }
     }
 }
 
@@ -75,17 +93,10 @@ impl Git {
     /// Looks for git, and asks its version.
     ///
     /// # Errors
-    /// [`GitError::Missing`], and what is wrong with the folder for `HOME`.
-    pub async fn find(mut settings: GitSettings) -> Result<Self, GitError> {
-        let made = settings.home.clone();
-        let home = tokio::task::spawn_blocking(move || {
-            std::fs::create_dir_all(&made)?;
-            made.canonicalize()
-        });
-        settings.home = home
-            .await
-            .map_err(|error| GitError::Other(error.to_string()))?
-            .map_err(|error| GitError::disk("make the folder for HOME", &error))?;
+    /// [`GitError::Missing`], and what is wrong with the folder for `HOME`, or with the user.
+    pub async fn find(settings: GitSettings) -> Result<Self, GitError> {
+        let placed = tokio::task::spawn_blocking(move || place::settle(settings)).await;
+        let settings = placed.map_err(|error| GitError::Other(error.to_string()))??;
         let git = Self { settings };
         let call = Call {
             repository: None,
@@ -93,6 +104,7 @@ impl Git {
             args: vec!["version".into()],
             input: Vec::new(),
             most: 1 << 10,
+            writes: SMALL_FILES,
         };
         let printed = git.output(call).await?;
         let printed = String::from_utf8_lossy(&printed);
@@ -107,10 +119,21 @@ impl Git {
         self.settings.timeout
     }
 
+<<<<<<< HEAD
     /// Returns a git with another bound of commands that ask a server.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { settings: GitSettings { timeout, ..self.settings.clone() } }
+=======
+    /// The user and the group that git runs as, if it is not this process's.
+    pub(super) fn user(&self) -> Option<(u32, u32)> {
+        self.settings.user
+    }
+
+    /// The path of a program that git may start, from the search path. Blocking.
+    pub(super) fn program(&self, name: &str) -> Result<PathBuf, GitError> {
+        place::program(Path::new(name), &self.settings.search_path)
+>>>>>>> g-extras
     }
 
     /// Runs git to its end, and returns what it printed.
@@ -123,8 +146,23 @@ impl Git {
     pub(super) async fn output_within(&self, call: Call<'_>, limit: Duration) -> Result<Vec<u8>, GitError> {
         let (most, input) = (call.most, call.input.clone());
         let mut running = self.start(&call).await?;
-        let ended = tokio::time::timeout(limit, finish(&mut running, input, most)).await;
-        match ended {
+        self.within(limit, &mut running, async |running| finish(running, input, most).await).await
+    }
+
+    /// Runs git on the mirror to its end, whichever it is.
+    pub(super) async fn ended(&self, call: Call<'_>) -> Result<Ended, GitError> {
+        let (most, input) = (call.most, call.input.clone());
+        let mut running = self.start(&call).await?;
+        self.within(LOCAL_TIMEOUT, &mut running, async |running| ended(running, input, most).await).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        running: &mut Running,
+        work: impl AsyncFnOnce(&mut Running) -> Result<T, GitError>,
+    ) -> Result<T, GitError> {
+        match tokio::time::timeout(limit, work(running)).await {
             Ok(result) => result,
             Err(_) => {
                 running.stop().await;
@@ -158,11 +196,12 @@ impl Git {
         let child = child.map_err(|error| {
             GitError::Missing(format!("could not start {}: {error}", self.settings.program.display()))
         })?;
-        let running = Running::new(
-            child,
-            credential.map(|credential| credential.file().to_owned()),
-            answers.as_ref().map(|answers| answers.password().to_owned()),
-        );
+        let shown = Shown {
+            credential_file: credential.map(|credential| credential.file().to_owned()),
+            secret: answers.as_ref().map(|answers| answers.password().to_owned()),
+            writes: call.writes,
+        };
+        let running = Running::new(child, shown);
         closed.map_err(|error| GitError::Other(format!("could not close a descriptor: {error}")))?;
         Ok(running)
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::{ObjectId, SignatureFault};
+
 /// A failed use of git. Texts are cleaned: they hold neither control characters nor credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -39,6 +41,9 @@ pub enum GitError {
     /// The content or the request is not allowed.
     #[error("refused: {0}")]
     Refused(String),
+    /// The commit does not have the signature that it needs.
+    #[error("commit {commit} {fault}")]
+    Untrusted { commit: ObjectId, fault: SignatureFault },
     /// Any other failure.
     #[error("git failed: {0}")]
     Other(String),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use self::folder::Folder;
-use super::command::Call;
+use super::command::{Call, Ended};
 use super::object_id::ObjectFormat;
 use super::target::{RefTarget, check_name};
 use super::{Git, GitError, ObjectId, Remote};
@@ -63,7 +63,8 @@ impl Mirror {
     /// Another process has it, or the disk fails.
     pub async fn open(git: Git, dir: &Path, remote: Remote, limits: MirrorLimits) -> Result<Self, GitError> {
         let (dir, url) = (dir.to_owned(), remote.url.to_string());
-        let folder = blocking(move || Folder::open(&dir, &url)).await?;
+        let user = git.user();
+        let folder = blocking(move || Folder::open(&dir, &url, user)).await?;
         let mirror = Self {
             git,
             remote,
@@ -81,6 +82,22 @@ impl Mirror {
     /// The repository on disk.
     pub fn path(&self) -> &Path {
         self.folder.repository()
+    }
+
+    /// The repository that it mirrors, and what opens it.
+    pub fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// Runs git on the mirror to its end, whichever it is. Nothing else writes to the mirror while it
+    /// does, so that temporary files of it stay.
+    pub(super) async fn ended_alone(&self, call: Call<'_>) -> Result<Ended, GitError> {
+        let _writing = self.writing.lock().await;
+        self.begin().await?;
+        let ended = self.git.ended(call).await;
+        let failure = if ended.is_ok() { Ok(()) } else { self.folder.remove_leftovers().await };
+        self.interrupted.store(false, Ordering::Relaxed);
+        failure.and(ended)
     }
 
     /// The git that serves it.
@@ -217,7 +234,8 @@ impl Mirror {
     pub async fn gc(&self) -> Result<(), GitError> {
         let _writing = self.writing.lock().await;
         self.begin().await?;
-        let call = Call::local(self.path(), &["gc", "--quiet", "--prune=now"]);
+        let args = ["gc", "--quiet", "--prune=now"];
+        let call = Call { writes: self.limits.budget, ..Call::local(self.path(), &args) };
         let result = self.git.output_within(call, GC_TIMEOUT).await;
         self.finish(result.map(drop)).await
     }
@@ -275,7 +293,9 @@ impl Mirror {
 
     async fn ask(&self, repository: Option<&Path>, args: &[&str], most: u64) -> Result<Vec<u8>, GitError> {
         let args = args.iter().map(std::ffi::OsString::from).collect();
-        self.git.output(Call { repository, remote: Some(&self.remote), args, input: Vec::new(), most }).await
+        let writes = self.limits.budget;
+        let call = Call { repository, remote: Some(&self.remote), args, input: Vec::new(), most, writes };
+        self.git.output(call).await
     }
 
     async fn keep(&self, name: &str, commit: &ObjectId) -> Result<(), GitError> {

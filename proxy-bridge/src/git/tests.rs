@@ -1,9 +1,12 @@
 //! The module as a whole, with the real git.
 
+mod bounds;
 mod content;
 mod failures;
 mod following;
 mod leftovers;
+mod signatures;
+mod submodules;
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -86,6 +89,7 @@ impl Place {
             home: self.path("home"),
             askpass: self.path("askpass"),
             timeout: Duration::from_secs(60),
+            user: None,
         }
     }
 

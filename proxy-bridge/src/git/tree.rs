@@ -141,7 +141,7 @@ fn check_path(path: &str) -> Result<(), GitError> {
 }
 
 /// A mirror holds all trees of what it holds: one that cannot be listed is damaged.
-fn damaged(error: GitError) -> GitError {
+pub(super) fn damaged(error: GitError) -> GitError {
     match error {
         GitError::Other(text) | GitError::Refused(text) => GitError::Damaged(text),
         other => other,
@@ -169,7 +169,8 @@ fn parse(printed: &[u8], limits: TreeLimits) -> Result<Vec<TreeEntry>, GitError>
     Ok(entries)
 }
 
-fn entry(line: &[u8]) -> Result<TreeEntry, GitError> {
+/// Reads an entry of `ls-tree -z -l`.
+pub(super) fn entry(line: &[u8]) -> Result<TreeEntry, GitError> {
     let shown = || String::from_utf8_lossy(line).into_owned();
     let odd = || GitError::Damaged(format!("an entry of a tree cannot be read: {:?}", shown()));
     let tab = line.iter().position(|c| *c == b'\t').ok_or_else(odd)?;

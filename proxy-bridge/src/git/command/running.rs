@@ -1,5 +1,6 @@
 //! A git that runs: its output is bounded, and its whole process group ends with it.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
+use super::Ended;
+use super::setup::CPU_SECONDS;
 use crate::git::GitError;
 
 /// The last bytes of stderr that are kept.
@@ -18,13 +21,20 @@ const KILL_WAIT: Duration = Duration::from_secs(5);
 /// A git that was started. Dropped, it is killed with all processes that it started.
 pub(in crate::git) struct Running {
     child: Child,
-    credential_file: Option<PathBuf>,
-    secret: Option<String>,
+    shown: Shown,
+}
+
+/// What tells how a failure is shown.
+pub(super) struct Shown {
+    pub(super) credential_file: Option<PathBuf>,
+    pub(super) secret: Option<String>,
+    /// Bound of each file that it writes.
+    pub(super) writes: u64,
 }
 
 impl Running {
-    pub(super) fn new(child: Child, credential_file: Option<PathBuf>, secret: Option<String>) -> Self {
-        Self { child, credential_file, secret }
+    pub(super) fn new(child: Child, shown: Shown) -> Self {
+        Self { child, shown }
     }
 
     pub(in crate::git) fn stdin(&mut self) -> Option<ChildStdin> {
@@ -41,9 +51,13 @@ impl Running {
 
     /// Waits for the end, and classifies a failure by what git printed.
     pub(in crate::git) async fn end(&mut self, stderr: &[u8]) -> Result<(), GitError> {
-        let status = self.child.wait().await;
-        let status = status.map_err(|error| GitError::Other(format!("could not wait for git: {error}")))?;
+        let status = self.wait().await?;
         if status.success() { Ok(()) } else { Err(self.failure(status, stderr)) }
+    }
+
+    async fn wait(&mut self) -> Result<ExitStatus, GitError> {
+        let status = self.child.wait().await;
+        status.map_err(|error| GitError::Other(format!("could not wait for git: {error}")))
     }
 
     /// Kills it with all that it started, and waits until it is gone.
@@ -53,11 +67,22 @@ impl Running {
     }
 
     fn failure(&self, status: ExitStatus, stderr: &[u8]) -> GitError {
-        let text = clean(&String::from_utf8_lossy(stderr), self.secret.as_deref());
+        let text = self.cleaned(stderr);
+        let budget = self.shown.writes;
+        if killed_by(status, &text, Signal::XFSZ) {
+            return GitError::TooLarge { bytes: budget.saturating_add(1), budget };
+        }
+        if killed_by(status, &text, Signal::XCPU) {
+            return GitError::TimedOut { seconds: CPU_SECONDS };
+        }
         if text.trim().is_empty() {
             return GitError::Other(format!("it ended with {status} and printed nothing"));
         }
-        GitError::classify(&text, self.credential_file.clone())
+        GitError::classify(&text, self.shown.credential_file.clone())
+    }
+
+    fn cleaned(&self, stderr: &[u8]) -> String {
+        clean(&String::from_utf8_lossy(stderr), self.shown.secret.as_deref())
     }
 
     fn kill(&self) {
@@ -77,6 +102,25 @@ impl Drop for Running {
 
 /// Gives `input` to git, and returns what it prints, at most `most` bytes.
 pub(super) async fn finish(running: &mut Running, input: Vec<u8>, most: u64) -> Result<Vec<u8>, GitError> {
+    let (output, errors) = talk(running, input, most).await?;
+    running.end(&errors).await?;
+    Ok(output)
+}
+
+/// Gives `input` to git, and returns how it ended. A failure is not classified.
+pub(super) async fn ended(running: &mut Running, input: Vec<u8>, most: u64) -> Result<Ended, GitError> {
+    let (_, errors) = talk(running, input, most).await?;
+    let success = running.wait().await?.success();
+    Ok(Ended { success, errors: running.cleaned(&errors) })
+}
+
+/// True if git, or a helper of which it says so, was ended by `signal`.
+fn killed_by(status: ExitStatus, text: &str, signal: Signal) -> bool {
+    let number = signal.as_raw();
+    status.signal() == Some(number) || text.lines().any(|line| line.ends_with(&format!("of signal {number}")))
+}
+
+async fn talk(running: &mut Running, input: Vec<u8>, most: u64) -> Result<(Vec<u8>, Vec<u8>), GitError> {
     let (stdin, stdout, stderr) = (running.stdin(), running.stdout(), running.stderr());
     let write = async {
         if let Some(mut stdin) = stdin {
@@ -95,8 +139,7 @@ pub(super) async fn finish(running: &mut Running, input: Vec<u8>, most: u64) -> 
     };
     let errors = async { Ok(tail(stderr).await) };
     let ((), output, errors) = tokio::try_join!(async { Ok(write.await) }, read, errors)?;
-    running.end(&errors).await?;
-    Ok(output)
+    Ok((output, errors))
 }
 
 /// Reads all of stderr, and returns the end of it.
@@ -114,7 +157,7 @@ pub(in crate::git) async fn tail(stderr: Option<impl AsyncRead + Unpin>) -> Vec<
 }
 
 /// Replaces control characters, the secret, and what looks like a user and password in a URL.
-fn clean(text: &str, secret: Option<&str>) -> String {
+pub(in crate::git) fn clean(text: &str, secret: Option<&str>) -> String {
     let text = match secret {
         Some(secret) => text.replace(secret, "***"),
         None => text.to_owned(),

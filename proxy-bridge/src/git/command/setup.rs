@@ -4,14 +4,22 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Stdio;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::process::Command;
 
 use super::{Call, Git};
 use crate::git::askpass::{ASKPASS_DESCRIPTOR, Answers, Credential};
 use crate::git::{GitError, Scheme};
 
+/// Bound of the processor time of each process.
+pub(super) const CPU_SECONDS: u64 = 1200;
+/// Bound of the address space of each process, in bytes.
+const MEMORY: u64 = 4 << 30;
+/// The unit of `ulimit -f` in bytes.
+const BLOCK: u64 = 512;
+
 /// Settings that hold for each git. The three of fsck are faults of old commits that do no harm.
-const CONFIGURATION: [&str; 20] = [
+const CONFIGURATION: &[&str] = &[
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.attributesFile=/dev/null",
@@ -24,6 +32,16 @@ const CONFIGURATION: [&str; 20] = [
     "fetch.fsck.badTimezone=ignore",
     "fetch.fsck.missingSpaceBeforeDate=ignore",
     "fetch.recurseSubmodules=false",
+    "submodule.recurse=false",
+    "gpg.format=ssh",
+    "gpg.program=/nonexistent",
+    "gpg.openpgp.program=/nonexistent",
+    "gpg.x509.program=/nonexistent",
+    // Packs are read in windows and large files in pieces, so that memory has a bound.
+    "core.packedGitWindowSize=32m",
+    "core.packedGitLimit=512m",
+    "core.bigFileThreshold=64m",
+    "pack.threads=2",
     "http.followRedirects=false",
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=20",
@@ -42,11 +60,16 @@ const SSH: &str = "ssh -F /dev/null -oBatchMode=yes -oStrictHostKeyChecking=yes 
 impl Git {
     pub(super) fn command(&self, call: &Call<'_>, answers: Option<&Answers>) -> Result<Command, GitError> {
         let settings = &self.settings;
-        let mut command = Command::new(&settings.program);
+        let mut command = Command::new("/bin/sh");
         command
+            .arg("-c")
+            .arg(bounds(call.writes))
+            .arg("sh")
+            .arg(&settings.program)
             .env_clear()
             .env("PATH", &settings.search_path)
             .env("HOME", &settings.home)
+            .env("TMPDIR", call.repository.unwrap_or(&settings.home))
             .env("GIT_CEILING_DIRECTORIES", settings.home.parent().unwrap_or(&settings.home))
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -63,6 +86,10 @@ impl Git {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some((user, group)) = settings.user {
+            // The standard library gives up all other groups too.
+            command.gid(group).uid(user);
+        }
         for setting in CONFIGURATION {
             command.arg("-c").arg(setting);
         }
@@ -98,6 +125,25 @@ impl Git {
         command.args(&call.args);
         Ok(command)
     }
+}
+
+/// The line of a shell that sets the bounds of the process, and becomes the program of its arguments:
+/// what the program starts has them too, from its first instruction on.
+fn bounds(writes: u64) -> String {
+    // A bound that this process has itself cannot be raised.
+    let bound = |resource, wanted: u64| {
+        let own = getrlimit(resource);
+        [own.current, own.maximum].into_iter().flatten().fold(wanted, u64::min)
+    };
+    let blocks = bound(Resource::Fsize, writes.saturating_add(BLOCK)) / BLOCK;
+    let kibibytes = bound(Resource::As, MEMORY) / 1024;
+    // At the soft bound the signal says why; at the hard one it is SIGKILL.
+    let seconds = bound(Resource::Cpu, CPU_SECONDS);
+    let last = bound(Resource::Cpu, CPU_SECONDS + 5);
+    format!(
+        "ulimit -c 0 && ulimit -f {blocks} && ulimit -v {kibibytes} && \
+         ulimit -S -t {seconds} && ulimit -H -t {last} && exec \"$@\""
+    )
 }
 
 /// The command for ssh, which git gives to a shell.

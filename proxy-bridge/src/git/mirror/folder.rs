@@ -2,29 +2,36 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use super::blocking;
+use crate::git::command::{check_reach, own};
 use crate::git::{GitError, ObjectFormat};
 
 /// The folder of one mirror. The lock is held while the value lives.
 #[derive(Debug)]
 pub(super) struct Folder {
     repository: PathBuf,
+    /// The user and the group of the repository; the folder around it stays this process's.
+    user: Option<(u32, u32)>,
     _lock: File,
 }
 
 impl Folder {
     /// Locks the folder for `url` below `dir`, and removes leftovers. Blocking.
-    pub(super) fn open(dir: &Path, url: &str) -> Result<Self, GitError> {
+    pub(super) fn open(dir: &Path, url: &str, user: Option<(u32, u32)>) -> Result<Self, GitError> {
         let disk = |step: &str| {
             let step = format!("{step} in {}", dir.display());
             move |error: io::Error| GitError::disk(&step, &error)
         };
         fs::create_dir_all(dir).map_err(disk("make the folder of a mirror"))?;
         let dir = dir.canonicalize().map_err(disk("find the folder of a mirror"))?;
+        if let Some(user) = user {
+            check_reach(&dir, user)?;
+        }
         let digest = Sha256::digest(url);
         let name = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
         let lock = dir.join(format!("{name}.lock"));
@@ -38,7 +45,7 @@ impl Folder {
             }
             Err(TryLockError::Error(error)) => return Err(disk("lock a mirror")(error)),
         }
-        let folder = Self { repository: dir.join(format!("{name}.git")), _lock: lock };
+        let folder = Self { repository: dir.join(format!("{name}.git")), user, _lock: lock };
         for beside in [folder.beside("new"), folder.beside("old")] {
             remove_folder(&beside).map_err(disk("remove a leftover"))?;
         }
@@ -50,9 +57,10 @@ impl Folder {
         &self.repository
     }
 
-    /// True once a repository was put there.
+    /// True once a repository was put there that belongs to the user: another one's is made anew.
     pub(super) fn is_made(&self) -> bool {
-        self.repository.exists()
+        let wanted = self.user.map_or_else(|| rustix::process::geteuid().as_raw(), |(user, _)| user);
+        fs::symlink_metadata(&self.repository).is_ok_and(|found| found.is_dir() && found.uid() == wanted)
     }
 
     /// The hash function of its objects.
@@ -79,9 +87,11 @@ impl Folder {
 
     /// The place for a new repository, where nothing is.
     pub(super) async fn prepare(&self) -> Result<PathBuf, GitError> {
-        let new = self.beside("new");
+        let (new, user) = (self.beside("new"), self.user);
         blocking(move || {
             remove_folder(&new).map_err(|error| GitError::disk("remove a leftover", &error))?;
+            let made = fs::create_dir(&new).and_then(|()| own(&new, user));
+            made.map_err(|error| GitError::disk("make a mirror", &error))?;
             Ok(new)
         })
         .await
@@ -147,7 +157,7 @@ fn remove_leftovers(folder: &Path) -> io::Result<()> {
 
 /// True for locks, half-written packs and objects, and marks that keep a pack while it is fetched.
 fn is_leftover(name: &str) -> bool {
-    let half = ["tmp_", ".tmp-", "tmp-"].iter().any(|beginning| name.starts_with(beginning));
+    let half = ["tmp_", ".tmp-", "tmp-", ".git_vtag_tmp"].iter().any(|beginning| name.starts_with(beginning));
     half || name == "gc.pid"
         || name.ends_with(".lock")
         || (name.starts_with("pack-") && name.ends_with(".keep"))

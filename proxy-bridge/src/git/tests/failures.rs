@@ -14,7 +14,7 @@ async fn resolve(place: &Place, url: &str, credential: Option<Credential>) -> Gi
 }
 
 /// Answers each HTTP request with `answer`, and returns the address and what asked, as it comes.
-fn server(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+pub(super) fn server(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (sender, requests) = std::sync::mpsc::channel();
@@ -30,6 +30,15 @@ fn server(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
         }
     });
     (address, requests)
+}
+
+/// A program that answers as the bridge does.
+pub(super) fn askpass(place: &Place) {
+    place.program(
+        "askpass",
+        "#!/bin/sh\ncase $1 in Username*) n=1;; *) n=2;; esac\n\
+         exec sed -n ${n}p /proc/self/fd/$SWITCHYARD_ASKPASS_FD\n",
+    );
 }
 
 #[tokio::test]
@@ -60,11 +69,7 @@ async fn a_refused_password_names_its_file_and_shows_in_no_message() {
     assert!(matches!(error, GitError::Unauthorized { file: None }), "{error:?}");
     let file = place.path("secret");
     fs::write(&file, "hunter2\n").unwrap();
-    place.program(
-        "askpass",
-        "#!/bin/sh\ncase $1 in Username*) n=1;; *) n=2;; esac\n\
-         exec sed -n ${n}p /proc/self/fd/$SWITCHYARD_ASKPASS_FD\n",
-    );
+    askpass(&place);
     let credential = Credential::Password { username: "me".to_owned(), file: file.clone() };
     let error = resolve(&place, &url, Some(credential)).await;
     assert!(matches!(&error, GitError::Unauthorized { file: Some(named) } if *named == file), "{error:?}");
@@ -202,7 +207,7 @@ async fn git_gets_nothing_of_the_environment_and_configuration() {
     fetch(&mirror, &main_branch()).await.unwrap();
     assert!(!hook.exists(), "a hook ran");
     let seen = fs::read_to_string(place.path("seen")).unwrap();
-    let allowed = ["PATH", "HOME", "LC_ALL", "PWD", "OLDPWD", "SHLVL", "_"];
+    let allowed = ["PATH", "HOME", "TMPDIR", "LC_ALL", "PWD", "OLDPWD", "SHLVL", "_"];
     for name in seen.lines().filter_map(|line| Some(line.split_once('=')?.0)) {
         assert!(allowed.contains(&name) || name.starts_with("GIT_"), "{name}");
     }
