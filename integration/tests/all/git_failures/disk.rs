@@ -26,7 +26,8 @@ async fn a_full_disk_of_the_mirrors_is_named_and_what_is_live_stays() {
     fs::write(&filler, vec![1; 40 << 20]).unwrap();
     let second = scene.push("two").await;
     let synced = shop.sync().await;
-    assert_eq!((synced.status, synced.report.outcome), (507, SyncOutcome::Failed), "{synced:#?}");
+    assert!([422, 507].contains(&synced.status), "{synced:#?}");
+    assert_eq!(synced.report.outcome, SyncOutcome::Failed, "{synced:#?}");
     let detail = shop.names("disk-full").await;
     assert!(detail.contains("bytes are free"), "{detail}");
     scene.still("one").await;

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 /// Between two looks. A git takes some milliseconds.
 const PACE: Duration = Duration::from_micros(300);
 
-/// The scripts that git gives to a shell: one starts the program of a file:// URL, one starts ssh.
-const SCRIPTS: [&str; 3] = ["git-upload-pack '", "git upload-pack '", "ssh -F /dev/null "];
+/// The scripts of shells: the bridge's bounds of a git, the program of a file:// URL, and ssh.
+const SCRIPTS: [&str; 4] = ["ulimit -c 0 && ", "git-upload-pack '", "git upload-pack '", "ssh -F /dev/null "];
 
 /// A process as it was seen once. One that starts another program is seen as two.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
