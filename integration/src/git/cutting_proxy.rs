@@ -1,7 +1,7 @@
 //! A network that fails in the middle of an answer.
 
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
@@ -49,7 +49,12 @@ enum End {
 impl CuttingProxy {
     /// Starts without a fault.
     pub async fn start(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), server).await
+    }
+
+    /// Starts at an address where nothing listens, or no longer.
+    pub async fn start_at(address: SocketAddr, server: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the port is free");
         let address = listener.local_addr().expect("it is bound");
         let state = Arc::new(State {
             server,
