@@ -119,12 +119,12 @@ impl Git {
         self.settings.timeout
     }
 
-<<<<<<< HEAD
     /// Returns a git with another bound of commands that ask a server.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { settings: GitSettings { timeout, ..self.settings.clone() } }
-=======
+    }
+
     /// The user and the group that git runs as, if it is not this process's.
     pub(super) fn user(&self) -> Option<(u32, u32)> {
         self.settings.user
@@ -133,7 +133,6 @@ impl Git {
     /// The path of a program that git may start, from the search path. Blocking.
     pub(super) fn program(&self, name: &str) -> Result<PathBuf, GitError> {
         place::program(Path::new(name), &self.settings.search_path)
->>>>>>> g-extras
     }
 
     /// Runs git to its end, and returns what it printed.
