@@ -17,13 +17,10 @@ use crate::volume::Volume;
 use crate::within;
 
 pub use api::SourcesApi;
-pub use webhook::{Delivery, Forge};
+pub use webhook::{Delivery, Forge, HOOK_SECRET};
 
 mod api;
 mod webhook;
-
-/// The secret of all webhooks, as it is written at a forge.
-pub const HOOK_SECRET: &str = "it is a secret to everybody";
 
 /// One `[[source]]` of a file. Values are TOML, as they are written.
 #[derive(Debug, Clone)]

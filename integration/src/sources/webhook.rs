@@ -9,9 +9,11 @@ use http::Request;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::HOOK_SECRET;
 use crate::bridge::signed::now;
 use crate::client::{Body, post, with_header};
+
+/// The secret of all webhooks, as it is written at a forge.
+pub const HOOK_SECRET: &str = "it is a secret to everybody";
 
 /// A sender with a format of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +90,7 @@ impl Forge {
             }),
             Self::GitlabToken | Self::GitlabSigned => json!({
                 "object_kind": "push", "event_name": "push", "before": before, "after": after,
-                "ref": ref_name, "checkout_sha": after, "project": { "name": "shop" }, "total_commits_count": 1,
+                "ref": ref_name, "checkout_sha": after, "project": { "name": "shop" },
             }),
             Self::BitbucketCloud => json!({ "push": { "changes": [{
                 "new": { "type": "branch", "name": short, "target": { "type": "commit", "hash": after } },
