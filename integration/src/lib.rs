@@ -29,6 +29,7 @@ pub mod receiver;
 pub mod registry;
 pub mod router;
 pub mod serve;
+pub mod sources;
 pub mod upload;
 pub mod usage;
 pub mod volume;
