@@ -130,7 +130,7 @@ async fn execute(
             let request = ApiRequest {
                 method: Method::POST,
                 path: vec!["projects", args.project.as_str(), "rollback"],
-                query: args.digest().map(|digest| ("to", digest)).into_iter().collect(),
+                query: args.digits().map(|digits| ("to", digits)).into_iter().collect(),
                 upload: None,
                 wait: true,
             };

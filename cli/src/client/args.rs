@@ -94,8 +94,9 @@ pub(crate) struct RollbackArgs {
     #[arg(value_name = "PROJECT", value_parser = project_name)]
     pub(super) project: ProjectName,
 
-    /// Digest of the version, or at least its first 12 digits [default: the previous version]
-    #[arg(long, value_name = "DIGEST")]
+    /// Digest of the version or at least its first 12 digits, or the commit that it was deployed from
+    /// or at least its first 7 digits [default: the previous version]
+    #[arg(long, value_name = "DIGEST|COMMIT")]
     version: Option<String>,
 
     #[command(flatten)]
@@ -166,10 +167,12 @@ impl Validate for ClientCommand {
                 !args.dry_run
             }
             Self::Rollback(args) => {
-                if args.digest().is_some_and(|digest| !is_digest(digest)) {
+                if args.digits().is_some_and(|digits| !args.is_valid(digits)) {
                     let given = args.version.as_deref().unwrap_or_default();
-                    let message =
-                        format!("invalid digest {given:?}: expected 12 to 64 of the digits 0-9 and a-f");
+                    let message = format!(
+                        "invalid version {given:?}: expected 12 to 64 digits of a digest, or 7 to 64 of a \
+                         commit, of 0-9 and a-f"
+                    );
                     problems.flag("version", message);
                 }
                 true
@@ -187,18 +190,22 @@ impl Validate for ClientCommand {
 }
 
 impl RollbackArgs {
-    /// Returns the digest of the version. The printed form `blog@3f9a1c2b7d4e` is accepted too.
-    pub(super) fn digest(&self) -> Option<&str> {
+    /// Returns the digits of the version's digest or commit. The printed form `blog@3f9a1c2b7d4e` is
+    /// accepted too.
+    pub(super) fn digits(&self) -> Option<&str> {
         let text = self.version.as_deref()?;
         match text.split_once('@') {
             Some((name, digest)) if name == self.project.as_str() => Some(digest),
             _ => Some(text),
         }
     }
-}
 
-fn is_digest(text: &str) -> bool {
-    (12..=64).contains(&text.len()) && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    fn is_valid(&self, digits: &str) -> bool {
+        let is_commit = self.version.as_deref() == Some(digits);
+        let fewest = if is_commit { 7 } else { 12 };
+        let is_hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        (fewest..=64).contains(&digits.len()) && digits.bytes().all(is_hex)
+    }
 }
 
 /// The problem of a token that cannot be used.

@@ -76,6 +76,7 @@ mod install_manifests;
 mod isolation;
 mod key_tables;
 mod keys;
+mod labels;
 mod language;
 mod lifecycle;
 mod linked_packages;

@@ -86,10 +86,23 @@ fn a_version_may_be_given_in_the_form_that_is_printed() {
     for text in ["3f9a1c2b7d4e", "blog@3f9a1c2b7d4e"] {
         let args = ["rollback", "blog", "--to", "http://h", "--version", text];
         let ClientCommand::Rollback(rollback) = parsed(&args, &[]).command else { panic!() };
-        assert_eq!((rollback.project.as_str(), rollback.digest()), ("blog", Some("3f9a1c2b7d4e")));
+        assert_eq!((rollback.project.as_str(), rollback.digits()), ("blog", Some("3f9a1c2b7d4e")));
     }
     let wrong = problems(&["rollback", "blog", "--to", "http://h", "--version", "shop@3f9a1c2b7d4e"]);
     assert!(wrong[0].starts_with("--version"), "{wrong:?}");
+}
+
+#[test]
+fn a_version_may_be_given_as_the_commit_that_it_was_deployed_from() {
+    for text in ["abcdef0", &"a".repeat(40)] {
+        let args = ["rollback", "blog", "--to", "http://h", "--version", text];
+        let ClientCommand::Rollback(rollback) = parsed(&args, &[]).command else { panic!() };
+        assert_eq!(rollback.digits(), Some(text));
+    }
+    for text in ["abcdef", "blog@abcdef0", "main"] {
+        let wrong = problems(&["rollback", "blog", "--to", "http://h", "--version", text]);
+        assert!(wrong[0].contains("7 to 64 of a commit"), "{wrong:?}");
+    }
 }
 
 #[test]
