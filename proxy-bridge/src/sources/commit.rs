@@ -71,11 +71,17 @@ pub enum ReceiveError {
     Volume(UploadError),
 }
 
+/// The slug of the problem of a damaged mirror, which is to be built anew.
+pub const DAMAGED: &str = "damaged-mirror";
+
 impl From<ReceiveError> for Problem {
     fn from(error: ReceiveError) -> Self {
         match error {
             ReceiveError::Invalid(detail) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-commit", detail)
+            }
+            ReceiveError::Git(error @ GitError::Damaged(_)) => {
+                Self::new(StatusCode::BAD_GATEWAY, DAMAGED, error.to_string())
             }
             ReceiveError::Git(error) => {
                 Self::new(StatusCode::BAD_GATEWAY, "unreadable-commit", error.to_string())

@@ -127,6 +127,7 @@ async fn start_sources(
         search_path: std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
         home: state.join("home"),
         askpass: std::env::current_exe().context("find this program")?,
+        user: None,
         timeout: GIT_TIMEOUT,
     };
     let git = Git::find(git).await?;

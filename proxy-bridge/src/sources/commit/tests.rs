@@ -36,12 +36,14 @@ impl Scene {
         let file = dir.path().join("sources.toml");
         let url = format!("file://{}", repository.display());
         fs::write(&file, format!("[[source]]\nname = \"shop\"\nurl = \"{url}\"\n{lines}\n")).unwrap();
-        let settings = SourcesFile::open(&file).unwrap().get("shop").unwrap().clone();
+        let settings =
+            SourcesFile::open(&file, &[dir.path().to_owned()]).unwrap().get("shop").unwrap().clone();
         let git = GitSettings {
             program: "git".into(),
             search_path: env::var_os("PATH").unwrap(),
             home: dir.path().join("home"),
             askpass: dir.path().join("askpass"),
+            user: None,
             timeout: Duration::from_secs(60),
         };
         let git = Git::find(git).await.unwrap();

@@ -12,7 +12,7 @@ use super::Context;
 use super::store::Applied;
 use crate::deploys::{DeployNotes, DeployRequest, Submission, Ticket};
 use crate::git::{Mirror, ObjectId};
-use crate::sources::commit::{AppliedProject, ReadCommit};
+use crate::sources::commit::{AppliedProject, DAMAGED, ReadCommit};
 use crate::sources::machine::{CommitSet, DeployOutcome};
 use crate::sources::settings::{SourceSettings, Together};
 use crate::volume::{Change, SharedName, SharedTree, Staging, VolumeError};
@@ -46,6 +46,8 @@ pub(super) struct Deployed {
     /// The problem document of the deploy that failed.
     pub(super) problem: Option<serde_json::Value>,
     pub(super) timings: BTreeMap<String, f64>,
+    /// The mirror has to be built anew before the next attempt.
+    pub(super) is_damaged: bool,
     /// The changes that are live, to be recorded.
     pub(super) live: Live,
 }
@@ -77,6 +79,7 @@ pub(super) async fn deploy(context: &Arc<Context>, order: &Order, set: CommitSet
         deploy: None,
         problem: None,
         timings: BTreeMap::new(),
+        is_damaged: false,
         live: Live::default(),
     };
     for unit in units(order, set) {
@@ -265,6 +268,7 @@ impl Deployed {
         ended: Ended,
         digests: &BTreeMap<ProjectName, switchyard_contract::digest::Digest>,
     ) -> DeployOutcome {
+        self.is_damaged |= ended.as_ref().is_err_and(|problem| problem.slug() == DAMAGED);
         let (outcome, problem) = match ended {
             Ok(record) => {
                 self.deploy = Some(record.deploy.clone());

@@ -26,6 +26,8 @@ pub(super) struct Known {
     pub(super) tag: KnownTag,
     /// The last commit that was fetched, and is in the mirror.
     pub(super) held: Option<ObjectId>,
+    /// The commits that must stay in the mirror where there is no room for others.
+    pub(super) needed: Vec<ObjectId>,
 }
 
 /// The tag that a source follows, and the commit that it named first.
@@ -76,6 +78,12 @@ async fn fetch_into(
         }
         match mirror.fetch(name, &resolved).await {
             Err(GitError::Moved { .. }) if attempt < ATTEMPTS => attempt += 1,
+            // Commits of earlier deploys may be what takes the room.
+            Err(GitError::TooLarge { .. } | GitError::DiskFull(_)) if attempt == 1 => {
+                attempt = ATTEMPTS;
+                mirror.retain(name, &known.needed).await?;
+                mirror.gc().await?;
+            }
             fetched => {
                 fetched?;
                 return Ok(Fetched { resolved, bytes: Some(mirror.bytes().await?) });
@@ -176,7 +184,7 @@ pub(super) fn fault(error: &GitError, settings: &SourceSettings) -> Fault {
             (ProblemKind::TooLarge, Some(fix))
         }
         GitError::DiskFull(_) => (ProblemKind::DiskFull, Some("make room".to_owned())),
-        GitError::Refused(_) => (ProblemKind::Invalid, None),
+        GitError::Refused(_) | GitError::Untrusted { .. } => (ProblemKind::Invalid, None),
         GitError::Missing(_)
         | GitError::Unreachable(_)
         | GitError::Moved { .. }

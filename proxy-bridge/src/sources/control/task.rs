@@ -267,6 +267,9 @@ impl SourceTask {
 
     /// Records what is live now.
     fn deployed(&mut self, deployed: Deployed) -> DeployOutcome {
+        if deployed.is_damaged {
+            self.must_repair = true;
+        }
         let mut applied = lock(&self.applied);
         applied.projects.extend(deployed.live.projects);
         for project in &deployed.live.removed {
@@ -364,7 +367,9 @@ impl SourceTask {
         let repair = std::mem::take(&mut self.must_repair);
         // What is there may be damaged, or that of other settings.
         let held = self.held.take().filter(|_| !repair);
-        let known = Known { tag, held };
+        let ready = self.machine.ready().map(|ready| ready.commit.clone());
+        let needed = self.machine.applied().cloned().into_iter().chain(ready).collect();
+        let known = Known { tag, held, needed };
         let pruning = self.pruning.take();
         self.start("fetch", async move {
             if let Some(pruning) = pruning {

@@ -60,7 +60,7 @@ pub(super) fn decide<C>(
     let rest = if is_most { "nothing of the commit is deployed" } else { "they stay" };
     let message = format!(
         "the commit has {} of the source's {all} projects no more ({listed}): {rest}. If they are to go: \
-         switchyard source sync {source} --allow-empty",
+         switchyard source approve {source}, or switchyard source sync {source} --allow-empty",
         removed.len()
     );
     let question = RemovalQuestion { commit, projects: removed.clone(), message };
