@@ -90,6 +90,7 @@ impl Place {
             askpass: self.path("askpass"),
             timeout: Duration::from_secs(60),
             user: None,
+            local: vec![self.dir.path().to_owned()],
         }
     }
 

@@ -7,6 +7,7 @@ mod fetch;
 mod metrics;
 mod mirrors;
 mod progress;
+mod prune;
 mod report;
 mod store;
 mod task;
@@ -311,7 +312,7 @@ impl Sources {
         let read = async {
             let _permit = context.gits.acquire().await;
             let mirror = context.mirrors.open(&settings).await?;
-            commit::read(&mirror, &settings, &commit, &context.limits).await
+            commit::read(&mirror, &context.mirrors, &settings, &commit, &context.limits).await
         };
         let read = read.await.map_err(|error| {
             let detail = format!("commit {} cannot be read: {error}", commit.short());

@@ -44,6 +44,7 @@ impl Scene {
             home: dir.path().join("home"),
             askpass: dir.path().join("askpass"),
             user: None,
+            local: vec![dir.path().to_owned()],
             timeout: Duration::from_secs(60),
         };
         let git = Git::find(git).await.unwrap();

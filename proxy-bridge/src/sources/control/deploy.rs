@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
 use super::Context;
@@ -209,15 +210,21 @@ async fn receive(
     let _permit = context.gits.acquire().await;
     let mirror = context.mirrors.open(&order.settings).await.map_err(|error| refused(&error))?;
     let (mirror, into) = (&mirror, &into);
+    let has_failed = &AtomicBool::new(false);
     let put = |project: ProjectName| async move {
         if order.keeps(&project) {
-            return Ok(Change::Keep(project));
+            return Some(Ok(Change::Keep(project)));
+        }
+        if has_failed.load(Ordering::Relaxed) {
+            return None;
         }
         let tree = order.read.receive(mirror, &project, into, &context.limits).await;
-        tree.map(Change::Put).map_err(Problem::from)
+        has_failed.fetch_or(tree.is_err(), Ordering::Relaxed);
+        Some(tree.map(Change::Put).map_err(Problem::from))
     };
-    let received = stream::iter(projects).map(put).buffered(READS);
-    let mut changes: Vec<Change> = received.try_collect().await?;
+    // All that began come to their ends before a failure is looked at: their threads write to `into`.
+    let received = stream::iter(projects).map(put).buffered(READS).collect::<Vec<_>>().await;
+    let mut changes = received.into_iter().flatten().collect::<Result<Vec<Change>, Problem>>()?;
     changes.extend(removal.into_iter().map(|project| Change::Remove(project, DataFate::Keep)));
     if shares {
         for (name, id) in shared_changes(order) {

@@ -13,8 +13,9 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, sleep_until};
 
 use super::deploy::{Deployed, Order, deploy};
-use super::fetch::{Fetched, Known, fetch, known_tag, prune, read};
+use super::fetch::{Fetched, Known, fetch, known_tag, read};
 use super::progress::Progress;
+use super::prune::prune;
 use super::store::Applied;
 use super::{Context, lock, report};
 use crate::git::ObjectId;
