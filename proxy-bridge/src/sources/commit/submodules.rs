@@ -64,7 +64,11 @@ pub async fn submodules(
 ///
 /// # Errors
 /// The URL is none, or the settings do not allow it, or the credential is for another server.
-fn remote(settings: &SourceSettings, parent: &GitUrl, submodule: &Submodule) -> Result<Remote, ReadError> {
+pub(super) fn remote(
+    settings: &SourceSettings,
+    parent: &GitUrl,
+    submodule: &Submodule,
+) -> Result<Remote, ReadError> {
     // The settings allow plain transports only where they say insecure.
     let url = submodule.git_url(parent, true).map_err(|error| ReadError::Invalid(error.to_string()))?;
     let path = &submodule.path;
