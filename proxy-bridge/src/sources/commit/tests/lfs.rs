@@ -60,9 +60,8 @@ async fn a_submodules_contents_come_from_its_own_repository() {
 async fn contents_that_cannot_be_had_are_told_by_their_paths() {
     let scene = Scene::new(LFS).await;
     let there = keep(&scene.repository(), b"there");
-    let missing = there.replace("oid sha256:", "oid sha256:0000").replace("0000", "0000");
-    let missing = missing.lines().map(|line| line.chars().take(75).collect::<String>() + "\n");
-    let missing = missing.collect::<String>();
+    let missing =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 1\n", "0a1b".repeat(16));
     let wrong = keep(&scene.repository(), b"wrong").replace("size 5", "size 4");
     for (pointer, says) in [
         (missing.as_str(), "it is not there"),
