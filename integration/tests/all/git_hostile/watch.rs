@@ -121,9 +121,15 @@ fn seen(pid: u32) -> Option<Seen> {
         let parts = bytes.split(|byte| *byte == 0).filter(|part| !part.is_empty());
         Some(parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect())
     };
-    let program = fs::read_link(folder.join("exe")).ok()?;
-    let program = program.file_name()?.to_string_lossy().into_owned();
-    Some(Seen { program, arguments: list("cmdline")?, environment: list("environ")? })
+    loop {
+        let program = fs::read_link(folder.join("exe")).ok()?;
+        let (arguments, environment) = (list("cmdline")?, list("environ")?);
+        // Otherwise it has become another program between two looks.
+        if fs::read_link(folder.join("exe")).ok()? == program {
+            let program = program.file_name()?.to_string_lossy().into_owned();
+            return Some(Seen { program, arguments, environment });
+        }
+    }
 }
 
 /// `switchyard`: the bridge before it starts a program, and the answer to git's question for a

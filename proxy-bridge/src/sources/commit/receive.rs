@@ -17,6 +17,7 @@ use crate::upload::UploadError;
 use crate::upload_limits::UploadLimits;
 use switchyard_contract::digest::is_counted;
 use switchyard_contract::project::ProjectName;
+use switchyard_contract::visible::word;
 
 /// The longest target of a symbolic link on Linux, in bytes.
 const MAX_TARGET: u64 = 4096;
@@ -81,7 +82,7 @@ struct Wanted {
 }
 
 fn files(read: &ReadCommit, target: Target<'_>) -> Result<Vec<Wanted>, ReceiveError> {
-    let invalid = |path: &str, why: &str| Err(ReceiveError::Invalid(format!("{path}: {why}")));
+    let invalid = |path: &str, why: &str| Err(ReceiveError::Invalid(format!("{}: {why}", word(path))));
     let below = match target.path {
         ProjectPath::WHOLE => 0,
         folder => folder.len() + 1,
@@ -153,7 +154,7 @@ async fn send(
                 None => Taken::Stopped,
                 Some(why) => {
                     let target = Target { path: &folder.0, name: "", is_file: folder.1 };
-                    Taken::Invalid(format!("{}: {why}", whole(target, &path)))
+                    Taken::Invalid(format!("{}: {why}", word(&whole(target, &path))))
                 }
             })
         };
@@ -243,5 +244,5 @@ fn refused(error: UploadError, target: Target<'_>) -> ReceiveError {
         return ReceiveError::Volume(error);
     }
     let path = error.part.as_deref().map_or_else(|| target.path.to_owned(), |path| whole(target, path));
-    ReceiveError::Invalid(format!("{path}: {}", error.detail))
+    ReceiveError::Invalid(format!("{}: {}", word(&path), error.detail))
 }
