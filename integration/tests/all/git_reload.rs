@@ -22,7 +22,7 @@ async fn repository(project: &str) -> (Repository, String) {
 async fn after_sighup_sources_that_were_added_changed_and_removed_are_followed_so() {
     let ((shop, of_shop), (blog, of_blog)) = (repository("shop").await, repository("blog").await);
     let [shop_source, blog_source] = [Source::of("shop", &shop), Source::of("blog", &blog)];
-    let scene = Scene::start(&[shop_source.clone()]).await;
+    let scene = Scene::start(std::slice::from_ref(&shop_source)).await;
     scene.api.synced("shop", &of_shop).await;
 
     scene.configure(&[shop_source.clone(), blog_source.clone()]).await;

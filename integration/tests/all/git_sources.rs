@@ -32,9 +32,9 @@ async fn commit(repository: &Repository, label: &str) -> String {
 async fn developer(folder: &Path, arguments: &[&str]) -> String {
     let mut command = git(folder);
     command.current_dir(folder).args(arguments).stdout(Stdio::piped());
-    let output = within("git ends", command.output()).await.unwrap();
+    let output = within("git ends", command.output()).await.expect("it is there");
     assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    String::from_utf8(output.stdout).expect("it is there").trim().to_owned()
 }
 
 /// The text and the commit of an answer.
