@@ -264,7 +264,7 @@ async fn a_project_is_of_the_source_that_had_it_first() {
     let [(one, of_one), (two, of_two)] = [repository().await, repository().await];
     commit(&two, "of two").await;
     let first = Source::of("one", &one);
-    let scene = Scene::start(&[first.clone()]).await;
+    let scene = Scene::start(std::slice::from_ref(&first)).await;
     scene.api.synced("one", &of_one).await;
     scene.configure(&[first.clone(), Source::of("two", &two)]).await;
     let report = scene.api.refused("two", "sync", 422).await;
