@@ -342,7 +342,8 @@ impl Run {
     fn hold_request(&self) -> Hold {
         let lease = self.until.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
         let projects: Vec<_> = self.of_projects().map(|(_, project)| project.clone()).collect();
-        let commits = labels::commits(&self.job.record(), &projects);
+        let built = self.of_projects().filter(|(change, _)| !change.removes()).map(|(_, project)| project);
+        let commits = labels::commits(&self.job.record(), built);
         let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         Hold { id: self.staging_id(), projects, lease_ms, commits }
     }

@@ -6,6 +6,7 @@ use super::store::{Step, Steps};
 use crate::git::{BlobsError, GitError, LfsLimits, LfsPointer, Mirror, Piece};
 use crate::sources::settings::SourceSettings;
 use crate::upload_limits::UploadLimits;
+use switchyard_contract::visible::word;
 
 /// A file whose content is kept by LFS.
 #[derive(Debug)]
@@ -57,14 +58,15 @@ fn refused(error: GitError, pointers: &[Pointer], whole: impl Fn(&str) -> String
         GitError::Refused(what) => {
             let about = pointers.iter().find(|one| what.contains(one.pointer.oid.short()));
             let path = about.or(pointers.first()).map(|one| whole(&one.path)).unwrap_or_default();
-            ReceiveError::Invalid(format!("{path}: {what}"))
+            ReceiveError::Invalid(format!("{}: {what}", word(&path)))
         }
         GitError::TooLarge { bytes, budget } => {
             let largest = pointers.iter().max_by_key(|one| one.pointer.size);
             let path = largest.map(|one| whole(&one.path)).unwrap_or_default();
             ReceiveError::Invalid(format!(
-                "{path}: the LFS files beside it and this one have {bytes} bytes, and the limit is {budget}: \
-                 move large files out of the project, or raise --max-size of the bridge"
+                "{}: with the other LFS files it has {bytes} bytes, and the limit is {budget}: move large files out \
+                 of the project, or raise --max-size of the bridge",
+                word(&path)
             ))
         }
         other => ReceiveError::Git(other),

@@ -113,13 +113,13 @@ impl Listing {
         submodule.and_then(|at| self.submodules.get(at)).map_or(own, |read| &read.mirror)
     }
 
-    /// Builds the mirror of a submodule anew.
+    /// Builds the mirror of a submodule anew; `own` is that of the commit.
     ///
     /// # Errors
     /// Git failed.
-    pub(super) async fn repair(&self, submodule: usize, source: &str) -> Result<(), GitError> {
+    pub(super) async fn repair(&self, own: &Mirror, submodule: usize, source: &str) -> Result<(), GitError> {
         match self.submodules.get(submodule) {
-            Some(read) => read.repair(source).await,
+            Some(read) => read.repair(own, source).await,
             None => Ok(()),
         }
     }

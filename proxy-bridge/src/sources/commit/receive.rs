@@ -15,6 +15,7 @@ use crate::upload::UploadError;
 use crate::upload_limits::UploadLimits;
 use switchyard_contract::digest::is_counted;
 use switchyard_contract::project::ProjectName;
+use switchyard_contract::visible::word;
 
 /// The longest target of a symbolic link on Linux, in bytes.
 const MAX_TARGET: u64 = 4096;
@@ -76,7 +77,7 @@ struct Wanted {
 }
 
 fn files(read: &ReadCommit, target: Target<'_>) -> Result<Vec<Wanted>, ReceiveError> {
-    let invalid = |path: &str, why: &str| Err(ReceiveError::Invalid(format!("{path}: {why}")));
+    let invalid = |path: &str, why: &str| Err(ReceiveError::Invalid(format!("{}: {why}", word(path))));
     let below = match target.path {
         ProjectPath::WHOLE => 0,
         folder => folder.len() + 1,
@@ -149,14 +150,14 @@ async fn send(
                 None => Taken::Stopped,
                 Some(why) => {
                     let target = Target { path: &folder.0, name: "", is_file: folder.1 };
-                    Taken::Invalid(format!("{}: {why}", whole(target, &path)))
+                    Taken::Invalid(format!("{}: {why}", word(&whole(target, &path))))
                 }
             })
         };
         let from = read.listing.mirror(mirror, submodule);
         match from.read_blobs(blobs, take).await {
             Ok(_) => {}
-            Err(BlobsError::Git(error)) => return Err(unread(read, submodule, error).await),
+            Err(BlobsError::Git(error)) => return Err(unread(read, mirror, submodule, error).await),
             Err(BlobsError::Taker(Taken::Invalid(why))) => return Err(ReceiveError::Invalid(why)),
             Err(BlobsError::Taker(Taken::Stopped)) => return Err(stopped()),
         }
@@ -170,9 +171,9 @@ async fn send(
 }
 
 /// Repairs the mirror of a submodule, if it is what is damaged. That of the source is its task's.
-async fn unread(read: &ReadCommit, submodule: Option<usize>, error: GitError) -> ReceiveError {
+async fn unread(read: &ReadCommit, own: &Mirror, submodule: Option<usize>, error: GitError) -> ReceiveError {
     let (Some(submodule), GitError::Damaged(what)) = (submodule, &error) else { return error.into() };
-    match read.listing.repair(submodule, read.settings.name.as_str()).await {
+    match read.listing.repair(own, submodule, read.settings.name.as_str()).await {
         Ok(()) => {
             GitError::Other(format!("the mirror of a submodule was damaged, and is new: {what}")).into()
         }
@@ -248,5 +249,5 @@ fn refused(error: UploadError, target: Target<'_>) -> ReceiveError {
         return ReceiveError::Volume(error);
     }
     let path = error.part.as_deref().map_or_else(|| target.path.to_owned(), |path| whole(target, path));
-    ReceiveError::Invalid(format!("{path}: {}", error.detail))
+    ReceiveError::Invalid(format!("{}: {}", word(&path), error.detail))
 }

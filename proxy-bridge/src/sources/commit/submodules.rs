@@ -150,12 +150,15 @@ async fn fetch_and_list(
 }
 
 impl ReadSubmodule {
-    /// Fetches the commit into a new mirror in the place of a damaged one.
+    /// Fetches the commit into a new mirror in the place of a damaged one. `own`, that of the source,
+    /// stays as it is: its task repairs it.
     ///
     /// # Errors
     /// Git failed.
-    pub(super) async fn repair(&self, source: &str) -> Result<(), GitError> {
-        self.mirror.repair().await?;
+    pub(super) async fn repair(&self, own: &Mirror, source: &str) -> Result<(), GitError> {
+        if !std::ptr::eq(own, &*self.mirror) {
+            self.mirror.repair().await?;
+        }
         let resolved = Resolved { commit: self.named.commit.clone(), name: None };
         self.mirror.fetch(source, &resolved).await
     }

@@ -47,7 +47,7 @@ pub(super) struct Deployed {
     /// The problem document of the deploy that failed.
     pub(super) problem: Option<serde_json::Value>,
     pub(super) timings: BTreeMap<String, f64>,
-    /// The mirror has to be built anew before the next attempt.
+    /// The mirror is damaged: it has to be built anew before the next attempt.
     pub(super) is_damaged: bool,
     /// The changes that are live, to be recorded.
     pub(super) live: Live,

@@ -57,6 +57,18 @@ pub(super) async fn fetch(
     fetched
 }
 
+/// Fetches a commit into a new mirror, because the old one is damaged.
+pub(super) async fn refetch(
+    context: &Context,
+    settings: &SourceSettings,
+    resolved: &Resolved,
+) -> Result<(), GitError> {
+    let _permit = context.gits.acquire().await;
+    let mirror = context.mirrors.open(settings).await?;
+    mirror.repair().await?;
+    mirror.fetch(settings.name.as_str(), resolved).await
+}
+
 async fn fetch_into(
     mirror: &Mirror,
     settings: &SourceSettings,

@@ -13,12 +13,12 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, sleep_until};
 
 use super::deploy::{Deployed, Order, deploy};
-use super::fetch::{Fetched, Known, fetch, known_tag, read};
+use super::fetch::{Fetched, Known, fetch, known_tag, read, refetch};
 use super::progress::Progress;
 use super::prune::prune;
 use super::store::Applied;
 use super::{Context, lock, report};
-use crate::git::ObjectId;
+use crate::git::{ObjectId, Resolved};
 use crate::sources::commit::{self, ReadCommit};
 use crate::sources::machine::{
     Changes, CommitSet, DeployOutcome, Effect, Event, Fault, Machine, MachineSettings, Outcome, ProblemKind,
@@ -269,7 +269,7 @@ impl SourceTask {
     /// Records what is live now.
     fn deployed(&mut self, deployed: Deployed) -> DeployOutcome {
         if deployed.is_damaged {
-            self.must_repair = true;
+            (self.must_repair, self.read) = (true, None);
         }
         let mut applied = lock(&self.applied);
         applied.projects.extend(deployed.live.projects);
@@ -405,10 +405,13 @@ impl SourceTask {
     fn start_deploy(&mut self, commit: ObjectId, set: CommitSet) {
         let (context, prepared) = (self.context.clone(), self.prepare());
         self.start("deploy", async move {
-            let deployed = match prepared.read(&context, &commit).await {
-                Ok(read) => Ok(deploy(&context, &prepared.order(read, false), set).await),
-                Err(fault) => Err(fault),
-            };
+            let mut deployed = prepared.deploy(&context, &commit, set.clone()).await;
+            if deployed.as_ref().is_ok_and(|deployed| deployed.is_damaged) {
+                let resolved = Resolved { commit: commit.clone(), name: prepared.ref_name.clone() };
+                if refetch(&context, &prepared.settings, &resolved).await.is_ok() {
+                    deployed = prepared.deploy(&context, &commit, set).await;
+                }
+            }
             Done::Deployed(deployed)
         });
     }
@@ -592,6 +595,16 @@ impl Prepared {
             Some(read) => Ok(read.clone()),
             None => read(context, &self.settings, commit).await.map(Arc::new),
         }
+    }
+
+    async fn deploy(
+        &self,
+        context: &Arc<Context>,
+        commit: &ObjectId,
+        set: CommitSet,
+    ) -> Result<Deployed, Fault> {
+        let read = self.read(context, commit).await?;
+        Ok(deploy(context, &self.order(read, false), set).await)
     }
 
     fn order(&self, read: Arc<ReadCommit>, prove: bool) -> Order {
