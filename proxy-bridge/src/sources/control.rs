@@ -519,3 +519,6 @@ fn stopped(name: &str) -> Problem {
     let detail = format!("source {name} is no longer followed, or the bridge is stopping");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
 }
+
+#[cfg(test)]
+mod tests;

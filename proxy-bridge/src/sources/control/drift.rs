@@ -113,7 +113,7 @@ fn report(source: &str, project: &ProjectName, digest: &Digest) {
 
 /// The digest of a project's files on the volume, as a router has read them. `None` while a deploy holds
 /// the project, or no router knows: one that reads it from a local folder does not.
-fn on_disk(routers: &Routers, project: &ProjectName) -> Option<Digest> {
+pub(super) fn on_disk(routers: &Routers, project: &ProjectName) -> Option<Digest> {
     let statuses = routers.all();
     let mut statuses = statuses.iter().filter(|router| router.is_reachable());
     let status = statuses
