@@ -202,7 +202,7 @@ pub struct HookDelivery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceProblem {
     /// `unreachable`, `unauthorized`, `host-key`, `branch-gone`, `damaged`, `too-large`, `disk-full`,
-    /// `invalid`, `failed` or `blocked`.
+    /// `invalid`, `failed`, `overridden` or `blocked`.
     pub kind: String,
     /// The cause in words, with the way to fix it.
     pub detail: String,

@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
 use super::Context;
+use super::overrides::OVERRIDDEN;
 use super::store::Applied;
 use crate::deploys::{DeployNotes, DeployRequest, Submission, Ticket};
 use crate::git::{Mirror, ObjectId};
@@ -158,6 +159,7 @@ async fn stage_and_start(
     unit: &Unit,
 ) -> Result<(DeployRecord, BTreeMap<ProjectName, switchyard_contract::digest::Digest>), Problem> {
     let name = order.settings.name.as_str();
+    context.check_overrides(name, unit.projects.iter().chain(&unit.removal))?;
     let action = match unit.projects.is_empty() && !unit.shares {
         _ if order.prove => Action::Prove,
         true => Action::Delete,
@@ -284,6 +286,9 @@ impl Deployed {
                 }
                 (outcome(&record), record.problem)
             }
+            Err(problem) if problem.slug() == OVERRIDDEN => {
+                (DeployOutcome::Overridden(problem.detail().to_owned()), Some(problem.document()))
+            }
             Err(problem) => (DeployOutcome::Refused(problem.detail().to_owned()), Some(problem.document())),
         };
         if outcome == DeployOutcome::Live && !order.prove {
@@ -344,6 +349,12 @@ fn outcome(record: &DeployRecord) -> DeployOutcome {
         Some(deploy::DeployOutcome::Failed) => DeployOutcome::Failed(detail()),
         Some(deploy::DeployOutcome::Superseded) => DeployOutcome::Superseded(detail()),
         Some(deploy::DeployOutcome::Unreachable) => DeployOutcome::Unreachable(detail()),
+        _ if record.problem.as_ref().is_some_and(is_override) => DeployOutcome::Overridden(detail()),
         _ => DeployOutcome::Refused(detail()),
     }
+}
+
+/// Returns true for the problem document of a deploy that an override is in the way of.
+fn is_override(problem: &serde_json::Value) -> bool {
+    problem["type"].as_str().is_some_and(|kind| kind.rsplit(':').next() == Some(OVERRIDDEN))
 }

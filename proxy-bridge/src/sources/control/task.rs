@@ -65,6 +65,8 @@ pub(super) enum Command {
     Restore {
         projects: Vec<ProjectName>,
     },
+    /// The cause of a failure that is not the commit's may be over.
+    Retry,
 }
 
 /// A step that came to its end.
@@ -194,6 +196,7 @@ impl SourceTask {
                 (self.read, self.held) = (None, None);
                 self.on(Event::Configured(machine_settings(&self.settings))).await;
             }
+            Command::Retry => self.on(Event::Due(Timer::Retry)).await,
             Command::Restore { projects } => {
                 self.forget(&projects);
                 self.on(Event::Configured(machine_settings(&self.settings))).await;
@@ -322,9 +325,12 @@ impl SourceTask {
         } else {
             match self.machine.problem().map(|problem| problem.kind) {
                 Some(ProblemKind::Blocked) => SyncOutcome::Blocked,
-                Some(ProblemKind::Failed | ProblemKind::Invalid | ProblemKind::TooLarge) => {
-                    SyncOutcome::Failed
-                }
+                Some(
+                    ProblemKind::Failed
+                    | ProblemKind::Invalid
+                    | ProblemKind::TooLarge
+                    | ProblemKind::Overridden,
+                ) => SyncOutcome::Failed,
                 Some(_) => SyncOutcome::Unreachable,
                 None if self.machine.ready().is_some() => SyncOutcome::Ready,
                 None => SyncOutcome::Unchanged,
@@ -677,6 +683,7 @@ fn fault_of(outcome: &DeployOutcome) -> Option<Fault> {
     let (kind, detail) = match outcome {
         DeployOutcome::Live => return None,
         DeployOutcome::Failed(detail) => (ProblemKind::Failed, detail),
+        DeployOutcome::Overridden(detail) => (ProblemKind::Overridden, detail),
         DeployOutcome::Superseded(detail)
         | DeployOutcome::Unreachable(detail)
         | DeployOutcome::Refused(detail) => (ProblemKind::Unreachable, detail),
@@ -705,6 +712,7 @@ fn kind(kind: ProblemKind) -> &'static str {
         ProblemKind::DiskFull => "disk-full",
         ProblemKind::Invalid => "invalid",
         ProblemKind::Failed => "failed",
+        ProblemKind::Overridden => "overridden",
         ProblemKind::Blocked => "blocked",
     }
 }
