@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use switchyard_contract::source::{CommitInfo, SourceState, SyncOutcome};
+use switchyard_contract::commit::CommitInfo;
+use switchyard_contract::source::{SourceState, SyncOutcome};
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::addresses::reserve;
 use switchyard_integration::bridge::record::Record;

@@ -8,11 +8,11 @@ use http::StatusCode;
 use super::{SHORT_LEN, checkouts, deploys, unknown_project, was_deployed};
 use crate::routers::Router;
 use switchyard_contract::admin::{self, CheckoutInfo, ProjectState};
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::deploy::{DeployRecord, DeployedProject};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::{EndedIncarnation, Incarnation};
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::CommitInfo;
 use switchyard_edge::problem::Problem;
 
 /// The fewest digits that may name a commit: as many as git shows.

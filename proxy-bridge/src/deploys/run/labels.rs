@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::deploy::DeployRecord;
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::CommitInfo;
 
 /// The commit of a deploy, for each of the projects that it builds.
 pub(super) fn commits<'a>(

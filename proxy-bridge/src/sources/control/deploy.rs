@@ -18,10 +18,11 @@ use crate::sources::commit::{AppliedProject, DAMAGED, ReadCommit};
 use crate::sources::machine::{CommitSet, DeployOutcome};
 use crate::sources::settings::{SourceSettings, Together};
 use crate::volume::{Change, SharedName, SharedTree, Staging, VolumeError};
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::deploy::{self, Action, DeployRecord};
 use switchyard_contract::incarnation::DataFate;
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::{CommitInfo, SyncOutcome, SyncedProject};
+use switchyard_contract::source::{SyncOutcome, SyncedProject};
 use switchyard_edge::problem::Problem;
 
 /// Projects that are read from the mirror at once.
