@@ -14,13 +14,13 @@ pub(crate) struct Asker {
     connection: Connection,
     /// The requests so far.
     pub(crate) requests: usize,
-    /// Those without an answer, or whose answer was no 200.
-    pub(crate) failed: usize,
+    /// The faults of those without an answer, or whose answer was no 200.
+    pub(crate) failures: Vec<String>,
 }
 
 impl Asker {
     pub(crate) async fn new(client: &Client) -> Self {
-        Self { client: client.clone(), connection: client.connect().await, requests: 0, failed: 0 }
+        Self { client: client.clone(), connection: client.connect().await, requests: 0, failures: Vec::new() }
     }
 
     /// Asks until this text is answered, and returns the milliseconds since `began`.
@@ -41,10 +41,12 @@ impl Asker {
         self.requests += 1;
         match self.connection.try_send(request(path)).await {
             Ok(reply) if reply.status == 200 => return reply.text() == text,
-            Ok(_) => {}
-            Err(_) => self.connection = self.client.connect().await,
+            Ok(reply) => self.failures.push(format!("{path}: {} {}", reply.status, reply.text())),
+            Err(error) => {
+                self.failures.push(format!("{path}: {error}"));
+                self.connection = self.client.connect().await;
+            }
         }
-        self.failed += 1;
         false
     }
 }

@@ -50,7 +50,8 @@ async fn measure(how: &str, debounce: u64, request: bool) {
             assert_eq!(reload.await.expect("a reload is answered").outcome, ReloadOutcome::Live);
         }
     }
-    let Asker { requests, failed, .. } = asker;
+    let Asker { requests, failures, .. } = asker;
+    let failed = failures.len();
     let (p50, p95) = (percentile(&times, 50.0), percentile(&times, 95.0));
     let shown = if request { "—".to_owned() } else { debounce.to_string() };
     say(format!(

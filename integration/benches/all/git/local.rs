@@ -41,7 +41,8 @@ pub(super) async fn run() {
         times.push(asker.until("/a/", &label, began).await);
     }
     let (p50, p95) = (percentile(&times, 50.0), percentile(&times, 95.0));
-    let Asker { requests, failed, .. } = asker;
+    let Asker { requests, failures, .. } = asker;
+    let failed = failures.len();
     say(format!("{SAVES} saves in a local folder (`--allow-override`, `--debounce {DEBOUNCE_MS}`):\n"));
     say("| p50 ms | p95 ms | goal | requests | failed |");
     say("|---:|---:|---:|---:|---:|");

@@ -39,10 +39,11 @@ pub(super) async fn run() -> Result<()> {
     }
     tokio::time::sleep(BEFORE).await;
     let pid = u32::try_from(scene.bridge.pid().as_raw_nonzero().get()).context("a process id is positive")?;
-    let (began, polls, time) = (Instant::now(), polls(&scene).await?, cpu_time(pid)?);
+    let (began, polls, time) = (Instant::now(), count_polls(&scene).await?, cpu_time(pid)?);
     tokio::time::sleep(DURATION).await;
     let spent = cpu_time(pid)?.since(time);
-    let (seconds, polls) = (began.elapsed().as_secs_f64(), polls_since(&scene, polls).await?);
+    let (seconds, polls) = (began.elapsed().as_secs_f64(), count_polls(&scene).await? - polls);
+    ensure!(polls > 0.0, "nothing was polled");
     let percent = |spent: f64| spent / seconds * 100.0;
     let all = spent.own + spent.children;
     say(format!(
@@ -61,7 +62,7 @@ pub(super) async fn run() -> Result<()> {
     Ok(())
 }
 
-/// Each with a static site: their versions need no cells.
+/// Returns repositories with a static site each: their versions need no cells.
 async fn repositories() -> Vec<Repository> {
     let mut repositories = Vec::new();
     while repositories.len() < SOURCES {
@@ -77,14 +78,8 @@ async fn repository() -> Repository {
 }
 
 /// The number of questions to servers so far.
-async fn polls(scene: &Scene) -> Result<f64> {
+async fn count_polls(scene: &Scene) -> Result<f64> {
     let text = scene.bridge.client.get("/metrics").await.text();
     let count = text.lines().find_map(|line| line.strip_prefix("switchyard_source_fetch_seconds_count "));
     count.context("find the number of fetches in the metrics")?.parse().context("parse a metric")
-}
-
-async fn polls_since(scene: &Scene, before: f64) -> Result<f64> {
-    let polls = polls(scene).await? - before;
-    ensure!(polls > 0.0, "nothing was polled");
-    Ok(polls)
 }

@@ -32,9 +32,9 @@ const SMALL_KINDS: usize = 3;
 
 /// The most milliseconds that a push may take, by issue 14.
 const GOAL_P99: f64 = 700.0;
-/// Those that a project of 2,000 files may take on top of one of 10.
+/// The milliseconds that a project of 2,000 files may take on top of one of 10.
 const GOAL_LARGE: f64 = 150.0;
-/// Those of a sync with nothing new.
+/// The milliseconds of a sync with nothing new.
 const GOAL_SYNC: f64 = 80.0;
 
 pub(super) async fn run() {
@@ -48,7 +48,6 @@ pub(super) async fn run() {
     for _ in 0..PUSHES {
         for row in &mut rows {
             let commit = row.commit().await;
-            tokio::time::sleep(BETWEEN).await;
             row.measure_push(&scene, &mut asker, &commit).await;
             tokio::time::sleep(BETWEEN).await;
             row.measure_sync(&scene.bridge.client).await;
@@ -59,8 +58,11 @@ pub(super) async fn run() {
          the first answer of the commit; a client asks every {:?}: {} requests, {} failed.\n",
         crate::asker::PAUSE,
         asker.requests,
-        asker.failed
+        asker.failures.len()
     ));
+    if let Some(first) = asker.failures.first() {
+        say(format!("The first failure: {first}\n"));
+    }
     pushes(&rows[..SMALL_KINDS]);
     large(&rows[SMALL_KINDS..], median(&rows[0].live));
     phases(&rows);

@@ -52,7 +52,7 @@ pub(super) struct Row {
     pub(super) syncs: Vec<f64>,
 }
 
-/// Kept as long as its repository is used.
+/// The server of a repository, which is used as long as this is kept.
 #[derive(Debug)]
 enum Server {
     None,
@@ -104,8 +104,7 @@ impl Row {
         change.commit(&label).await
     }
 
-    /// Tells of a commit by a signed webhook, and measures until it is live. Returns when the sync
-    /// has ended.
+    /// Measures from a signed webhook until its commit is live. Returns when the sync has ended.
     pub(super) async fn measure_push(&mut self, scene: &Scene, asker: &mut Asker, commit: &str) {
         let (name, label) = (self.kind.name, self.label(self.version));
         let request = Forge::Github.push(name, commit).request();
