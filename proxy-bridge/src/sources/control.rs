@@ -49,6 +49,9 @@ use switchyard_program::settings::InvalidSetting;
 /// anyway; requests beyond it are refused.
 const MAX_COMMANDS: usize = 256;
 
+/// The slug of the problem of a deploy that an override is in the way of.
+const OVERRIDDEN: &str = "overridden";
+
 /// Uses of git at once, by all sources together: each is a process.
 const MAX_GITS: usize = 8;
 

@@ -157,7 +157,8 @@ async fn a_fetch_by_ssh_starts_git_and_ssh_and_nothing_else() {
     for seen in &seen {
         let shown = format!("{seen:?}");
         assert!(!shown.contains(line), "the key itself is shown: {shown}");
-        if seen.program == "ssh" {
+        // Without arguments it is just ending.
+        if seen.program == "ssh" && !seen.arguments.is_empty() {
             assert!(shown.contains(known.to_str().unwrap()), "{shown}");
             assert!(shown.contains("StrictHostKeyChecking=yes"), "{shown}");
         }

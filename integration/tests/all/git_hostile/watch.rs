@@ -45,12 +45,10 @@ impl Watch {
         Self { stop, thread: Some(thread) }
     }
 
-    /// Returns all that was seen, which is something.
+    /// Returns all that was seen. A program that ends at once may be missing.
     pub(crate) fn finish(mut self) -> BTreeSet<Seen> {
         self.stop.store(true, Ordering::Relaxed);
-        let seen = self.thread.take().expect("it runs").join().expect("the thread ends");
-        assert!(seen.iter().any(|seen| seen.program == "git"), "no git was seen: {seen:#?}");
-        seen
+        self.thread.take().expect("it runs").join().expect("the thread ends")
     }
 
     /// Checks that nothing ran but git, its helpers and ssh.

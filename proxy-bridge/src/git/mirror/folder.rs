@@ -41,7 +41,7 @@ impl Folder {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let at = dir.display();
-                return Err(GitError::Refused(format!("another process uses the mirror of {url} in {at}")));
+                return Err(GitError::Other(format!("another process uses the mirror of {url} in {at}")));
             }
             Err(TryLockError::Error(error)) => return Err(disk("lock a mirror")(error)),
         }

@@ -1,8 +1,7 @@
 //! The contents of files that LFS keeps, in the places of their pointers.
 
 use super::ReceiveError;
-use super::receive::stopped;
-use super::store::{Step, Steps};
+use super::store::{Step, Steps, stopped};
 use crate::git::{BlobsError, GitError, LfsLimits, LfsPointer, Mirror, Piece};
 use crate::sources::settings::SourceSettings;
 use crate::upload_limits::UploadLimits;

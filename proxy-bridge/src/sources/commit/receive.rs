@@ -6,7 +6,7 @@ use std::sync::mpsc as pointers;
 
 use super::lfs::{self, Pointer};
 use super::listing::ListedFile;
-use super::store::{Step, Steps, StoreError, start};
+use super::store::{Step, Steps, StoreError, start, stopped};
 use super::{ReadCommit, ReceiveError};
 use crate::git::{Blob, BlobsError, GitError, LfsPointer, Mirror, Piece, TreeMode};
 use crate::sources::settings::ProjectPath;
@@ -179,11 +179,6 @@ async fn unread(read: &ReadCommit, own: &Mirror, submodule: Option<usize>, error
         }
         Err(error) => error.into(),
     }
-}
-
-/// What is only told if the thread does not say why it ended.
-pub(super) fn stopped() -> ReceiveError {
-    failed("write the files", io::Error::other("the writer ended early"))
 }
 
 /// Turns the pieces of blobs into steps.

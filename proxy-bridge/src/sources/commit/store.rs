@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::ReceiveError;
 use crate::tree::Tree;
 use crate::upload::{FileSink, UploadError, receive_files};
 use crate::upload_limits::UploadLimits;
@@ -76,4 +77,10 @@ fn store(sink: &mut FileSink, steps: &mut mpsc::Receiver<Step>) -> Result<(), St
         }
     }
     Err(StoreError::Interrupted)
+}
+
+/// Returns the error for a thread that ended without its own.
+pub(super) fn stopped() -> ReceiveError {
+    let error = std::io::Error::other("the writer ended early");
+    ReceiveError::Volume(UploadError::volume("write the files", error))
 }

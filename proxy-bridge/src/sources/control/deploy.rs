@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
-use super::Context;
-use super::overrides::OVERRIDDEN;
 use super::store::Applied;
+use super::{Context, OVERRIDDEN};
 use crate::deploys::{DeployNotes, DeployRequest, Submission, Ticket};
 use crate::git::{Mirror, ObjectId};
 use crate::sources::commit::{AppliedProject, DAMAGED, ReadCommit};

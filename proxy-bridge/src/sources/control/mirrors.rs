@@ -1,9 +1,9 @@
-//! The mirrors that sources share: one for each repository and credential, open while a source uses
-//! it.
+//! The mirrors that sources share: one for each repository and credential, open from its first use
+//! until no source follows the repository.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -22,12 +22,19 @@ pub(super) struct Mirrors {
     dir: PathBuf,
     /// The bounds of each mirror: the largest of its sources.
     bounds: std::sync::Mutex<HashMap<String, Bounds>>,
-    open: Mutex<HashMap<String, Weak<Mirror>>>,
+    open: Mutex<HashMap<String, OpenMirror>>,
     /// The repositories of submodules that each source has read, by the source's name.
     others: std::sync::Mutex<HashMap<String, Vec<Remote>>>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+/// A mirror that stays open: to open it takes its lock, which a child of this process may hold for a
+/// moment after it was closed.
+struct OpenMirror {
+    mirror: Arc<Mirror>,
+    bounds: Bounds,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Bounds {
     bytes: u64,
     time: Duration,
@@ -73,12 +80,18 @@ impl Mirrors {
     async fn open_remote(&self, settings: &SourceSettings, remote: Remote) -> Result<Arc<Mirror>, GitError> {
         let key = key(&remote);
         let mut open = self.open.lock().await;
-        open.retain(|_, mirror| mirror.strong_count() > 0);
-        if let Some(mirror) = open.get(&key).and_then(Weak::upgrade) {
-            return Ok(mirror);
+        let followed = lock(&self.bounds).clone();
+        let others: Vec<_> = lock(&self.others).values().flatten().map(self::key).collect();
+        // One that is in use is closed with its last use.
+        open.retain(|key, _| followed.contains_key(key) || others.contains(key));
+        let own = Bounds { bytes: settings.max_size.0, time: settings.timeout.0 };
+        let bounds = followed.get(&key).copied().unwrap_or(own);
+        if let Some(known) = open.get(&key)
+            && (known.bounds == bounds || Arc::strong_count(&known.mirror) > 1)
+        {
+            return Ok(known.mirror.clone());
         }
-        let bounds = lock(&self.bounds).get(&key).copied();
-        let bounds = bounds.unwrap_or(Bounds { bytes: settings.max_size.0, time: settings.timeout.0 });
+        open.remove(&key);
         let limits = MirrorLimits { budget: bounds.bytes, free: FREE };
         let git = self.git.with_timeout(bounds.time);
         let dir = match &remote.credential {
@@ -86,7 +99,7 @@ impl Mirrors {
             None => self.dir.clone(),
         };
         let mirror = Arc::new(Mirror::open(git, &dir, remote, limits).await?);
-        open.insert(key, Arc::downgrade(&mirror));
+        open.insert(key, OpenMirror { mirror: mirror.clone(), bounds });
         Ok(mirror)
     }
 }

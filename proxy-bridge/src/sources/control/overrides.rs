@@ -10,15 +10,12 @@ use http::StatusCode;
 use tokio::time::timeout;
 
 use super::task::Command;
-use super::{Context, Sources, lock, unknown};
+use super::{Context, OVERRIDDEN, Sources, lock, unknown};
 use crate::routers::{CallError, Presence, Router, Routers};
 use crate::sources::settings::ProjectPath;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::source::Overrides;
 use switchyard_edge::problem::Problem;
-
-/// The slug of the problem of a deploy that an override is in the way of.
-pub(super) const OVERRIDDEN: &str = "overridden";
 
 /// Projects that are changed at once: each is built.
 const AT_ONCE: usize = 4;
