@@ -2,6 +2,7 @@
 
 mod content;
 mod differences;
+mod previews;
 mod refusals;
 
 use std::collections::BTreeMap;

@@ -125,6 +125,7 @@ pub(super) async fn read(
     let read = commit::read(&mirror, settings, commit, &context.limits).await;
     let read = read.map_err(|error| read_fault(&error, settings))?;
     context.check_owners(settings, &read)?;
+    context.check_borrowed(settings, &read)?;
     Ok(read)
 }
 
