@@ -1,5 +1,6 @@
 //! `router` and `bridge`: from their settings to their exit status.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -20,7 +21,8 @@ pub(crate) fn answer_git() -> Option<ExitCode> {
     Some(match git::answer_askpass(&prompt) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("switchyard: {error}");
+            // Git shows it.
+            let _ = writeln!(std::io::stderr(), "switchyard: {error}");
             ExitCode::FAILURE
         }
     })

@@ -9,7 +9,9 @@ mod health;
 mod logs;
 mod metrics;
 mod openapi;
+mod overrides;
 mod projects;
+mod rollback;
 mod sources;
 
 use std::sync::Arc;
@@ -22,7 +24,9 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use self::deploy::{RemovalQuery, RollbackQuery, UploadQuery};
+use self::deploy::{RemovalQuery, UploadQuery};
+use self::overrides::OVERRIDE;
+use self::rollback::RollbackQuery;
 use self::sources::{ExplainQuery, FreezeQuery, PublishQuery, SyncQuery};
 use super::deploys::Deploys;
 use super::metrics::{MetricSource, Metrics};
@@ -34,7 +38,7 @@ use switchyard_contract::deploy::Action;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::verifier::Verifier;
 use switchyard_edge::api::ApiListener;
-use switchyard_edge::api::endpoint::{Routes, delete, get, post};
+use switchyard_edge::api::endpoint::{Routes, delete, get, post, put};
 use switchyard_edge::api::query::{FromQuery as _, LogQuery};
 use switchyard_edge::connections::{ConnectionLimits, RequestKind};
 use switchyard_edge::gate::{BodyKind, Gate};
@@ -139,7 +143,7 @@ fn commands() -> Routes<Arc<Api>> {
         .add(get("/projects/{project}"), projects::project)
         .add(delete("/projects/{project}").query(RemovalQuery::KEYS), deploy::remove)
         .add(get("/projects/{project}/versions"), projects::versions)
-        .add(post("/projects/{project}/rollback").query(RollbackQuery::KEYS), deploy::rollback)
+        .add(post("/projects/{project}/rollback").query(RollbackQuery::KEYS), rollback::rollback)
         .merge(source_routes())
         .add(get("/projects/{project}/logs").query(LogQuery::KEYS).permit(RequestKind::Stream), logs::logs)
 }
@@ -154,6 +158,8 @@ fn source_routes() -> Routes<Arc<Api>> {
         .add(post("/sources/{source}/approve"), sources::approve)
         .add(post("/sources/{source}/freeze").query(FreezeQuery::KEYS), sources::freeze)
         .add(delete("/sources/{source}/freeze"), sources::unfreeze)
+        .add(put("/sources/{source}/override").body(BodyKind::Json(OVERRIDE)), overrides::set)
+        .add(delete("/sources/{source}/override"), overrides::end)
         .add(get("/sources/{source}/commits"), sources::commits)
         .add(get("/sources/{source}/commits/{commit}"), sources::deployed_commit)
         .add(get("/sources/{source}/explain").query(ExplainQuery::KEYS), sources::explain)

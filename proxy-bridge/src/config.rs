@@ -14,6 +14,7 @@ use switchyard_program::settings::{Problems, Validate};
 use switchyard_program::units::Span;
 
 use super::address::{Dns, RouterAddress};
+use super::git_user::GitUser;
 use super::upload_limits::UploadLimits;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -138,6 +139,10 @@ pub struct SourceConfig {
     /// Folder below which sources may name repositories of this machine (file://); repeatable
     #[arg(long, value_name = "DIR")]
     pub allow_local: Vec<PathBuf>,
+
+    /// User that git runs as, by name or id; needs root [default: the user of the bridge]
+    #[arg(long, value_name = "NAME|UID[:GID]")]
+    pub git_user: Option<GitUser>,
 }
 
 /// Bounds of one upload.
@@ -225,8 +230,12 @@ impl Validate for SourceConfig {
         if self.sources.is_some() {
             return;
         }
-        for (flag, is_set) in [("hooks", self.hooks.is_some()), ("allow-local", !self.allow_local.is_empty())]
-        {
+        let flags = [
+            ("hooks", self.hooks.is_some()),
+            ("allow-local", !self.allow_local.is_empty()),
+            ("git-user", self.git_user.is_some()),
+        ];
+        for (flag, is_set) in flags {
             if is_set {
                 problems.flag(flag, "has no effect without sources: add --sources FILE, or leave it out");
             }

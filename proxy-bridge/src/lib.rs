@@ -8,6 +8,7 @@ pub mod deploys;
 mod files;
 pub mod forward;
 pub mod git;
+pub mod git_user;
 pub mod hooks;
 pub mod metrics;
 pub mod records;

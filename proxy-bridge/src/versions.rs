@@ -11,7 +11,9 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::time::timeout;
 
-pub use self::target::{RollbackTarget, Wanted, removed_target, rollback_target, wanted_target};
+pub use self::target::{
+    Found, RollbackTarget, Wanted, origins, removed_target, rollback_target, wanted_target,
+};
 use super::routers::{CallError, Presence, Router};
 use super::tree::Tree;
 use super::upload;
@@ -28,6 +30,10 @@ const LIST_WITHIN: Duration = Duration::from_secs(2);
 
 /// The fewest digits that may name a digest: as many as a version shows.
 const SHORT_LEN: usize = 12;
+
+/// The slugs of the problems of versions that no router has, or none that answers.
+const GONE: &str = "unknown-version";
+const AWAY: &str = "routers-unreachable";
 
 /// All versions of `project` in one incarnation, the newest first. `records` have the newest first.
 pub async fn all(
@@ -159,10 +165,15 @@ pub async fn fetch(
             "no router keeps {}: GET /projects/{project}/versions lists those that are kept",
             target.described(project)
         );
-        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail));
+        return Err(Problem::new(StatusCode::NOT_FOUND, GONE, detail));
     }
     let detail = format!("no router that answers keeps {}: {}", target.described(project), away.join("; "));
-    Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-unreachable", detail))
+    Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, AWAY, detail))
+}
+
+/// Returns true if [`fetch`] has failed because no router that answers has the files.
+pub fn is_gone(problem: &Problem) -> bool {
+    [GONE, AWAY].contains(&problem.slug())
 }
 
 /// Returns the problem of a project that does not exist.

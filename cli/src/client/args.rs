@@ -74,6 +74,10 @@ pub(crate) struct DeployArgs {
     #[arg(long)]
     pub(super) send_packages: bool,
 
+    /// Deploy a project of a git source all the same; the source then reports drift
+    #[arg(long = "override")]
+    pub(super) overrides: bool,
+
     #[command(flatten)]
     pub(super) access: Access,
 }
@@ -116,6 +120,10 @@ pub(crate) struct RemoveArgs {
     /// Delete the data of the project at once, even if the project is already removed
     #[arg(long)]
     pub(super) delete_data: bool,
+
+    /// Remove a project of a git source all the same
+    #[arg(long = "override")]
+    pub(super) overrides: bool,
 
     #[command(flatten)]
     pub(super) access: Access,

@@ -63,7 +63,7 @@ pub(super) async fn deploy(
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
     let scope = DeployScope::of(&args);
-    let DeployArgs { folder, message, keep, no_wait, send_packages, .. } = args;
+    let DeployArgs { folder, message, keep, no_wait, send_packages, overrides, .. } = args;
     let plan = match plan(Some(bridge), folder, scope, send_packages).await? {
         Planning::Ready(plan) => plan,
         Planning::Refused(answer) => return report::print_answer(console, json, &answer),
@@ -79,6 +79,7 @@ pub(super) async fn deploy(
         keep.then_some(("keep", "1")),
         no_wait.then_some(("wait", "0")),
         leaves_packages.then_some(("packages", "0")),
+        overrides.then_some(("override", "1")),
     ];
     let request = ApiRequest {
         method: Method::POST,

@@ -21,10 +21,11 @@ pub(super) async fn remove(
     if !args.yes {
         confirm(args, console)?;
     }
+    let query = [args.delete_data.then_some(("data", "delete")), args.overrides.then_some(("override", "1"))];
     let request = ApiRequest {
         method: Method::DELETE,
         path: vec!["projects", args.project.as_str()],
-        query: if args.delete_data { vec![("data", "delete")] } else { Vec::new() },
+        query: query.into_iter().flatten().collect(),
         upload: None,
         wait: true,
     };

@@ -2,9 +2,11 @@
 //! (`cargo bench --workspace --bench all -- reload`). Each compares side by side in one run, and
 //! prints medians and ratios as a table.
 
+mod asker;
 mod builds;
 mod containment;
 mod deploy;
+mod git;
 mod latency;
 mod memory;
 mod peers;
@@ -28,6 +30,9 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("deploy") {
             deploy::run().await;
+        }
+        if is_wanted("git") {
+            git::run().await?;
         }
         if is_wanted("latency") {
             latency::run().await;

@@ -4,18 +4,15 @@
 use std::time::{Duration, Instant};
 
 use switchyard_contract::admin::ReloadOutcome;
-use switchyard_integration::client::Connection;
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
+use crate::asker::{Asker, PAUSE};
 use crate::say;
 use crate::stats::percentile;
 
 const EDITS: usize = 30;
-
-/// Pause between two requests: the resolution of the measurement, and little load.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// Longer than a build: the next edit begins in quiet, with the spares full again.
 const BETWEEN: Duration = Duration::from_millis(300);
@@ -37,8 +34,8 @@ async fn measure(how: &str, debounce: u64, request: bool) {
     // The watch must not be faster than the requested reload.
     let quiet = if request { 3_600_000 } else { debounce };
     let router = Router::builder(&volume).flag("debounce", quiet).flag("spares", 2).start().await;
-    let mut connection = router.public.connect().await;
-    let (mut times, mut requests, mut failed) = (Vec::new(), 0, 0);
+    let mut asker = Asker::new(&router.public).await;
+    let mut times = Vec::new();
     for edit in 1..=EDITS {
         tokio::time::sleep(BETWEEN).await;
         let label = format!("v{edit}");
@@ -48,29 +45,17 @@ async fn measure(how: &str, debounce: u64, request: bool) {
             let admin = router.admin.clone();
             tokio::spawn(async move { admin.reload("a").await })
         });
-        loop {
-            requests += 1;
-            match ask(&mut connection).await {
-                Some(answer) if answer == label => break,
-                Some(_) => {}
-                None => failed += 1,
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        times.push(began.elapsed().as_secs_f64() * 1e3);
+        times.push(asker.until("/a/", &label, began).await);
         if let Some(reload) = reload {
             assert_eq!(reload.await.expect("a reload is answered").outcome, ReloadOutcome::Live);
         }
     }
+    let Asker { requests, failures, .. } = asker;
+    let failed = failures.len();
     let (p50, p95) = (percentile(&times, 50.0), percentile(&times, 95.0));
     let shown = if request { "—".to_owned() } else { debounce.to_string() };
     say(format!(
         "| {how} | {shown} | {p50:.1} | {p95:.1} | {:.1} | {requests} | {failed} |",
         p50 - debounce as f64
     ));
-}
-
-async fn ask(connection: &mut Connection) -> Option<String> {
-    let reply = connection.try_send(switchyard_integration::client::request("/a/")).await.ok()?;
-    (reply.status == 200).then(|| reply.text())
 }

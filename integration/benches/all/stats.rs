@@ -1,4 +1,4 @@
-//! Percentiles, and the memory of processes.
+//! Percentiles, and the memory and CPU time of processes.
 
 use std::fs;
 
@@ -46,4 +46,34 @@ pub(crate) fn children(pid: u32) -> Result<Vec<u32>> {
         children.extend(text.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
     }
     Ok(children)
+}
+
+/// The CPU time of a process so far, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CpuTime {
+    pub(crate) own: f64,
+    /// That of its children which have ended and were waited for, with theirs.
+    pub(crate) children: f64,
+}
+
+/// The units in a second of the times in `/proc` (USER_HZ): the same on x86 and ARM.
+const TICKS: f64 = 100.0;
+
+pub(crate) fn cpu_time(pid: u32) -> Result<CpuTime> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("read its times")?;
+    // The name, in parentheses, may have spaces; the state behind it is the third field.
+    let (_, fields) = stat.rsplit_once(')').context("find the end of its name")?;
+    let times = fields.split_ascii_whitespace().skip(11).take(4).map(str::parse::<f64>);
+    let times: Vec<f64> = times.collect::<Result<_, _>>().context("parse its times")?;
+    let &[user, system, children_user, children_system] = times.as_slice() else {
+        anyhow::bail!("{stat:?} has too few fields");
+    };
+    Ok(CpuTime { own: (user + system) / TICKS, children: (children_user + children_system) / TICKS })
+}
+
+impl CpuTime {
+    /// The time spent after an earlier reading.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self { own: self.own - earlier.own, children: self.children - earlier.children }
+    }
 }

@@ -302,7 +302,7 @@ async fn a_failed_call_reports_the_reason() {
             admin.client.send(json_body(post("/_deploys", body))).await.assert_problem(400, "bad-request");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{says}: {problem}");
     }
-    let large = format!("{{\"id\": {:?}", "x".repeat(70_000));
+    let large = format!("{{\"id\": {:?}", "x".repeat(1_100_000));
     admin.client.send(json_body(post("/_deploys", large))).await.assert_problem(413, "body-too-large");
 }
 

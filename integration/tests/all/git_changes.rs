@@ -235,7 +235,7 @@ async fn patient_sync(scene: &Scene) -> SyncReport {
     let sync = tokio::time::timeout(Duration::from_secs(180), connection.try_send(request));
     let reply = sync.await.expect("a sync ends in time").expect("it is answered");
     assert_eq!(reply.status, 200, "{}", reply.text());
-    serde_json::from_slice(&reply.body).unwrap()
+    serde_json::from_slice(&reply.body).expect("the answer is the JSON of the contract")
 }
 
 #[tokio::test]

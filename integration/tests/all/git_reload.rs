@@ -22,7 +22,7 @@ async fn repository(project: &str) -> (Repository, String) {
 async fn after_sighup_sources_that_were_added_changed_and_removed_are_followed_so() {
     let ((shop, of_shop), (blog, of_blog)) = (repository("shop").await, repository("blog").await);
     let [shop_source, blog_source] = [Source::of("shop", &shop), Source::of("blog", &blog)];
-    let scene = Scene::start(&[shop_source.clone()]).await;
+    let scene = Scene::start(std::slice::from_ref(&shop_source)).await;
     scene.api.synced("shop", &of_shop).await;
 
     scene.configure(&[shop_source.clone(), blog_source.clone()]).await;
@@ -46,7 +46,7 @@ async fn after_sighup_sources_that_were_added_changed_and_removed_are_followed_s
 async fn a_source_that_comes_back_goes_on_from_what_is_live() {
     let (repository, first) = repository("shop").await;
     let source = Source::of("shop", &repository);
-    let scene = Scene::start(&[source.clone()]).await;
+    let scene = Scene::start(std::slice::from_ref(&source)).await;
     scene.api.synced("shop", &first).await;
     let before = scene.api.commits("shop").await;
     scene.configure(&[]).await;
@@ -60,7 +60,7 @@ async fn a_source_that_comes_back_goes_on_from_what_is_live() {
 async fn a_wrong_file_is_refused_with_line_and_column_and_the_old_one_stays() {
     let (repository, first) = repository("shop").await;
     let source = Source::of("shop", &repository);
-    let scene = Scene::start(&[source.clone()]).await;
+    let scene = Scene::start(std::slice::from_ref(&source)).await;
     scene.api.synced("shop", &first).await;
     // The sixth key of the table, which begins at line 1 with its header.
     scene.file.write(&[source.clone().key("brnch", "\"x\"")]);

@@ -21,7 +21,11 @@ struct Client {
 
 impl Client {
     async fn new() -> Self {
-        let client = Self { home: tempfile::tempdir().unwrap(), settings: Vec::new(), ssh: None };
+        let client = Self {
+            home: tempfile::tempdir().expect("a folder can be made"),
+            settings: Vec::new(),
+            ssh: None,
+        };
         client.ok(&["init", "--quiet", "--bare", "--initial-branch=none", "."]).await;
         client
     }
@@ -50,14 +54,14 @@ impl Client {
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
-        within("git ends", command.args(arguments).output()).await.unwrap()
+        within("git ends", command.args(arguments).output()).await.expect("it is there")
     }
 
     async fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "git {arguments:?}: {stderr}");
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        String::from_utf8(output.stdout).expect("it is there").trim_end().to_owned()
     }
 
     /// Fetches all branches and tags, and returns the head of `main`.
@@ -70,7 +74,7 @@ impl Client {
     async fn fails(&self, url: &str) -> String {
         let output = self.run(&["fetch", "--quiet", url, "+refs/*:refs/*"]).await;
         assert!(!output.status.success(), "a fetch of {url} succeeds");
-        String::from_utf8(output.stderr).unwrap()
+        String::from_utf8(output.stderr).expect("it is there")
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use switchyard_contract::source::{CommitInfo, SourceState, SyncOutcome};
+use switchyard_contract::commit::CommitInfo;
+use switchyard_contract::source::{SourceState, SyncOutcome};
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::addresses::reserve;
 use switchyard_integration::bridge::record::Record;
@@ -32,9 +33,9 @@ async fn commit(repository: &Repository, label: &str) -> String {
 async fn developer(folder: &Path, arguments: &[&str]) -> String {
     let mut command = git(folder);
     command.current_dir(folder).args(arguments).stdout(Stdio::piped());
-    let output = within("git ends", command.output()).await.unwrap();
+    let output = within("git ends", command.output()).await.expect("it is there");
     assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    String::from_utf8(output.stdout).expect("it is there").trim().to_owned()
 }
 
 /// The text and the commit of an answer.
@@ -264,7 +265,7 @@ async fn a_project_is_of_the_source_that_had_it_first() {
     let [(one, of_one), (two, of_two)] = [repository().await, repository().await];
     commit(&two, "of two").await;
     let first = Source::of("one", &one);
-    let scene = Scene::start(&[first.clone()]).await;
+    let scene = Scene::start(std::slice::from_ref(&first)).await;
     scene.api.synced("one", &of_one).await;
     scene.configure(&[first.clone(), Source::of("two", &two)]).await;
     let report = scene.api.refused("two", "sync", 422).await;

@@ -75,7 +75,7 @@ async fn a_tag_that_moves_is_followed_only_where_the_settings_say_so() {
     let first = commit_to(&repository, "main", "one").await;
     repository.tag("stable", &first).await;
     let source = Source::of("shop", &repository).follows("tag", "stable");
-    let scene = Scene::start(&[source.clone()]).await;
+    let scene = Scene::start(std::slice::from_ref(&source)).await;
     scene.api.synced("shop", &first).await;
     let second = commit_to(&repository, "main", "two").await;
     repository.tag("stable", &second).await;

@@ -3,9 +3,9 @@
 use std::fs;
 
 use switchyard_contract::admin::{Hold, ReloadOutcome};
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::deploy::DeployRecord;
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::CommitInfo;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::eventually;

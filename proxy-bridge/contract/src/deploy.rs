@@ -9,10 +9,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::admin::Report;
+use crate::commit::CommitInfo;
 use crate::digest::Digest;
 use crate::incarnation::{DataFate, EndedIncarnation, Incarnation};
 use crate::project::ProjectName;
-use crate::source::CommitInfo;
 
 /// An action that a token allows or refuses, and that a deploy carries out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

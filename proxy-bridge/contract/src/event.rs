@@ -5,9 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::bounds;
+use crate::commit::CommitInfo;
 use crate::digest::Digest;
 use crate::incarnation::Incarnation;
-use crate::source::CommitInfo;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -2,6 +2,7 @@
 //!
 //! - [`admin`]: the requests and answers of a router's admin listener
 //! - [`bounds`]: limits on input from processes that are not trusted
+//! - [`commit`]: the commit that the files of a version came from
 //! - [`deploy`]: the bridge's records of deploys, and the events of one under way
 //! - [`digest`]: the content hash of a project, as anyone with coreutils can compute it
 //! - [`event`]: events about a project
@@ -14,12 +15,14 @@
 //! - [`route`]: a host or a path prefix that leads to a project
 //! - [`secret`]: the shared secret that signs events
 //! - [`settings_file`]: the content of a file that a setting names
+//! - [`source`]: git sources and their syncs, as the bridge reports them
 //! - [`suggest`]: suggestions for misspelt words
 //! - [`verifier`]: the ingress's check of signed events
 //! - [`visible`]: text from others, made safe to print
 
 pub mod admin;
 pub mod bounds;
+pub mod commit;
 pub mod deploy;
 pub mod digest;
 pub mod event;

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::{LogLine, ProjectState, VersionName};
+use crate::commit::CommitInfo;
 use crate::deploy::Removal;
 use crate::event::{Diagnostic, RouteConflict};
 use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
-use crate::source::CommitInfo;
 
 /// `GET /projects` of the bridge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -7,34 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::deploy::DeployOutcome;
 use crate::digest::Digest;
 use crate::project::ProjectName;
-
-/// The commit that a deploy came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CommitInfo {
-    /// The source's name.
-    pub source: String,
-    /// The commit's id: 40 or 64 hex digits.
-    pub commit: String,
-    /// The name of the ref that led to the commit, as in `refs/heads/main`. `null` for a commit that
-    /// was asked for by its id.
-    #[serde(rename = "ref")]
-    pub ref_name: Option<String>,
-}
-
-impl CommitInfo {
-    /// Returns true if the id is one: 40 or 64 of 0-9 and a-f.
-    pub fn has_valid_id(&self) -> bool {
-        let is_hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        matches!(self.commit.len(), 40 | 64) && self.commit.bytes().all(is_hex)
-    }
-
-    /// The first digits of the id, as in tables and texts: at most 12.
-    pub fn short(&self) -> &str {
-        self.commit.get(..12).unwrap_or(&self.commit)
-    }
-}
 
 /// The result of a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -216,7 +191,7 @@ pub struct HookDelivery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceProblem {
     /// `unreachable`, `unauthorized`, `host-key`, `branch-gone`, `damaged`, `too-large`, `disk-full`,
-    /// `invalid`, `failed` or `blocked`.
+    /// `invalid`, `failed`, `overridden` or `blocked`.
     pub kind: String,
     /// The cause in words, with the way to fix it.
     pub detail: String,
@@ -284,7 +259,7 @@ pub struct DeployedCommit {
     /// The time of the deploy.
     pub at: Timestamp,
     /// The result of the deploy. `null` while it is under way.
-    pub outcome: Option<crate::deploy::DeployOutcome>,
+    pub outcome: Option<DeployOutcome>,
     /// The projects that it changed, with their digests.
     pub projects: Vec<SyncedProject>,
 }

@@ -1,6 +1,5 @@
-//! Uploads, rollbacks and removals: each becomes a deploy, and the deploy an answer.
+//! Uploads and removals: each becomes a deploy, and the deploy an answer.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -9,7 +8,6 @@ use axum::extract::State;
 use axum::response::Response;
 use http::header::ACCEPT;
 use http::{HeaderMap, StatusCode};
-use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use utoipa::IntoParams;
 
@@ -19,7 +17,7 @@ use crate::deploys::{DeployNotes, DeployRequest, Job, Submission, Ticket};
 use crate::tokens::Caller;
 use crate::tree::Tree;
 use crate::upload::{self, UploadShape};
-use crate::versions::{self, Wanted, unknown_project};
+use crate::versions::{self, unknown_project};
 use crate::volume::{Change, Staging, VolumeError};
 use switchyard_contract::deploy::{Action, DeployRecord};
 use switchyard_contract::incarnation::{DataFate, MAX_ENDED};
@@ -62,26 +60,6 @@ impl FromQuery for UploadQuery {
             packages: pairs.switch("packages")?.unwrap_or(true),
             overrides: pairs.switch("override")?.unwrap_or(false),
         })
-    }
-}
-
-/// The parameters of a rollback.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct RollbackQuery {
-    /// If not set, the answer is 202 as soon as the files were fetched.
-    #[param(required = false, default = true)]
-    wait: bool,
-    /// The version, its digest or at least the digest's first 12 digits, or the commit that it was
-    /// deployed from or at least the commit's first 7 digits. Default: the version before.
-    to: Option<String>,
-}
-
-impl FromQuery for RollbackQuery {
-    const KEYS: &'static [&'static str] = &["wait", "to"];
-
-    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
-        Ok(Self { wait: pairs.switch("wait")?.unwrap_or(true), to: pairs.get("to").map(str::to_owned) })
     }
 }
 
@@ -172,39 +150,6 @@ pub(super) async fn deploy_project(
     api.upload(&caller, Some(project), &query, &headers, body).await
 }
 
-/// Makes an earlier version live, or brings a removed project back
-#[utoipa::path(post, path = "/projects/{project}/rollback", tag = "deploys",
-    params(
-        ("project" = String, Path, description = "The project"),
-        ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
-        RollbackQuery,
-    ),
-    responses(
-        (status = 200, description = "The version is live", body = DeployRecord),
-        (status = 202, description = "The deploy goes on", body = DeployRecord),
-        (status = 404, description = "unknown-version or unknown-project"),
-    ),
-)]
-pub(super) async fn rollback(
-    State(api): Shared,
-    Extension(caller): Extension<Caller>,
-    ProjectPath(project): ProjectPath,
-    Query(query): Query<RollbackQuery>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    caller.check(Action::Rollback, &project)?;
-    let ticket = match api.submit(Action::Rollback, &caller, Some(project.clone()), &headers)? {
-        Submission::New(ticket) => ticket,
-        Submission::Known(job) => return Ok(respond(&headers, job, query.wait).await),
-    };
-    let wanted = query.to.map(|wanted| Wanted::parse(&project, &wanted)).transpose()?;
-    // Before the register is read: this may find that the projects root is another folder.
-    let staging = api.stage(&ticket).await?;
-    let (change, notes) = api.rollback_change(&project, wanted, staging.incoming().to_owned()).await?;
-    let job = ticket.start(staging, vec![change], notes)?;
-    Ok(respond(&headers, job, query.wait).await)
-}
-
 /// Removes a project
 #[utoipa::path(delete, path = "/projects/{project}", tag = "deploys",
     params(
@@ -283,7 +228,7 @@ impl Api {
 
     /// Begins a deploy, or finds the one that an earlier request with the same idempotency key
     /// began.
-    fn submit(
+    pub(super) fn submit(
         &self,
         action: Action,
         caller: &Caller,
@@ -295,41 +240,12 @@ impl Api {
         self.deploys.begin(DeployRequest { action, by, project, idempotency_key })
     }
 
-    async fn stage(&self, ticket: &Ticket) -> Result<Staging, Problem> {
+    pub(super) async fn stage(&self, ticket: &Ticket) -> Result<Staging, Problem> {
         let (deploys, id) = (self.deploys.clone(), ticket.id());
         let staged = spawn_blocking(move || deploys.volume().stage(&id)).await;
         let staged =
             staged.unwrap_or_else(|panic| Err(VolumeError::io("make the staging folder", panic.into())));
         Ok(staged?)
-    }
-
-    /// Fetches the files that a rollback goes to into the folder `into`. The notes have the commit that
-    /// they came from.
-    async fn rollback_change(
-        &self,
-        project: &ProjectName,
-        wanted: Option<Wanted>,
-        into: PathBuf,
-    ) -> Result<(Change, DeployNotes), Problem> {
-        let routers = self.routers.all();
-        let incarnations = self.deploys.volume().register().of(project)?;
-        let is_removed = self.removal(project).is_some();
-        let records = self.deploys.records();
-        let current = incarnations.current;
-        let target = match wanted {
-            wanted if is_removed => {
-                let now = Timestamp::now();
-                let ended: Vec<_> = incarnations.ended.iter().filter(|ended| ended.until > now).collect();
-                versions::removed_target(project, wanted.as_ref(), &ended, &records, &routers).await?
-            }
-            Some(wanted) => versions::wanted_target(project, &wanted, current, &records, &routers).await?,
-            None => versions::rollback_target(project, current, &records, &routers)?,
-        };
-        let tree = versions::fetch(project, &target, &routers, &into, &self.limits).await?;
-        let end = incarnations.end_of(target.incarnation);
-        let is_kept = end.is_some_and(|ended| ended.data == DataFate::Keep);
-        let change = if is_kept { Change::BringBack(tree, target.incarnation) } else { Change::Put(tree) };
-        Ok((change, DeployNotes { commit: target.commit, ..DeployNotes::default() }))
     }
 
     /// # Errors
@@ -371,7 +287,7 @@ impl Api {
 }
 
 /// Answers with a deploy: its events, its record when it is over, or its record so far.
-async fn respond(headers: &HeaderMap, job: Arc<Job>, wait: bool) -> Response {
+pub(super) async fn respond(headers: &HeaderMap, job: Arc<Job>, wait: bool) -> Response {
     if accepts_events(headers) {
         follow(job)
     } else if wait {

@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 use utoipa::OpenApi;
 
-use super::{deploy, deploys, events, health, logs, metrics, projects, sources};
+use super::{deploy, deploys, events, health, logs, metrics, overrides, projects, rollback, sources};
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
 use switchyard_edge::api::answer::json;
 use switchyard_edge::api::openapi::complete;
@@ -25,7 +25,7 @@ use switchyard_edge::api::openapi::complete;
         events::receive,
         deploy::deploy,
         deploy::deploy_project,
-        deploy::rollback,
+        rollback::rollback,
         deploy::remove,
         deploys::deploys,
         deploys::record,
@@ -42,6 +42,8 @@ use switchyard_edge::api::openapi::complete;
         sources::approve,
         sources::freeze,
         sources::unfreeze,
+        overrides::set,
+        overrides::end,
         sources::commits,
         sources::deployed_commit,
         sources::explain,

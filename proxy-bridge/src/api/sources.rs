@@ -170,7 +170,7 @@ pub(super) async fn source(
         (status = 200, description = "The commit is live, or waits to be published", body = SyncReport),
         (status = 202, description = "The sync goes on"),
         (status = 404, description = "unknown-source"),
-        (status = 409, description = "frozen or blocked"),
+        (status = 409, description = "frozen, blocked or overridden"),
         (status = 422, description = "The commit cannot be deployed"),
         (status = 502, description = "The repository cannot be reached"),
     ),
@@ -249,7 +249,7 @@ pub(super) async fn sync_all(
     responses(
         (status = 200, description = "The commit is live", body = SyncReport),
         (status = 404, description = "unknown-source"),
-        (status = 409, description = "nothing-to-do, frozen or blocked"),
+        (status = 409, description = "nothing-to-do, frozen, blocked or overridden"),
         (status = 422, description = "The commit cannot be deployed"),
     ),
 )]
@@ -402,7 +402,7 @@ impl Api {
     ///
     /// # Errors
     /// 403 if it may not, 404 for an unknown source.
-    fn checked(&self, caller: &Caller, action: Action, name: &str) -> Result<&Sources, Problem> {
+    pub(super) fn checked(&self, caller: &Caller, action: Action, name: &str) -> Result<&Sources, Problem> {
         let sources = self.sources()?;
         check(sources, caller, action, name)?;
         Ok(sources)
@@ -449,9 +449,16 @@ fn status(report: &SyncReport) -> StatusCode {
     match report.outcome {
         SyncOutcome::Live | SyncOutcome::Unchanged | SyncOutcome::Ready => StatusCode::OK,
         SyncOutcome::Blocked | SyncOutcome::Frozen => StatusCode::CONFLICT,
+        SyncOutcome::Failed if is_overridden(report) => StatusCode::CONFLICT,
         SyncOutcome::Failed => StatusCode::UNPROCESSABLE_ENTITY,
         SyncOutcome::Unreachable | SyncOutcome::Unrecognized => StatusCode::BAD_GATEWAY,
     }
+}
+
+/// Returns true if only an override keeps the commit from going live.
+fn is_overridden(report: &SyncReport) -> bool {
+    let kind = report.problem.as_ref().and_then(|problem| problem["type"].as_str());
+    kind.is_some_and(|kind| kind.ends_with(":overridden"))
 }
 
 fn deployed(record: DeployRecord, source: &str) -> Option<DeployedCommit> {

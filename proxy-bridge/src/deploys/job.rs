@@ -5,10 +5,10 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use switchyard_contract::admin::Report;
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::deploy::{
     DeployOutcome, DeployPhase, DeployRecord, DeployStep, DeployedProject, RouterReport,
 };
-use switchyard_contract::source::CommitInfo;
 use switchyard_edge::problem::Problem;
 
 /// One deploy, under way or done.

@@ -200,6 +200,12 @@ impl CallFailure {
         matches!(self, Self::Answered { status: StatusCode::NOT_FOUND, .. })
     }
 
+    /// Returns the router's sentence, if its answer was a problem of this kind.
+    pub(super) fn detail_of(&self, slug: &str) -> Option<&str> {
+        let Self::Answered { problem, .. } = self else { return None };
+        problem["detail"].as_str().filter(|_| is_kind(problem, slug))
+    }
+
     pub(super) fn into_reason(self) -> NoAnswer {
         match self {
             Self::Answered { status, problem } => {
@@ -235,6 +241,9 @@ pub(super) async fn retry_until<T, F: Future<Output = Result<T, CallError>>>(
 
 /// Returns true if the same call may have another answer soon.
 fn is_temporary(status: StatusCode, problem: &Value) -> bool {
-    let is_held = problem["type"].as_str().is_some_and(|kind| kind.ends_with(":held"));
-    status == StatusCode::SERVICE_UNAVAILABLE || is_held
+    status == StatusCode::SERVICE_UNAVAILABLE || is_kind(problem, "held")
+}
+
+fn is_kind(problem: &Value, slug: &str) -> bool {
+    problem["type"].as_str().is_some_and(|kind| kind.rsplit(':').next() == Some(slug))
 }

@@ -1,5 +1,6 @@
 //! One deploy, from its stored files to its end.
 
+mod holds;
 mod labels;
 mod phases;
 mod verdict;

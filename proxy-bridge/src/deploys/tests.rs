@@ -193,6 +193,24 @@ async fn a_shared_folder_with_which_a_project_does_not_build_is_put_back() {
 }
 
 #[tokio::test]
+async fn a_router_that_reads_a_project_from_a_local_folder_refuses_its_deploy_with_the_way_out() {
+    let scene = Scene::new().await;
+    let detail = "api is read from /home/me/api: switchyard source dev NAME --disable";
+    let problem = json!({"type": "urn:switchyard:problem:overridden", "status": 409, "detail": detail});
+    scene.router.script("POST /_deploys", 409, &problem.to_string());
+    let deploys = scene.deploys().await;
+    let (ticket, staging) = begin(&deploys);
+    let changes = changes(&staging);
+    let record = start(ticket, staging, changes).unwrap().done().await;
+    assert_eq!((record.status, record.outcome), (Some(409), Some(DeployOutcome::Refused)));
+    let problem = record.problem.unwrap();
+    assert_eq!(problem["type"], "urn:switchyard:problem:overridden");
+    let told = problem["detail"].as_str().unwrap();
+    assert!(told.starts_with(detail) && told.ends_with("the volume is as it was"), "{told}");
+    assert_eq!(scene.read("api/main.ts").as_deref(), Some("old"));
+}
+
+#[tokio::test]
 async fn two_deploys_of_one_shared_entry_exclude_one_another_and_it_is_free_afterwards() {
     let mut scene = Scene::new().await;
     let deploys = scene.deploys().await;

@@ -9,8 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::run::Run;
 use super::{Deploys, Job, deployed, key_reused, spawn, stopping};
 use crate::volume::{Change, Staging};
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::deploy::{DeployOutcome, DeployedProject};
-use switchyard_contract::source::CommitInfo;
 use switchyard_edge::problem::Problem;
 
 /// A deploy that has been accepted and waits for its files. Dropped, it never was.

@@ -43,6 +43,9 @@ pub struct GitSettings {
     /// able to read what the credentials name of ssh (a key of another owner may be readable by the
     /// group), and the file of signers.
     pub user: Option<(u32, u32)>,
+    /// The folders below which repositories of this machine may be. It is
+    /// checked at each use: where no folder was, a link to elsewhere can be made.
+    pub local: Vec<PathBuf>,
 }
 
 /// A git that is known to work.
@@ -125,6 +128,14 @@ impl Git {
         Self { settings: GitSettings { timeout, ..self.settings.clone() } }
     }
 
+    /// Checks that a repository of this machine is where it may be, now. Others always are.
+    pub(super) async fn check_place(&self, url: &GitUrl) -> Result<(), GitError> {
+        let Some(path) = url.local_path() else { return Ok(()) };
+        let folders = self.settings.local.clone();
+        let checked = tokio::task::spawn_blocking(move || place::check_local(&path, &folders)).await;
+        checked.map_err(|error| GitError::Other(error.to_string()))?
+    }
+
     /// The user and the group that git runs as, if it is not this process's.
     pub(super) fn user(&self) -> Option<(u32, u32)> {
         self.settings.user
@@ -172,6 +183,9 @@ impl Git {
 
     /// Starts git. It ends when the value is dropped.
     pub(super) async fn start(&self, call: &Call<'_>) -> Result<Running, GitError> {
+        if let Some(remote) = call.remote {
+            self.check_place(&remote.url).await?;
+        }
         let credential = call.remote.and_then(|remote| remote.credential.as_ref());
         let answers = match credential {
             Some(Credential::Password { username, file }) => {

@@ -20,7 +20,7 @@ use self::transfer::Server;
 use super::askpass::read_password;
 use super::blobs::{Piece, hand_over};
 use super::command::clean;
-use super::{BlobsError, Credential, GitError, Remote, Scheme};
+use super::{BlobsError, Credential, GitError, Mirror, Remote, Scheme};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Between two pieces of an answer.
@@ -44,6 +44,18 @@ pub struct Lfs {
     remote: Remote,
     limits: LfsLimits,
     client: Client,
+}
+
+impl Mirror {
+    /// Prepares for reading from the LFS of the repository that this mirrors. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// As [`Lfs::new`], and [`GitError::Refused`] for a repository of this machine that is no longer
+    /// where it may be.
+    pub async fn lfs(&self, limits: LfsLimits) -> Result<Lfs, GitError> {
+        self.git().check_place(&self.remote().url).await?;
+        Lfs::new(self.remote().clone(), limits)
+    }
 }
 
 impl Lfs {

@@ -286,6 +286,7 @@ impl Mirror {
     /// Makes an empty repository beside the present one, if there is one, and puts it in its place.
     async fn build(&self, format: ObjectFormat) -> Result<(), GitError> {
         let new = self.folder.prepare().await?;
+        watch::check_free(&new, self.limits).await?;
         let format = format!("--object-format={}", format.as_str());
         let args = ["init", "--quiet", "--bare", "--template=", &format];
         self.git.output(Call::local(&new, &args)).await?;

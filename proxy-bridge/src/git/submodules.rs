@@ -39,6 +39,28 @@ impl Submodule {
 }
 
 impl Mirror {
+    /// Returns the commits of the submodules at `paths`, by path. Paths where `commit` has something
+    /// else, or nothing, are left out.
+    ///
+    /// # Errors
+    /// [`GitError::Damaged`] if the mirror lacks the commit or a folder of it; [`GitError::Refused`]
+    /// for what is no path in a repository.
+    pub async fn gitlinks(
+        &self,
+        commit: &ObjectId,
+        paths: &[&str],
+    ) -> Result<Vec<(String, ObjectId)>, GitError> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        paths.iter().try_for_each(|path| super::tree::check_path(path))?;
+        let mut args = vec!["ls-tree", "-z", "-l", "--full-tree", commit.as_str(), "--"];
+        args.extend(paths);
+        let printed = self.git().output(Call::local(self.path(), &args)).await.map_err(damaged)?;
+        let lines = printed.split(|c| *c == 0).filter(|line| line.starts_with(b"160000 "));
+        lines.map(|line| entry(line).map(|entry| (entry.path, entry.id))).collect()
+    }
+
     /// Returns the submodules that `commit` names, in the order of their paths. The caller decides which
     /// of them are wanted, and from where they may come.
     ///

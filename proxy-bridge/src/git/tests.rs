@@ -91,6 +91,8 @@ impl Place {
             askpass: self.path("askpass"),
             timeout: Duration::from_secs(60),
             user: None,
+            // That of all places.
+            local: vec![env::temp_dir()],
         }
     }
 

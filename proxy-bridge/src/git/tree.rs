@@ -132,7 +132,7 @@ fn found(line: &str) -> Option<ObjectId> {
     matches!(words.next(), Some("tree" | "blob")).then_some(id)
 }
 
-fn check_path(path: &str) -> Result<(), GitError> {
+pub(super) fn check_path(path: &str) -> Result<(), GitError> {
     let odd = |part: &str| matches!(part, "" | "." | "..");
     if !path.is_empty() && path.split('/').any(odd) || path.chars().any(char::is_control) {
         return Err(GitError::Refused(format!("{path:?} is no path in a repository")));

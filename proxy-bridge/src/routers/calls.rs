@@ -1,5 +1,6 @@
 //! The calls to routers' admin listeners. Each has a time limit.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,7 +15,9 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Router;
-use switchyard_contract::admin::{Checkouts, DIGEST, Hold, OWN_DIGEST, Projects, Report, Reports};
+use switchyard_contract::admin::{
+    Checkouts, DIGEST, Hold, OWN_DIGEST, ProjectOverride, Projects, Report, Reports,
+};
 use switchyard_contract::bounds;
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
@@ -139,6 +142,42 @@ impl Router {
     /// As for every call.
     pub async fn reload(&self, project: &str, within: Duration) -> Result<Report, CallError> {
         json(self.request(Method::POST, &["_reload", project]), within).await
+    }
+
+    /// Has the router read the project from `folder` instead of the volume, and returns the result of
+    /// the first reading.
+    ///
+    /// # Errors
+    /// As for every call. A folder that does not build is not an error: the report says so.
+    pub async fn set_override(
+        &self,
+        project: &str,
+        folder: &str,
+        within: Duration,
+    ) -> Result<Report, CallError> {
+        let body =
+            serde_json::to_vec(&ProjectOverride { path: folder.to_owned() }).expect("it is plain data");
+        let request = self.request(Method::PUT, &["projects", project, "override"]);
+        json(request.header(CONTENT_TYPE, "application/json").body(body), within).await
+    }
+
+    /// Has the router read the project from the volume again, and returns the result.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn end_override(&self, project: &str, within: Duration) -> Result<Report, CallError> {
+        json(self.request(Method::DELETE, &["projects", project, "override"]), within).await
+    }
+
+    /// Returns the folders from which the router reads projects instead of the volume, by project.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn overrides(&self) -> Result<BTreeMap<String, String>, CallError> {
+        let projects: Projects = json(self.request(Method::GET, &["projects"]), SOON).await?;
+        let overridden =
+            projects.projects.into_iter().filter_map(|status| Some((status.name, status.overridden?)));
+        Ok(overridden.collect())
     }
 
     /// Returns the versions of the project whose files the router still has.

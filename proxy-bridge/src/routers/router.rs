@@ -152,6 +152,12 @@ impl Router {
         self.state().get(project).cloned()
     }
 
+    /// Returns the folder from which the router reads a project instead of the volume, if it has
+    /// reported one.
+    pub fn overridden(&self, project: &str) -> Option<String> {
+        self.state().get(project)?.overridden.clone()
+    }
+
     /// Returns the last reported statuses of all projects, by name.
     pub fn statuses(&self) -> Vec<Status> {
         self.state().all().cloned().collect()

@@ -164,10 +164,12 @@ impl RouterState {
             EventType::CellDied | EventType::RouteConflict => return true,
             EventType::OverrideSet => {
                 status.overridden.clone_from(&data.folder);
+                status.on_disk = None;
                 return true;
             }
             EventType::OverrideEnded => {
                 status.overridden = None;
+                status.on_disk = None;
                 return true;
             }
             _ => {}

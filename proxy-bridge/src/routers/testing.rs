@@ -152,6 +152,30 @@ impl FakeRouter {
         event
     }
 
+    /// Reads a project from `folder` instead of the volume, and sends the event. `None`: from the
+    /// volume.
+    pub(crate) fn read_from(&self, project: &str, folder: Option<&str>) {
+        let mut state = self.state();
+        let kind = if folder.is_some() { EventType::OverrideSet } else { EventType::OverrideEnded };
+        let mut event = state.event(kind, project, None);
+        event.data.folder = folder.map(str::to_owned);
+        state.status(project).overridden = folder.map(str::to_owned);
+        state.emit(event);
+    }
+
+    /// Has a project's files read as ones of a digest of this digit.
+    pub(crate) fn on_disk(&self, project: &str, digit: char) {
+        let version = VersionName {
+            digest: digest(digit),
+            version: format!("{project}@{}", &digest(digit)[..12]),
+            commit: None,
+        };
+        let mut state = self.state();
+        let event = state.event(EventType::ReloadFailed, project, Some(&version));
+        state.status(project).on_disk = Some(version);
+        state.emit(event);
+    }
+
     /// Gives a project these routes besides its name.
     pub(crate) fn routes(&self, project: &str, routes: &[&str]) {
         self.claims(project, routes, jiff::Timestamp::UNIX_EPOCH);

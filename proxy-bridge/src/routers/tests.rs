@@ -10,8 +10,8 @@ use super::testing::{FakeRouter, LONG, all_ready, digest, following, until};
 use super::*;
 use futures_util::StreamExt as _;
 use switchyard_contract::admin::{Hold, ReloadOutcome};
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::incarnation::Incarnation;
-use switchyard_contract::source::CommitInfo;
 use switchyard_edge::sse::SseEvent;
 
 mod calls;

@@ -2,13 +2,14 @@
 //! is compared with what is live, and their files. There is never a work tree.
 
 mod compare;
-mod extras;
 mod ids;
 mod includes;
+mod lfs;
 mod listing;
 mod preview;
 mod receive;
 mod store;
+mod submodules;
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use self::listing::Listing;
-use crate::git::{GitError, Mirror, ObjectId};
+use crate::git::{GitError, Mirror, ObjectId, Remote};
 use crate::sources::plan::{Plan, PlanFault, PlanRules};
 use crate::sources::settings::SourceSettings;
 use crate::tree::Tree;
@@ -33,6 +34,20 @@ use switchyard_edge::problem::Problem;
 pub use self::compare::{AppliedProject, compare, explain};
 pub use self::ids::{ProjectIds, SharedIds};
 pub use self::preview::Borrowed;
+pub use self::submodules::{NamedSubmodule, submodules};
+
+/// The mirrors of the other repositories that a commit leads to.
+pub trait OtherMirrors: Sync {
+    /// Opens the mirror of `remote` for a source with these settings, or joins those who have it open.
+    ///
+    /// # Errors
+    /// Another process has it, or the disk fails.
+    fn open_other(
+        &self,
+        settings: &SourceSettings,
+        remote: Remote,
+    ) -> impl Future<Output = Result<Arc<Mirror>, GitError>> + Send;
+}
 
 /// A commit that was read: its plan, and an id for each project and shared entry.
 #[derive(Debug)]
@@ -54,6 +69,9 @@ pub enum ReadError {
     /// The commit cannot be deployed as it is. The text says why, and how to fix it.
     #[error("{0}")]
     Invalid(String),
+    /// A submodule that may be read cannot be.
+    #[error("the submodule {path:?}, which is the repository {url}: {error}")]
+    Submodule { path: String, url: String, error: GitError },
     /// Git failed.
     #[error(transparent)]
     Git(#[from] GitError),
@@ -94,21 +112,23 @@ impl From<ReceiveError> for Problem {
     }
 }
 
-/// Reads a commit that the mirror holds: verifies its signature if the settings ask for it, lists it,
-/// plans it, and checks the size of each project. Of the files only configurations are read.
+/// Reads a commit that the mirror holds: verifies its signature if the settings ask for it, lists it
+/// with the submodules that the settings name, which are fetched, plans it, and checks the size of each
+/// project. Of the files only configurations are read.
 ///
 /// # Errors
 /// The commit cannot be deployed with these settings, or git failed.
 pub async fn read(
     mirror: &Mirror,
+    others: &impl OtherMirrors,
     settings: &SourceSettings,
     commit: &ObjectId,
     limits: &UploadLimits,
 ) -> Result<ReadCommit, ReadError> {
     if let Some(signers) = &settings.verify {
-        extras::verify(mirror, commit, signers).await?;
+        verify(mirror, commit, signers).await?;
     }
-    let mut listing = Listing::read(mirror, settings, commit).await?;
+    let mut listing = Listing::read(mirror, others, settings, commit).await?;
     let rules = PlanRules { projects: &settings.projects, shared: &settings.shared };
     let plan = Plan::new(rules, listing.entries()).map_err(|faults| invalid(&faults))?;
     listing.keep(&plan);
@@ -127,6 +147,21 @@ pub async fn read(
 fn invalid(faults: &[PlanFault]) -> ReadError {
     let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>();
     ReadError::Invalid(faults.join("; "))
+}
+
+/// Verifies that one of `signers` signed the commit.
+async fn verify(mirror: &Mirror, commit: &ObjectId, signers: &Path) -> Result<(), ReadError> {
+    match mirror.verify(commit, signers).await {
+        Ok(signer) => {
+            tracing::debug!(commit = %commit, signer = signer.principal, key = signer.key, "verified");
+            Ok(())
+        }
+        Err(error @ GitError::Untrusted { .. }) => Err(ReadError::Invalid(format!(
+            "{error}. The source's settings have verify, with the signers in {}",
+            signers.display()
+        ))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl ReadCommit {

@@ -6,8 +6,11 @@ mod drift;
 mod fetch;
 mod metrics;
 mod mirrors;
+mod overrides;
 mod previews;
 mod progress;
+mod prune;
+mod remake;
 mod report;
 mod store;
 mod task;
@@ -85,10 +88,15 @@ struct Shared {
 /// The parts that all tasks share.
 pub(super) struct Context {
     deploys: Deploys,
+    routers: Routers,
     limits: UploadLimits,
     mirrors: Mirrors,
     store: Store,
     gits: Semaphore,
+    /// Held while overrides are changed.
+    overriding: tokio::sync::Mutex<()>,
+    /// Held while a version is made again.
+    remaking: tokio::sync::Mutex<()>,
     metrics: SourceMetrics,
     /// The source of each project that one has deployed.
     owners: Mutex<BTreeMap<ProjectName, String>>,
@@ -128,10 +136,13 @@ impl Sources {
         let SourceParts { file, git, state, deploys, routers, limits } = parts;
         let context = Arc::new(Context {
             deploys,
+            routers: routers.clone(),
             limits,
             mirrors: Mirrors::new(git, state.join("mirrors")),
             store: Store::open(state.join("sources"))?,
             gits: Semaphore::new(MAX_GITS),
+            overriding: tokio::sync::Mutex::default(),
+            remaking: tokio::sync::Mutex::default(),
             metrics: SourceMetrics::default(),
             owners: Mutex::default(),
             applied: Mutex::default(),
@@ -220,12 +231,20 @@ impl Sources {
 
     /// The states of all sources, by name.
     pub fn statuses(&self) -> Vec<SourceStatus> {
-        self.sources().values().map(Running::status).collect()
+        self.sources().values().map(|running| self.show(running)).collect()
     }
 
     /// The state of one source.
     pub fn status(&self, name: &str) -> Option<SourceStatus> {
-        self.sources().get(name).map(Running::status)
+        self.sources().get(name).map(|running| self.show(running))
+    }
+
+    fn show(&self, running: &Running) -> SourceStatus {
+        let mut status = running.status();
+        for project in &mut status.projects {
+            project.overridden = self.0.context.overridden(&project.project);
+        }
+        status
     }
 
     /// The projects that a source has, or is bound to by its settings.
@@ -327,7 +346,7 @@ impl Sources {
         let read = async {
             let _permit = context.gits.acquire().await;
             let mirror = context.mirrors.open(&settings).await?;
-            commit::read(&mirror, &settings, &commit, &context.limits).await
+            commit::read(&mirror, &context.mirrors, &settings, &commit, &context.limits).await
         };
         let read = read.await.map_err(|error| {
             let detail = format!("commit {} cannot be read: {error}", commit.short());
@@ -529,3 +548,6 @@ fn stopped(name: &str) -> Problem {
     let detail = format!("source {name} is no longer followed, or the bridge is stopping");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
 }
+
+#[cfg(test)]
+mod tests;

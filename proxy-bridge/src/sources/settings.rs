@@ -155,7 +155,7 @@ impl SourcesFile {
     pub fn open(path: &Path, local: &[PathBuf]) -> Result<Self, Vec<InvalidSetting>> {
         let text =
             read_text(path).map_err(|error| vec![InvalidSetting(format!("{}: {error}", path.display()))])?;
-        let sources = Reader::new(path, &text, local).read()?;
+        let sources = Reader::new(path, &text, local).read(Reader::document)?;
         Ok(Self { path: path.to_owned(), local: local.to_owned(), sources })
     }
 

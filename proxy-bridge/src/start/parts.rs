@@ -49,7 +49,7 @@ impl BridgeParts {
     /// The records of routers that are behind cannot be read, or a thread cannot be started.
     pub(super) async fn build(ready: Ready) -> Result<Self> {
         let Ready { config, listener, forward, volume, unfinished, records, tokens, verifier, .. } = ready;
-        let Ready { sources, hooks, admin_token, .. } = ready;
+        let Ready { sources, git_user, hooks, admin_token, .. } = ready;
         log_weaknesses(&config, &volume);
         descriptors::raise_limit(forward.as_ref().map(|_| config.connections.max_connections));
         let metrics = Metrics::default();
@@ -70,7 +70,8 @@ impl BridgeParts {
         let deploys = Deploys::new(settings, volume, routers.clone(), records, unfinished, metrics.clone());
         let sources = match sources {
             Some(file) => {
-                Some(start_sources(file, &config, &deploys, &routers).await.context("start git sources")?)
+                let started = start_sources(file, git_user, &config, &deploys, &routers).await;
+                Some(started.context("start git sources")?)
             }
             None => None,
         };
@@ -114,6 +115,7 @@ impl BridgeParts {
 /// Looks for git, and starts to follow the sources.
 async fn start_sources(
     file: SourcesFile,
+    git_user: Option<(u32, u32)>,
     config: &BridgeConfig,
     deploys: &Deploys,
     routers: &Routers,
@@ -127,7 +129,8 @@ async fn start_sources(
         search_path: std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
         home: state.join("home"),
         askpass: std::env::current_exe().context("find this program")?,
-        user: None,
+        user: git_user,
+        local: config.sources.allow_local.clone(),
         timeout: GIT_TIMEOUT,
     };
     let git = Git::find(git).await?;

@@ -10,6 +10,7 @@ use switchyard_program::settings::{InvalidSetting, Problem, Problems};
 
 use crate::config::{BridgeConfig, SourceConfig};
 use crate::files::read_admin_token;
+use crate::git_user::GitUser;
 use crate::records::RecordStore;
 use crate::sources::settings::SourcesFile;
 use crate::tokens::Tokens;
@@ -29,6 +30,8 @@ pub struct Ready {
     pub(super) verifier: Verifier,
     /// The git sources, if there are any.
     pub(super) sources: Option<SourcesFile>,
+    /// The user and the group that git runs as.
+    pub(super) git_user: Option<(u32, u32)>,
     /// The listener of webhooks.
     pub(super) hooks: Option<TcpListener>,
     /// Token for the routers' admin listeners.
@@ -68,6 +71,8 @@ pub fn prepare(config: BridgeConfig) -> Result<Ready, Vec<Problem>> {
     let sources = sources(&config.sources).map_err(|faults| {
         faults.into_iter().for_each(|fault| problems.add(Problem::flag("sources", fault.0)));
     });
+    let git_user = config.sources.git_user.as_ref().map(GitUser::find).transpose();
+    let git_user = problems.check("git-user", git_user);
     let hooks = problems.check("hooks", config.sources.hooks.map(bind).transpose());
     let volume = problems.check("projects", Volume::open(&config.projects));
     let records = volume.as_ref().and_then(|(volume, _)| {
@@ -87,6 +92,7 @@ pub fn prepare(config: BridgeConfig) -> Result<Ready, Vec<Problem>> {
             tokens: tokens.ok()?,
             verifier: verifier?,
             sources: sources.ok()?,
+            git_user: git_user?,
             hooks: hooks?,
             admin_token: admin_token?,
         })

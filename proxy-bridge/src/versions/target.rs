@@ -8,10 +8,11 @@ use http::StatusCode;
 use super::{SHORT_LEN, checkouts, deploys, unknown_project, was_deployed};
 use crate::routers::Router;
 use switchyard_contract::admin::{self, CheckoutInfo, ProjectState};
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::deploy::{DeployRecord, DeployedProject};
+use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::{EndedIncarnation, Incarnation};
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::CommitInfo;
 use switchyard_edge::problem::Problem;
 
 /// The fewest digits that may name a commit: as many as git shows.
@@ -180,11 +181,32 @@ fn commit_of(
     digits: &str,
     records: &[DeployRecord],
 ) -> Option<CommitInfo> {
-    let has_digest = |deployed: &DeployedProject| {
-        deployed.digest.is_some_and(|digest| digest.to_string().starts_with(digits))
-    };
-    let mut all = deploys(project, incarnation, records).filter(|(_, deployed)| has_digest(deployed));
-    all.find_map(|(record, _)| record.commit.clone())
+    origins(project, incarnation, digits, records).next().map(|(commit, _)| commit.clone())
+}
+
+/// Returns the commits that a version was deployed from, the newest first, each with the digest of the
+/// files that were deployed. `digits`: the first ones of the version's digest.
+pub fn origins<'r>(
+    project: &'r ProjectName,
+    incarnation: Incarnation,
+    digits: &'r str,
+    records: &'r [DeployRecord],
+) -> impl Iterator<Item = (&'r CommitInfo, Digest)> {
+    deploys(project, incarnation, records).filter_map(move |(record, deployed)| {
+        let version = deployed.digest.filter(|digest| digest.to_string().starts_with(digits))?;
+        Some((record.commit.as_ref()?, deployed.own_digest.unwrap_or(version)))
+    })
+}
+
+/// The places where versions of a removed project are found.
+#[derive(Clone, Copy)]
+pub struct Found<'f> {
+    /// The deploys, the newest first.
+    pub records: &'f [DeployRecord],
+    /// The routers, which keep checkouts.
+    pub routers: &'f [Arc<Router>],
+    /// Returns true for the names of sources, from whose commits versions are made again.
+    pub is_source: &'f (dyn Fn(&str) -> bool + Sync),
 }
 
 /// Returns the version of a removed project that a rollback goes to: `wanted`, of the newest of the
@@ -192,19 +214,24 @@ fn commit_of(
 /// those that can be brought back, the newest first.
 ///
 /// # Errors
-/// 400 when several commits begin with the digits, 404 when no router keeps a version.
+/// 400 when several commits begin with the digits, 404 when no router keeps a version, and none can be
+/// made again.
 pub async fn removed_target(
     project: &ProjectName,
     wanted: Option<&Wanted>,
     ended: &[&EndedIncarnation],
-    records: &[DeployRecord],
-    routers: &[Arc<Router>],
+    found: Found<'_>,
 ) -> Result<RollbackTarget, Problem> {
+    let Found { records, routers, is_source } = found;
     for ended in ended {
         let incarnation = ended.incarnation;
         let lists = checkouts(project, incarnation, routers).await;
         let kept = || lists.iter().flat_map(|(_, kept)| kept);
-        let keeps = |digits: &str| kept().any(|kept| digits.starts_with(&kept.short));
+        let is_made = |digits: &str| {
+            let mut origins = origins(project, incarnation, digits, records);
+            origins.any(|(commit, _)| is_source(&commit.source))
+        };
+        let keeps = |digits: &str| kept().any(|kept| digits.starts_with(&kept.short)) || is_made(digits);
         let target = |digits: String| RollbackTarget::new(project, digits, incarnation, records);
         match wanted {
             Some(wanted) if wanted.may_be_digest() && keeps(&wanted.digits) => {
@@ -222,6 +249,9 @@ pub async fn removed_target(
                 let is_it = |kept: &&CheckoutInfo| live.as_deref().is_none_or(|live| live == kept.short);
                 if let Some(kept) = kept().find(is_it) {
                     return Ok(target(kept.short.clone()));
+                }
+                if let Some(live) = live.filter(|live| is_made(live)) {
+                    return Ok(target(live));
                 }
                 break;
             }

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use switchyard_contract::bounds::KEPT_EVENTS;
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::event::{
     Death, Diagnostic, Event, EventData, EventType, RouteConflict, Timings, Trigger,
 };
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::publisher::Publisher;
-use switchyard_contract::source::CommitInfo;
 use tokio::sync::broadcast;
 
 use crate::version::Version;

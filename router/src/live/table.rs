@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::Claim;
-use switchyard_contract::source::CommitInfo;
 use switchyard_edge::routes::{Assignments, Routes};
 use switchyard_protocol::PlatformApi;
 use tokio::sync::watch;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use switchyard_contract::admin::{Hold, Report};
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::CommitInfo;
 use tokio::time::Instant;
 
 use crate::live::{DeployId, DeployRefusal, DeployReply};

@@ -3,19 +3,13 @@
 
 use std::sync::Arc;
 
-use switchyard_contract::source::CommitInfo;
+use switchyard_contract::commit::CommitInfo;
 
 use super::live_state::LiveState;
 use super::machine::PublishedVersion;
 use super::project::Project;
+use super::record::RecordedCommit;
 use crate::version::Version;
-
-/// The commit of the version that an earlier run has recorded.
-#[derive(Debug)]
-pub(super) struct RecordedCommit {
-    pub(super) version: Version,
-    pub(super) commit: Arc<CommitInfo>,
-}
 
 impl Project {
     /// The commit of `version`, if it is the live one and has one.

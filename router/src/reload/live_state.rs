@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use switchyard_contract::source::CommitInfo;
+use switchyard_contract::commit::CommitInfo;
 
 use super::restarts::{DownReason, Restarts};
 use crate::build::{Built, Plan};

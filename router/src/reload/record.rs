@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::Route;
-use switchyard_contract::source::CommitInfo;
 use tokio::task::spawn_blocking;
 
 use self::files::{RecordFiles, read};
-use super::labels::RecordedCommit;
 use crate::project::SupabaseFunction;
 use crate::version::Version;
 
@@ -83,6 +82,13 @@ impl LastGood {
         let (version, commit) = (self.version.clone(), self.commit.clone()?);
         Some(RecordedCommit { version, commit })
     }
+}
+
+/// The commit of the version that an earlier run has recorded.
+#[derive(Debug)]
+pub(super) struct RecordedCommit {
+    pub(super) version: Version,
+    pub(super) commit: Arc<CommitInfo>,
 }
 
 /// The last good version of a project whose folder is gone.

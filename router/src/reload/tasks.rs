@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::CommitInfo;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::attempt::Caller;

@@ -25,6 +25,20 @@ async fn a_folder_is_sent_and_its_phases_are_shown() {
 }
 
 #[tokio::test]
+async fn a_project_of_a_git_source_is_deployed_with_the_flag_that_says_so() {
+    let blog = Blog::new();
+    let refusal = problem("bound-to-source", "blog comes from the git source shop: deploy --override");
+    let done = Reply::Events(events(200, &blog.record()), 100);
+    let bridge = FakeBridge::answering([Reply::Json(409, refusal), done]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+    assert!(ran.exit == 2 && ran.err.contains("--override"), "{ran:?}");
+    let ran = run_with(&bridge, &["deploy", &blog.path, "--override"]).await;
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    let paths: Vec<_> = bridge.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths, ["/deploy/blog", "/deploy/blog?override=1"]);
+}
+
+#[tokio::test]
 async fn phases_are_read_wherever_their_bytes_are_cut() {
     let blog = Blog::new();
     for size in [1, 2, 3, 11, 64, 4096] {

@@ -80,6 +80,20 @@ async fn a_removal_reports_how_to_restore_or_delete_the_kept_data() {
 }
 
 #[tokio::test]
+async fn a_project_of_a_git_source_is_removed_with_the_flag_that_says_so() {
+    let refusal = problem("bound-to-source", "blog comes from the git source shop: send override=1");
+    let removed = Reply::Events(events(200, &record("removed", None)), 9);
+    let bridge = FakeBridge::answering([Reply::Json(409, refusal), removed]).await;
+    let ran = run_with(&bridge, &["remove", "blog", "--yes"]).await;
+    assert!(ran.exit == 2 && ran.err.contains("git source shop"), "{ran:?}");
+    let ran = run_with(&bridge, &["remove", "blog", "--yes", "--override", "--delete-data"]).await;
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    let requests = bridge.requests();
+    let paths: Vec<_> = requests.iter().map(|request| request.path.as_str()).collect();
+    assert_eq!(paths, ["/projects/blog", "/projects/blog?data=delete&override=1"]);
+}
+
+#[tokio::test]
 async fn a_bridge_behind_a_path_is_found() {
     let bridge = FakeBridge::answering([Reply::Json(200, json!({"projects": []}))]).await;
     let ran = run_at(&format!("{}/deploys/", bridge.to()), &["status"], LONG).await;

@@ -16,31 +16,42 @@ type Damage = fn(&Path);
 const DAMAGES: [(&str, Damage); 7] = [
     ("its files are cut in half", |mirror| {
         for file in files(&mirror.join("objects")) {
-            let half = fs::metadata(&file).unwrap().len() / 2;
-            fs::OpenOptions::new().write(true).open(file).unwrap().set_len(half).unwrap();
+            let half = fs::metadata(&file).expect("the file is there").len() / 2;
+            fs::OpenOptions::new()
+                .write(true)
+                .open(file)
+                .expect("the file can be cut")
+                .set_len(half)
+                .expect("the file can be cut");
         }
     }),
     ("its files are empty", |mirror| {
         for file in files(&mirror.join("objects")) {
-            fs::File::options().write(true).truncate(true).open(file).unwrap();
+            fs::File::options().write(true).truncate(true).open(file).expect("the file can be opened");
         }
     }),
     ("its objects are gone", |mirror| {
-        files(&mirror.join("objects")).iter().for_each(|file| fs::remove_file(file).unwrap());
+        files(&mirror.join("objects"))
+            .iter()
+            .for_each(|file| fs::remove_file(file).expect("the file can be removed"));
     }),
-    ("the folder of its objects is gone", |mirror| fs::remove_dir_all(mirror.join("objects")).unwrap()),
-    ("its config is no config", |mirror| fs::write(mirror.join("config"), "[core\n").unwrap()),
-    ("its HEAD is gone", |mirror| fs::remove_file(mirror.join("HEAD")).unwrap()),
-    ("it is gone", |mirror| fs::remove_dir_all(mirror).unwrap()),
+    ("the folder of its objects is gone", |mirror| {
+        fs::remove_dir_all(mirror.join("objects")).expect("the file can be removed")
+    }),
+    ("its config is no config", |mirror| {
+        fs::write(mirror.join("config"), "[core\n").expect("a file can be written")
+    }),
+    ("its HEAD is gone", |mirror| fs::remove_file(mirror.join("HEAD")).expect("the file can be removed")),
+    ("it is gone", |mirror| fs::remove_dir_all(mirror).expect("the file can be removed")),
 ];
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let files: Vec<_> = below(folder).into_iter().filter(|path| path.is_file()).collect();
     for file in &files {
         // Git makes them read-only, which stops those who are not root.
-        let mut permissions = fs::metadata(file).unwrap().permissions();
+        let mut permissions = fs::metadata(file).expect("a file has a mode").permissions();
         std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
-        fs::set_permissions(file, permissions).unwrap();
+        fs::set_permissions(file, permissions).expect("the mode of a file can be set");
     }
     files
 }

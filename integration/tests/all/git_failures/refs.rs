@@ -8,7 +8,8 @@ use super::scene::{Scene, Shop};
 async fn deployed(shop: &Shop) -> Vec<String> {
     let reply = shop.bridge.client.get("/sources/shop/commits").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    let commits: DeployedCommits = serde_json::from_value(reply.json()).unwrap();
+    let commits: DeployedCommits =
+        serde_json::from_value(reply.json()).expect("the answer is the JSON of the contract");
     commits.commits.into_iter().map(|deployed| deployed.commit).collect()
 }
 

@@ -50,7 +50,7 @@ impl Scene {
     pub(crate) async fn with_routers(count: usize) -> Self {
         let (repository, volume) = (Repository::create().await, Volume::with("own", hello("own")));
         let routers = Replicas::start(&volume, count).await;
-        Self { repository, volume, routers, folder: tempfile::tempdir().unwrap() }
+        Self { repository, volume, routers, folder: tempfile::tempdir().expect("a folder can be made") }
     }
 
     /// Has `shop` follow `main` at this URL, with further lines of its table.
@@ -79,8 +79,8 @@ impl Scene {
     /// A file beside the file of sources, which only its owner reads.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, text).expect("a file can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the mode of a file can be set");
         path
     }
 
@@ -148,7 +148,7 @@ impl Shop {
     pub(crate) async fn status(&self) -> SourceStatus {
         let reply = self.bridge.client.get("/sources/shop").await;
         assert_eq!(reply.status, 200, "{}", reply.text());
-        serde_json::from_value(reply.json()).unwrap()
+        serde_json::from_value(reply.json()).expect("the answer is the JSON of the contract")
     }
 
     /// Waits until this commit is live, and nothing keeps the source from following its ref.

@@ -48,7 +48,7 @@ impl Watch {
     /// Returns all that was seen, which is something.
     pub(crate) fn finish(mut self) -> BTreeSet<Seen> {
         self.stop.store(true, Ordering::Relaxed);
-        let seen = self.thread.take().unwrap().join().unwrap();
+        let seen = self.thread.take().expect("it runs").join().expect("the thread ends");
         assert!(seen.iter().any(|seen| seen.program == "git"), "no git was seen: {seen:#?}");
         seen
     }
@@ -73,7 +73,7 @@ impl Drop for Watch {
 
 impl Trap {
     pub(crate) fn set() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::tempdir().expect("a folder can be made"))
     }
 
     /// A command of a shell without blanks or quotes in its file's name, which leaves a file.
@@ -87,16 +87,21 @@ impl Trap {
 
     /// Writes a program that leaves a file of its name.
     pub(crate) fn program(&self, at: &Path) {
-        let name = at.file_name().unwrap().to_string_lossy();
-        fs::create_dir_all(at.parent().unwrap()).unwrap();
-        fs::write(at, format!("#!/bin/sh\n{}\n", self.command(&name))).unwrap();
-        fs::set_permissions(at, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let name = at.file_name().expect("a file has a name").to_string_lossy();
+        fs::create_dir_all(at.parent().expect("a folder can be made")).expect("a folder can be made");
+        fs::write(at, format!("#!/bin/sh\n{}\n", self.command(&name))).expect("a file can be written");
+        fs::set_permissions(at, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("the mode of a file can be set");
     }
 
     /// # Panics
     /// Something has run.
     pub(crate) fn was_not_reached(&self) {
-        let left: Vec<_> = fs::read_dir(self.0.path()).unwrap().flatten().map(|entry| entry.path()).collect();
+        let left: Vec<_> = fs::read_dir(self.0.path())
+            .expect("the folder can be read")
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }
@@ -121,9 +126,15 @@ fn seen(pid: u32) -> Option<Seen> {
         let parts = bytes.split(|byte| *byte == 0).filter(|part| !part.is_empty());
         Some(parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect())
     };
-    let program = fs::read_link(folder.join("exe")).ok()?;
-    let program = program.file_name()?.to_string_lossy().into_owned();
-    Some(Seen { program, arguments: list("cmdline")?, environment: list("environ")? })
+    loop {
+        let program = fs::read_link(folder.join("exe")).ok()?;
+        let (arguments, environment) = (list("cmdline")?, list("environ")?);
+        // Otherwise it has become another program between two looks.
+        if fs::read_link(folder.join("exe")).ok()? == program {
+            let program = program.file_name()?.to_string_lossy().into_owned();
+            return Some(Seen { program, arguments, environment });
+        }
+    }
 }
 
 /// `switchyard`: the bridge before it starts a program, and the answer to git's question for a

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ReloadOutcome;
+use crate::commit::CommitInfo;
 use crate::event::{Diagnostic, Timings};
 use crate::project::ProjectName;
-use crate::source::CommitInfo;
 
 /// The result for one project: `POST /_reload/{name}`, and in the answers to calls of a deploy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

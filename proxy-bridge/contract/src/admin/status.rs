@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Grants;
+use crate::commit::CommitInfo;
 use crate::event::{Death, Diagnostic, RouteConflict, Timings, Trigger};
 use crate::incarnation::Incarnation;
 use crate::route::Claim;
-use crate::source::CommitInfo;
 
 /// `GET /projects`: every project, or with `?since=REVISION&router=ID` (both from an earlier answer)
 /// the projects whose status has changed since then, and those that were removed. The router answers

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::holds::{self, HoldAnswer};
 use super::verdict::{BuildVerdict, build_failed};
 use super::{DeployFailure, Run, labels};
 use crate::deploys::rounds::{
@@ -68,11 +69,12 @@ impl Run {
             let (order, until, routers) = (&order, self.until, &self.shared.routers);
             async move {
                 while_away(routers, &router).await;
-                retry_until(until, || router.hold(order)).await.map_err(CallFailure::into_reason)
+                HoldAnswer::of(retry_until(until, || router.hold(order)).await)
             }
         };
         let terms = RoundTerms { needs_any, ..self.terms() };
-        let round = call_all(&self.shared.routers, routers, terms, question, |()| false).await;
+        let round = call_all(&self.shared.routers, routers, terms, question, |_| false).await;
+        let (round, overridden) = holds::sort(round);
         for (router, ()) in &round.answers {
             self.report(router, Vec::new(), None, "held");
         }
@@ -81,7 +83,10 @@ impl Run {
         if enough.is_err() {
             self.release().await;
         }
-        enough
+        match (enough, overridden) {
+            (Err(_), Some(problem)) => Err((DeployOutcome::Refused, problem)),
+            (enough, _) => enough,
+        }
     }
 
     /// Has every router build the files on the volume.
@@ -342,7 +347,8 @@ impl Run {
     fn hold_request(&self) -> Hold {
         let lease = self.until.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
         let projects: Vec<_> = self.of_projects().map(|(_, project)| project.clone()).collect();
-        let commits = labels::commits(&self.job.record(), &projects);
+        let built = self.of_projects().filter(|(change, _)| !change.removes()).map(|(_, project)| project);
+        let commits = labels::commits(&self.job.record(), built);
         let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         Hold { id: self.staging_id(), projects, lease_ms, commits }
     }

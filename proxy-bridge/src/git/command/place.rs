@@ -41,6 +41,21 @@ pub(super) fn program(name: &Path, search_path: &OsStr) -> Result<PathBuf, GitEr
     found.ok_or_else(missing)
 }
 
+/// Checks that the repository at `path` is below one of `folders`, wherever links lead. Blocking.
+pub(super) fn check_local(path: &Path, folders: &[PathBuf]) -> Result<(), GitError> {
+    let found = path.canonicalize().map_err(|error| {
+        GitError::Unreachable(format!("the repository {} cannot be found: {error}", path.display()))
+    })?;
+    let is_below = |folder: &PathBuf| folder.canonicalize().is_ok_and(|folder| found.starts_with(folder));
+    if folders.iter().any(is_below) {
+        return Ok(());
+    }
+    let (found, folder) = (found.display(), found.parent().unwrap_or(&found).display());
+    Err(GitError::Refused(format!(
+        "{found} is in no folder that sources may use: start the bridge with --allow-local {folder}"
+    )))
+}
+
 /// Makes `folder` one of the user's, and of nobody else's.
 pub(in crate::git) fn own(folder: &Path, user: Option<(u32, u32)>) -> io::Result<()> {
     let Some((user, group)) = user else { return Ok(()) };

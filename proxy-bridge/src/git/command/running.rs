@@ -127,6 +127,7 @@ async fn talk(running: &mut Running, input: Vec<u8>, most: u64) -> Result<(Vec<u
             // A git that ends early says why by itself.
             let _ = stdin.write_all(&input).await;
         }
+        Ok(())
     };
     let read = async {
         let mut output = Vec::new();
@@ -138,7 +139,7 @@ async fn talk(running: &mut Running, input: Vec<u8>, most: u64) -> Result<(Vec<u
         if bytes > most { Err(GitError::TooLarge { bytes, budget: most }) } else { Ok(output) }
     };
     let errors = async { Ok(tail(stderr).await) };
-    let ((), output, errors) = tokio::try_join!(async { Ok(write.await) }, read, errors)?;
+    let ((), output, errors) = tokio::try_join!(write, read, errors)?;
     Ok((output, errors))
 }
 

@@ -26,7 +26,13 @@ pub(super) async fn check(objects: &Path, limits: MirrorLimits) -> Result<(), Gi
     if bytes > limits.budget {
         return Err(GitError::TooLarge { bytes, budget: limits.budget });
     }
-    let of = objects.to_owned();
+    check_free(objects, limits).await
+}
+
+/// # Errors
+/// The disk of `folder` is nearly full.
+pub(super) async fn check_free(folder: &Path, limits: MirrorLimits) -> Result<(), GitError> {
+    let of = folder.to_owned();
     let free = blocking(move || {
         let stat = rustix::fs::statvfs(&of);
         let stat = stat.map_err(|error| GitError::disk("ask for free space", &error.into()))?;

@@ -213,3 +213,27 @@ async fn git_gets_nothing_of_the_environment_and_configuration() {
     }
     assert_eq!(fs::read_dir(place.path("home")).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_repository_of_this_machine_is_read_below_its_folders_only() {
+    let place = Place::new();
+    place.commit(&[("a", "1")]);
+    let inside = place.path("inside");
+    fs::create_dir(&inside).unwrap();
+    let git = Git::find(GitSettings { local: vec![inside.clone()], ..place.settings() }).await.unwrap();
+    let url = GitUrl::parse(&format!("file://{}/shop", inside.display()), false).unwrap();
+    let remote = Remote { url, credential: None };
+    let mirror = Mirror::open(git, &place.path("mirrors"), remote, LIMITS).await.unwrap();
+    let error = mirror.resolve(&main_branch()).await.unwrap_err();
+    assert!(matches!(error, GitError::Unreachable(_)), "{error:?}");
+    // Nothing was there when the settings were read.
+    let shop = inside.join("shop");
+    std::os::unix::fs::symlink(place.repository(), &shop).unwrap();
+    let error = mirror.resolve(&main_branch()).await.unwrap_err();
+    assert!(matches!(&error, GitError::Refused(what) if what.contains("--allow-local")), "{error:?}");
+    let limits = crate::git::LfsLimits { bytes: 1, timeout: Duration::from_secs(1) };
+    assert!(matches!(mirror.lfs(limits).await, Err(GitError::Refused(_))));
+    fs::remove_file(&shop).unwrap();
+    fs::rename(place.repository(), &shop).unwrap();
+    fetch(&mirror, &main_branch()).await.unwrap();
+}

@@ -52,6 +52,30 @@ async fn a_call_that_fails_says_how() {
 }
 
 #[tokio::test]
+async fn an_override_is_set_and_ended_and_all_of_them_are_asked_for() {
+    let mut fake = FakeRouter::start("r1").await;
+    let routers = following(&[&fake]);
+    let router = routers.all()[0].clone();
+    let report = json!({"project": "blog", "outcome": "live", "digest": null, "version": null,
+        "error": null, "timings_ms": {}});
+    for method in ["PUT", "DELETE"] {
+        fake.script(&format!("{method} /projects/blog/override"), 200, &report.to_string());
+    }
+    router.set_override("blog", "/home/me/blog", LONG).await.unwrap();
+    let (call, headers, body) = fake.calls.recv().await.unwrap();
+    assert_eq!(call, "PUT /projects/blog/override");
+    assert_eq!(headers["content-type"], "application/json");
+    assert_eq!(&body[..], br#"{"path":"/home/me/blog"}"#);
+    assert_eq!(router.end_override("blog", LONG).await.unwrap().outcome, ReloadOutcome::Live);
+
+    fake.live("blog", 'a');
+    fake.live("shop", 'b');
+    fake.read_from("blog", Some("/home/me/blog"));
+    let overrides = router.overrides().await.unwrap();
+    assert_eq!(overrides, BTreeMap::from([("blog".to_owned(), "/home/me/blog".to_owned())]));
+}
+
+#[tokio::test]
 async fn a_checkout_comes_with_its_digest_and_log_lines_one_by_one() {
     let fake = FakeRouter::start("r1").await;
     let routers = following(&[&fake]);

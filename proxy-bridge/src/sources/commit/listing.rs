@@ -1,9 +1,9 @@
 //! The files of a commit, with those of its submodules that are read.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use super::{ReadError, extras};
+use super::submodules::{self, ReadSubmodule, submodules};
+use super::{OtherMirrors, ReadError};
 use crate::git::{GitError, Mirror, ObjectId, TreeEntry, TreeLimits, TreeMode};
 use crate::sources::plan::{EntryKind, Plan};
 use crate::sources::settings::{ProjectPath, SourceSettings};
@@ -19,8 +19,7 @@ const MAX_PATH: u64 = 4096;
 pub(super) struct Listing {
     /// By path.
     files: Vec<ListedFile>,
-    /// The mirrors of submodules.
-    mirrors: Vec<Arc<Mirror>>,
+    submodules: Vec<ReadSubmodule>,
 }
 
 /// A file of a commit, or of a submodule that is read.
@@ -28,7 +27,7 @@ pub(super) struct Listing {
 pub(super) struct ListedFile {
     /// Its path begins at the root of the commit.
     pub(super) entry: TreeEntry,
-    /// The submodule that it is in, by its place in the list of mirrors.
+    /// The submodule that it is in, by its place in the list of them.
     pub(super) submodule: Option<usize>,
 }
 
@@ -39,6 +38,7 @@ impl Listing {
     /// There are too many files, a name is not UTF-8, a submodule cannot be read, or git failed.
     pub(super) async fn read(
         mirror: &Mirror,
+        others: &impl OtherMirrors,
         settings: &SourceSettings,
         commit: &ObjectId,
     ) -> Result<Self, ReadError> {
@@ -46,17 +46,14 @@ impl Listing {
         let limits = TreeLimits { files: MAX_FILES, bytes: u64::MAX, path_bytes: MAX_PATH };
         let entries = mirror.tree(commit, "", limits).await.map_err(|error| invalid(error, commit))?;
         let listed = |entry| ListedFile { entry, submodule: None };
-        let mut listing = Self { files: entries.into_iter().map(listed).collect(), mirrors: Vec::new() };
-        for path in &settings.submodules {
-            let is_it = |file: &&ListedFile| file.entry.path == *path && file.entry.mode == TreeMode::Gitlink;
-            let Some(gitlink) = listing.files.iter().find(is_it).map(|file| file.entry.id.clone()) else {
-                continue;
-            };
-            let read = extras::submodule(mirror, settings, commit, path, &gitlink).await?;
-            let submodule = Some(listing.mirrors.len());
-            listing.mirrors.push(read.mirror);
-            listing.files.extend(read.entries.into_iter().map(|mut entry| {
-                entry.path = format!("{path}/{}", entry.path);
+        let mut listing = Self { files: entries.into_iter().map(listed).collect(), submodules: Vec::new() };
+        let all = submodules(mirror, settings, commit).await?;
+        for named in &all {
+            let (read, entries) = submodules::read(mirror, others, settings, named, &all, limits).await?;
+            let submodule = Some(listing.submodules.len());
+            listing.submodules.push(read);
+            listing.files.extend(entries.into_iter().map(|mut entry| {
+                entry.path = format!("{}/{}", named.path, entry.path);
                 ListedFile { entry, submodule }
             }));
         }
@@ -113,7 +110,18 @@ impl Listing {
 
     /// Returns the mirror of a file; `own` is that of the commit.
     pub(super) fn mirror<'a>(&'a self, own: &'a Mirror, submodule: Option<usize>) -> &'a Mirror {
-        submodule.and_then(|at| self.mirrors.get(at)).map_or(own, |mirror| mirror)
+        submodule.and_then(|at| self.submodules.get(at)).map_or(own, |read| &read.mirror)
+    }
+
+    /// Builds the mirror of a submodule anew; `own` is that of the commit.
+    ///
+    /// # Errors
+    /// Git failed.
+    pub(super) async fn repair(&self, own: &Mirror, submodule: usize, source: &str) -> Result<(), GitError> {
+        match self.submodules.get(submodule) {
+            Some(read) => read.repair(own, source).await,
+            None => Ok(()),
+        }
     }
 
     /// Checks submodules and sizes.
@@ -148,7 +156,9 @@ impl Listing {
             }
         }
         let gitlinks = self.files.iter().filter(|file| file.entry.mode == TreeMode::Gitlink);
-        for file in gitlinks.filter(|file| !settings.submodules.contains(&file.entry.path)) {
+        let is_read =
+            |file: &ListedFile| file.submodule.is_none() && settings.submodules.contains(&file.entry.path);
+        for file in gitlinks.filter(|file| !is_read(file)) {
             let path = &file.entry.path;
             faults.push(match file.submodule {
                 None => format!(

@@ -4,25 +4,21 @@ use std::io;
 use std::path::Path;
 use std::sync::mpsc as pointers;
 
-use bytes::Bytes;
-
-use super::extras::{self, Pointer};
+use super::lfs::{self, Pointer};
 use super::listing::ListedFile;
 use super::store::{Step, Steps, StoreError, start};
 use super::{ReadCommit, ReceiveError};
-use crate::git::{Blob, BlobsError, GitError, Mirror, Piece, TreeMode};
+use crate::git::{Blob, BlobsError, GitError, LfsPointer, Mirror, Piece, TreeMode};
 use crate::sources::settings::ProjectPath;
 use crate::tree::Tree;
 use crate::upload::UploadError;
 use crate::upload_limits::UploadLimits;
 use switchyard_contract::digest::is_counted;
 use switchyard_contract::project::ProjectName;
+use switchyard_contract::visible::word;
 
 /// The longest target of a symbolic link on Linux, in bytes.
 const MAX_TARGET: u64 = 4096;
-/// A longer file is no pointer of LFS.
-const MAX_POINTER: usize = 1024;
-const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 
 /// A folder or file of a commit, and its name in the staging folder.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +42,7 @@ pub(super) async fn receive(
     let own = into.join(format!(".commit-{}", target.name));
     let inner = ProjectName::parse("files").map_err(|error| ReceiveError::Invalid(error.to_string()))?;
     let (steps, thread) = start(inner, own.clone(), *limits);
-    let sent = send(read, mirror, target, &files, steps).await;
+    let sent = send(read, mirror, target, &files, steps, limits).await;
     // The thread is waited for, so that no file is written once this is over.
     let stored = thread.await.map_err(|panic| failed("write the files", io::Error::other(panic)))?;
     let mut tree = match (stored, sent) {
@@ -81,7 +77,7 @@ struct Wanted {
 }
 
 fn files(read: &ReadCommit, target: Target<'_>) -> Result<Vec<Wanted>, ReceiveError> {
-    let invalid = |path: &str, why: &str| Err(ReceiveError::Invalid(format!("{path}: {why}")));
+    let invalid = |path: &str, why: &str| Err(ReceiveError::Invalid(format!("{}: {why}", word(path))));
     let below = match target.path {
         ProjectPath::WHOLE => 0,
         folder => folder.len() + 1,
@@ -133,18 +129,19 @@ async fn send(
     target: Target<'_>,
     files: &[Wanted],
     steps: Steps,
+    limits: &UploadLimits,
 ) -> Result<(), ReceiveError> {
     let mut submodules = files.iter().map(|file| file.submodule).collect::<Vec<_>>();
     submodules.sort_unstable();
     submodules.dedup();
-    let (found, lfs) = pointers::channel();
     for submodule in submodules {
         let some = files.iter().filter(|file| file.submodule == submodule);
+        let (found, lfs) = pointers::channel();
         let blobs = some.clone().map(|file| file.blob.clone()).collect();
         let mut taker = Taker {
             files: some.map(|file| (file.path.clone(), file.is_link)).collect(),
             steps: steps.clone(),
-            lfs: read.settings.lfs.then(|| found.clone()),
+            lfs: read.settings.lfs.then_some(found),
             current: None,
         };
         let folder = (target.path.to_owned(), target.is_file);
@@ -153,27 +150,39 @@ async fn send(
                 None => Taken::Stopped,
                 Some(why) => {
                     let target = Target { path: &folder.0, name: "", is_file: folder.1 };
-                    Taken::Invalid(format!("{}: {why}", whole(target, &path)))
+                    Taken::Invalid(format!("{}: {why}", word(&whole(target, &path))))
                 }
             })
         };
-        let taken = read.listing.mirror(mirror, submodule).read_blobs(blobs, take).await;
-        taken.map(drop).map_err(|error| match error {
-            BlobsError::Git(error) => ReceiveError::Git(error),
-            BlobsError::Taker(Taken::Invalid(why)) => ReceiveError::Invalid(why),
-            BlobsError::Taker(Taken::Stopped) => stopped(),
-        })?;
-    }
-    drop(found);
-    let pointers = lfs.into_iter().collect::<Vec<_>>();
-    if !pointers.is_empty() {
-        extras::lfs(mirror, &read.settings, target.path, pointers, &steps).await?;
+        let from = read.listing.mirror(mirror, submodule);
+        match from.read_blobs(blobs, take).await {
+            Ok(_) => {}
+            Err(BlobsError::Git(error)) => return Err(unread(read, mirror, submodule, error).await),
+            Err(BlobsError::Taker(Taken::Invalid(why))) => return Err(ReceiveError::Invalid(why)),
+            Err(BlobsError::Taker(Taken::Stopped)) => return Err(stopped()),
+        }
+        let pointers = lfs.into_iter().collect::<Vec<_>>();
+        if !pointers.is_empty() {
+            let whole = |path: &str| whole(target, path);
+            lfs::receive(from, &read.settings, limits, pointers, whole, &steps).await?;
+        }
     }
     steps.send(Step::Done).await.map_err(|_| stopped())
 }
 
+/// Repairs the mirror of a submodule, if it is what is damaged. That of the source is its task's.
+async fn unread(read: &ReadCommit, own: &Mirror, submodule: Option<usize>, error: GitError) -> ReceiveError {
+    let (Some(submodule), GitError::Damaged(what)) = (submodule, &error) else { return error.into() };
+    match read.listing.repair(own, submodule, read.settings.name.as_str()).await {
+        Ok(()) => {
+            GitError::Other(format!("the mirror of a submodule was damaged, and is new: {what}")).into()
+        }
+        Err(error) => error.into(),
+    }
+}
+
 /// What is only told if the thread does not say why it ended.
-fn stopped() -> ReceiveError {
+pub(super) fn stopped() -> ReceiveError {
     failed("write the files", io::Error::other("the writer ended early"))
 }
 
@@ -191,21 +200,22 @@ struct Taker {
 impl Taker {
     /// # Errors
     /// The path, and why it cannot be deployed; no reason if nobody takes the steps.
-    fn take(&mut self, piece: Piece) -> Result<(), (String, Option<&'static str>)> {
+    fn take(&mut self, piece: Piece) -> Result<(), (String, Option<String>)> {
         let Some((path, is_link)) = self.files.get(piece.index).cloned() else { return Ok(()) };
         let is_whole = self.current != Some(piece.index) && piece.last;
         if is_link {
-            let target = std::str::from_utf8(&piece.bytes)
-                .map_err(|_| (path.clone(), Some("the symbolic link's target is not UTF-8: rename it")))?;
+            let target = std::str::from_utf8(&piece.bytes).map_err(|_| {
+                (path.clone(), Some("the symbolic link's target is not UTF-8: rename it".to_owned()))
+            })?;
             return self.send(&path, Step::Link(path.clone(), target.to_owned()));
         }
-        if is_whole && is_pointer(&piece.bytes) {
+        let pointer = if is_whole { LfsPointer::parse(&piece.bytes) } else { Ok(None) };
+        if let Some(pointer) = pointer.map_err(|error| (path.clone(), Some(format!("it {error}"))))? {
             let Some(lfs) = &self.lfs else {
                 let why = "it is an LFS pointer, not the file: set lfs = true in the source's settings";
-                return Err((path, Some(why)));
+                return Err((path, Some(why.to_owned())));
             };
-            let pointer = Pointer { path: path.clone(), text: piece.bytes };
-            return lfs.send(pointer).map_err(|_| (path, None));
+            return lfs.send(Pointer { path: path.clone(), pointer }).map_err(|_| (path, None));
         }
         if self.current != Some(piece.index) {
             self.current = Some(piece.index);
@@ -215,13 +225,9 @@ impl Taker {
         if piece.last { self.send(&path, Step::End) } else { Ok(()) }
     }
 
-    fn send(&self, path: &str, step: Step) -> Result<(), (String, Option<&'static str>)> {
+    fn send(&self, path: &str, step: Step) -> Result<(), (String, Option<String>)> {
         self.steps.blocking_send(step).map_err(|_| (path.to_owned(), None))
     }
-}
-
-fn is_pointer(content: &Bytes) -> bool {
-    content.len() < MAX_POINTER && content.starts_with(POINTER)
 }
 
 /// The path in the commit of a path in `target`.
@@ -243,5 +249,5 @@ fn refused(error: UploadError, target: Target<'_>) -> ReceiveError {
         return ReceiveError::Volume(error);
     }
     let path = error.part.as_deref().map_or_else(|| target.path.to_owned(), |path| whole(target, path));
-    ReceiveError::Invalid(format!("{path}: {}", error.detail))
+    ReceiveError::Invalid(format!("{}: {}", word(&path), error.detail))
 }

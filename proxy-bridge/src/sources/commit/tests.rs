@@ -2,8 +2,11 @@
 
 mod content;
 mod differences;
+mod lfs;
 mod previews;
 mod refusals;
+mod signatures;
+mod submodules;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs, io::Write as _};
 
-use super::{AppliedProject, ReadCommit, ReadError, ReceiveError, read};
-use crate::git::{Git, GitSettings, Mirror, MirrorLimits, ObjectId, Remote, Resolved};
+use super::{AppliedProject, OtherMirrors, ReadCommit, ReadError, ReceiveError, read};
+use crate::git::{Git, GitError, GitSettings, Mirror, MirrorLimits, ObjectId, Remote, Resolved};
 use crate::sources::settings::{SourceSettings, SourcesFile};
 use crate::tree::Tree;
 use crate::upload_limits::UploadLimits;
@@ -26,12 +29,39 @@ struct Scene {
     dir: tempfile::TempDir,
     settings: SourceSettings,
     mirror: Arc<Mirror>,
+    others: Others,
 }
 
+/// Mirrors of submodules, each opened once.
+struct Others {
+    git: Git,
+    dir: PathBuf,
+    open: tokio::sync::Mutex<BTreeMap<String, Arc<Mirror>>>,
+}
+
+impl OtherMirrors for Others {
+    async fn open_other(&self, _: &SourceSettings, remote: Remote) -> Result<Arc<Mirror>, GitError> {
+        let mut open = self.open.lock().await;
+        let url = remote.url.to_string();
+        if let Some(mirror) = open.get(&url) {
+            return Ok(mirror.clone());
+        }
+        let mirror = Arc::new(Mirror::open(self.git.clone(), &self.dir, remote, LIMITS).await?);
+        open.insert(url, mirror.clone());
+        Ok(mirror)
+    }
+}
+
+const LIMITS: MirrorLimits = MirrorLimits { budget: 100 << 20, free: 0 };
+
 impl Scene {
-    /// `lines` are those of the source's settings.
+    /// `lines` are those of the source's settings; `{dir}` in them is the scene's folder.
     async fn new(lines: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_folder(tempfile::tempdir().unwrap(), lines).await
+    }
+
+    async fn in_folder(dir: tempfile::TempDir, lines: &str) -> Self {
+        let lines = lines.replace("{dir}", dir.path().to_str().unwrap());
         let repository = dir.path().join("repository");
         fs::create_dir(&repository).unwrap();
         let file = dir.path().join("sources.toml");
@@ -45,13 +75,15 @@ impl Scene {
             home: dir.path().join("home"),
             askpass: dir.path().join("askpass"),
             user: None,
+            local: vec![dir.path().to_owned()],
             timeout: Duration::from_secs(60),
         };
         let git = Git::find(git).await.unwrap();
         let remote = Remote { url: settings.url.clone(), credential: None };
-        let limits = MirrorLimits { budget: 100 << 20, free: 0 };
-        let mirror = Mirror::open(git, &dir.path().join("mirrors"), remote, limits).await.unwrap();
-        let scene = Self { dir, settings, mirror: Arc::new(mirror) };
+        let mirrors = dir.path().join("mirrors");
+        let mirror = Mirror::open(git.clone(), &mirrors, remote, LIMITS).await.unwrap();
+        let others = Others { git, dir: mirrors, open: tokio::sync::Mutex::default() };
+        let scene = Self { dir, settings, mirror: Arc::new(mirror), others };
         scene.git(&["init", "-q", "-b", "main", "."], "");
         scene
     }
@@ -62,11 +94,15 @@ impl Scene {
 
     /// Runs git in the repository, and returns what it printed.
     fn git(&self, args: &[&str], input: &str) -> String {
+        self.git_in(&self.repository(), args, input)
+    }
+
+    fn git_in(&self, repository: &Path, args: &[&str], input: &str) -> String {
         let config = ["user.name=a", "user.email=a@b", "core.protectNTFS=false", "core.autocrlf=false"];
         let mut child = Command::new("git")
             .args(config.iter().flat_map(|line| ["-c", line]))
             .args(args)
-            .current_dir(self.repository())
+            .current_dir(repository)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -110,7 +146,7 @@ impl Scene {
     async fn read_within(&self, commit: &ObjectId, limits: &UploadLimits) -> Result<ReadCommit, ReadError> {
         let resolved = Resolved { commit: commit.clone(), name: Some("refs/heads/main".to_owned()) };
         self.mirror.fetch("shop", &resolved).await.unwrap();
-        read(&self.mirror, &self.settings, commit, limits).await
+        read(&self.mirror, &self.others, &self.settings, commit, limits).await
     }
 
     async fn read(&self, commit: &ObjectId) -> ReadCommit {

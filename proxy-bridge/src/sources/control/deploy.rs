@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
 use super::Context;
+use super::overrides::OVERRIDDEN;
 use super::store::Applied;
 use crate::deploys::{DeployNotes, DeployRequest, Submission, Ticket};
 use crate::git::{Mirror, ObjectId};
@@ -16,9 +18,10 @@ use crate::sources::commit::{AppliedProject, DAMAGED, ReadCommit};
 use crate::sources::machine::{CommitSet, DeployOutcome};
 use crate::sources::settings::{SourceSettings, Together};
 use crate::volume::{Change, SharedName, SharedTree, Staging, VolumeError};
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::deploy::{self, Action, DeployRecord};
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::{CommitInfo, SyncOutcome, SyncedProject};
+use switchyard_contract::source::{SyncOutcome, SyncedProject};
 use switchyard_edge::problem::Problem;
 
 /// Projects that are read from the mirror at once.
@@ -45,7 +48,7 @@ pub(super) struct Deployed {
     /// The problem document of the deploy that failed.
     pub(super) problem: Option<serde_json::Value>,
     pub(super) timings: BTreeMap<String, f64>,
-    /// The mirror has to be built anew before the next attempt.
+    /// The mirror is damaged: it has to be built anew before the next attempt.
     pub(super) is_damaged: bool,
     /// The changes that are live, to be recorded.
     pub(super) live: Live,
@@ -156,6 +159,7 @@ async fn stage_and_start(
     unit: &Unit,
 ) -> Result<(DeployRecord, BTreeMap<ProjectName, switchyard_contract::digest::Digest>), Problem> {
     let name = order.settings.name.as_str();
+    context.check_overrides(name, unit.projects.iter().chain(&unit.removal))?;
     let action = match unit.projects.is_empty() && !unit.shares {
         _ if order.prove => Action::Prove,
         true => Action::Delete,
@@ -208,15 +212,21 @@ async fn receive(
     let _permit = context.gits.acquire().await;
     let mirror = context.mirrors.open(&order.settings).await.map_err(|error| refused(&error))?;
     let (mirror, into) = (&mirror, &into);
+    let has_failed = &AtomicBool::new(false);
     let put = |project: ProjectName| async move {
         if order.keeps(&project) {
-            return Ok(Change::Keep(project));
+            return Some(Ok(Change::Keep(project)));
+        }
+        if has_failed.load(Ordering::Relaxed) {
+            return None;
         }
         let tree = order.read.receive(mirror, &project, into, &context.limits).await;
-        tree.map(Change::Put).map_err(Problem::from)
+        has_failed.fetch_or(tree.is_err(), Ordering::Relaxed);
+        Some(tree.map(Change::Put).map_err(Problem::from))
     };
-    let received = stream::iter(projects).map(put).buffered(READS);
-    let mut changes: Vec<Change> = received.try_collect().await?;
+    // All that began come to their ends before a failure is looked at: their threads write to `into`.
+    let received = stream::iter(projects).map(put).buffered(READS).collect::<Vec<_>>().await;
+    let mut changes = received.into_iter().flatten().collect::<Result<Vec<Change>, Problem>>()?;
     let fate = order.settings.data_fate();
     changes.extend(removal.into_iter().map(|project| Change::Remove(project, fate)));
     if shares {
@@ -276,6 +286,9 @@ impl Deployed {
                     *self.timings.entry(phase.clone()).or_default() += ms;
                 }
                 (outcome(&record), record.problem)
+            }
+            Err(problem) if problem.slug() == OVERRIDDEN => {
+                (DeployOutcome::Overridden(problem.detail().to_owned()), Some(problem.document()))
             }
             Err(problem) => (DeployOutcome::Refused(problem.detail().to_owned()), Some(problem.document())),
         };
@@ -337,6 +350,12 @@ fn outcome(record: &DeployRecord) -> DeployOutcome {
         Some(deploy::DeployOutcome::Failed) => DeployOutcome::Failed(detail()),
         Some(deploy::DeployOutcome::Superseded) => DeployOutcome::Superseded(detail()),
         Some(deploy::DeployOutcome::Unreachable) => DeployOutcome::Unreachable(detail()),
+        _ if record.problem.as_ref().is_some_and(is_override) => DeployOutcome::Overridden(detail()),
         _ => DeployOutcome::Refused(detail()),
     }
+}
+
+/// Returns true for the problem document of a deploy that an override is in the way of.
+fn is_override(problem: &serde_json::Value) -> bool {
+    problem["type"].as_str().is_some_and(|kind| kind.rsplit(':').next() == Some(OVERRIDDEN))
 }

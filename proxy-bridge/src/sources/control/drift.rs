@@ -112,11 +112,12 @@ fn report(source: &str, project: &ProjectName, digest: &Digest) {
 }
 
 /// The digest of a project's files on the volume, as a router has read them. `None` while a deploy holds
-/// the project, or no router knows.
-fn on_disk(routers: &Routers, project: &ProjectName) -> Option<Digest> {
+/// the project, or no router knows: one that reads it from a local folder does not.
+pub(super) fn on_disk(routers: &Routers, project: &ProjectName) -> Option<Digest> {
     let statuses = routers.all();
     let mut statuses = statuses.iter().filter(|router| router.is_reachable());
-    let status = statuses.find_map(|router| router.status(project.as_str()))?;
+    let status = statuses
+        .find_map(|router| router.status(project.as_str()).filter(|status| status.overridden.is_none()))?;
     if status.held_by.is_some() {
         return None;
     }

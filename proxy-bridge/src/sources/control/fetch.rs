@@ -1,6 +1,5 @@
 //! The steps of a sync that use git: to ask and fetch, and to read a commit.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Context;
@@ -56,6 +55,18 @@ pub(super) async fn fetch(
         context.metrics.fetched(began.elapsed().as_secs_f64());
     }
     fetched
+}
+
+/// Fetches a commit into a new mirror, because the old one is damaged.
+pub(super) async fn refetch(
+    context: &Context,
+    settings: &SourceSettings,
+    resolved: &Resolved,
+) -> Result<(), GitError> {
+    let _permit = context.gits.acquire().await;
+    let mirror = context.mirrors.open(settings).await?;
+    mirror.repair().await?;
+    mirror.fetch(settings.name.as_str(), resolved).await
 }
 
 async fn fetch_into(
@@ -122,7 +133,7 @@ pub(super) async fn read(
 ) -> Result<ReadCommit, Fault> {
     let _permit = context.gits.acquire().await;
     let mirror = context.mirrors.open(settings).await.map_err(|error| fault(&error, settings))?;
-    let read = commit::read(&mirror, settings, commit, &context.limits).await;
+    let read = commit::read(&mirror, &context.mirrors, settings, commit, &context.limits).await;
     let read = read.map_err(|error| read_fault(&error, settings))?;
     context.check_owners(settings, &read)?;
     context.check_borrowed(settings, &read)?;
@@ -148,26 +159,20 @@ impl Context {
     }
 }
 
-/// Lets go of all commits but those that are in use, and collects garbage when it is due.
-pub(super) async fn prune(context: Arc<Context>, settings: Arc<SourceSettings>, used: Vec<ObjectId>) {
-    let _permit = context.gits.acquire().await;
-    let pruned = async {
-        let mirror = context.mirrors.open(&settings).await?;
-        mirror.retain(settings.name.as_str(), &used).await?;
-        if mirror.needs_gc().await? {
-            mirror.gc().await?;
-        }
-        Ok::<_, GitError>(())
-    };
-    if let Err(error) = pruned.await {
-        tracing::warn!(source = settings.name.as_str(), "old commits stay in the mirror: {error}");
-    }
-}
-
+/// The fault of a commit that cannot be read.
 pub(super) fn read_fault(error: &ReadError, settings: &SourceSettings) -> Fault {
     match error {
         ReadError::Git(error) => fault(error, settings),
-        other => Fault { kind: ProblemKind::Invalid, detail: other.to_string() },
+        ReadError::Submodule { error: inner, .. } => {
+            let kind = match fault(inner, settings).kind {
+                // Its mirror is new already: that of the source is another one. A commit that is not
+                // there yet may be pushed.
+                ProblemKind::Damaged | ProblemKind::BranchGone => ProblemKind::Unreachable,
+                kind => kind,
+            };
+            Fault { kind, detail: error.to_string() }
+        }
+        ReadError::Invalid(detail) => Fault { kind: ProblemKind::Invalid, detail: detail.clone() },
     }
 }
 

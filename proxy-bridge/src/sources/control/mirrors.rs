@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::lock;
 use crate::git::{Credential, Git, GitError, Mirror, MirrorLimits, Remote};
+use crate::sources::commit::OtherMirrors;
 use crate::sources::settings::SourceSettings;
 
 /// Bytes that stay free on the disk of the mirrors.
@@ -22,6 +23,8 @@ pub(super) struct Mirrors {
     /// The bounds of each mirror: the largest of its sources.
     bounds: std::sync::Mutex<HashMap<String, Bounds>>,
     open: Mutex<HashMap<String, Weak<Mirror>>>,
+    /// The repositories of submodules that each source has read, by the source's name.
+    others: std::sync::Mutex<HashMap<String, Vec<Remote>>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,18 +35,30 @@ struct Bounds {
 
 impl Mirrors {
     pub(super) fn new(git: Git, dir: PathBuf) -> Self {
-        Self { git, dir, bounds: std::sync::Mutex::default(), open: Mutex::default() }
+        Self {
+            git,
+            dir,
+            bounds: std::sync::Mutex::default(),
+            open: Mutex::default(),
+            others: std::sync::Mutex::default(),
+        }
     }
 
     /// Takes the bounds of all sources. A mirror has them from when it is next opened.
     pub(super) fn set_limits(&self, sources: &[SourceSettings]) {
         let mut bounds: HashMap<String, Bounds> = HashMap::new();
         for settings in sources {
-            let bound = bounds.entry(key(settings)).or_default();
+            let bound = bounds.entry(key(&remote(settings))).or_default();
             bound.bytes = bound.bytes.max(settings.max_size.0);
             bound.time = bound.time.max(settings.timeout.0);
         }
         *lock(&self.bounds) = bounds;
+        lock(&self.others).retain(|name, _| sources.iter().any(|settings| settings.name.as_str() == name));
+    }
+
+    /// The repositories of submodules that the source has read in this process.
+    pub(super) fn others(&self, source: &str) -> Vec<Remote> {
+        lock(&self.others).get(source).cloned().unwrap_or_default()
     }
 
     /// Opens the mirror of a source, or joins those who have it open.
@@ -51,7 +66,12 @@ impl Mirrors {
     /// # Errors
     /// Another process has it, or the disk fails.
     pub(super) async fn open(&self, settings: &SourceSettings) -> Result<Arc<Mirror>, GitError> {
-        let key = key(settings);
+        self.open_remote(settings, remote(settings)).await
+    }
+
+    /// Opens the mirror of any repository for a source, whose bounds hold where no source follows it.
+    async fn open_remote(&self, settings: &SourceSettings, remote: Remote) -> Result<Arc<Mirror>, GitError> {
+        let key = key(&remote);
         let mut open = self.open.lock().await;
         open.retain(|_, mirror| mirror.strong_count() > 0);
         if let Some(mirror) = open.get(&key).and_then(Weak::upgrade) {
@@ -59,10 +79,9 @@ impl Mirrors {
         }
         let bounds = lock(&self.bounds).get(&key).copied();
         let bounds = bounds.unwrap_or(Bounds { bytes: settings.max_size.0, time: settings.timeout.0 });
-        let remote = Remote { url: settings.url.clone(), credential: settings.credential.clone() };
         let limits = MirrorLimits { budget: bounds.bytes, free: FREE };
         let git = self.git.with_timeout(bounds.time);
-        let dir = match &settings.credential {
+        let dir = match &remote.credential {
             Some(credential) => self.dir.join(credential_id(credential)),
             None => self.dir.clone(),
         };
@@ -72,10 +91,27 @@ impl Mirrors {
     }
 }
 
+impl OtherMirrors for Mirrors {
+    async fn open_other(&self, settings: &SourceSettings, remote: Remote) -> Result<Arc<Mirror>, GitError> {
+        {
+            let mut others = lock(&self.others);
+            let known = others.entry(settings.name.to_string()).or_default();
+            if !known.contains(&remote) {
+                known.push(remote.clone());
+            }
+        }
+        self.open_remote(settings, remote).await
+    }
+}
+
+fn remote(settings: &SourceSettings) -> Remote {
+    Remote { url: settings.url.clone(), credential: settings.credential.clone() }
+}
+
 /// The repository and the credential. What one credential may read, another may not.
-fn key(settings: &SourceSettings) -> String {
-    let credential = settings.credential.as_ref().map(credential_id).unwrap_or_default();
-    format!("{credential} {}", settings.url)
+fn key(remote: &Remote) -> String {
+    let credential = remote.credential.as_ref().map(credential_id).unwrap_or_default();
+    format!("{credential} {}", remote.url)
 }
 
 /// An id of a credential, from the names of its files.

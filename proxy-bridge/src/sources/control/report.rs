@@ -88,6 +88,7 @@ fn document(fault: &Fault) -> Value {
         ProblemKind::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
         ProblemKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-commit"),
         ProblemKind::Failed => (StatusCode::UNPROCESSABLE_ENTITY, "failed"),
+        ProblemKind::Overridden => (StatusCode::CONFLICT, "overridden"),
         ProblemKind::Blocked => (StatusCode::CONFLICT, "blocked"),
     };
     Problem::new(status, slug, fault.detail.clone()).document()

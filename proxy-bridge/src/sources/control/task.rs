@@ -13,11 +13,12 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, sleep_until};
 
 use super::deploy::{Deployed, Order, deploy};
-use super::fetch::{Fetched, Known, fetch, known_tag, prune, read};
+use super::fetch::{Fetched, Known, fetch, known_tag, read, refetch};
 use super::progress::Progress;
+use super::prune::prune;
 use super::store::Applied;
 use super::{Context, lock, previews, report};
-use crate::git::ObjectId;
+use crate::git::{ObjectId, Resolved};
 use crate::sources::commit::{self, ReadCommit};
 use crate::sources::machine::{
     Changes, CommitSet, DeployOutcome, Effect, Event, Fault, Machine, MachineSettings, Outcome, ProblemKind,
@@ -64,6 +65,8 @@ pub(super) enum Command {
     Restore {
         projects: Vec<ProjectName>,
     },
+    /// The cause of a failure that is not the commit's may be over.
+    Retry,
     /// The end of a preview: its projects, their data and its state go.
     End {
         done: oneshot::Sender<()>,
@@ -200,6 +203,7 @@ impl SourceTask {
                 (self.read, self.held) = (None, None);
                 self.on(Event::Configured(machine_settings(&self.settings))).await;
             }
+            Command::Retry => self.on(Event::Due(Timer::Retry)).await,
             Command::Restore { projects } => {
                 self.forget(&projects);
                 self.on(Event::Configured(machine_settings(&self.settings))).await;
@@ -275,7 +279,7 @@ impl SourceTask {
     /// Records what is live now.
     fn deployed(&mut self, deployed: Deployed) -> DeployOutcome {
         if deployed.is_damaged {
-            self.must_repair = true;
+            (self.must_repair, self.read) = (true, None);
         }
         let mut applied = lock(&self.applied);
         applied.projects.extend(deployed.live.projects);
@@ -328,9 +332,12 @@ impl SourceTask {
         } else {
             match self.machine.problem().map(|problem| problem.kind) {
                 Some(ProblemKind::Blocked) => SyncOutcome::Blocked,
-                Some(ProblemKind::Failed | ProblemKind::Invalid | ProblemKind::TooLarge) => {
-                    SyncOutcome::Failed
-                }
+                Some(
+                    ProblemKind::Failed
+                    | ProblemKind::Invalid
+                    | ProblemKind::TooLarge
+                    | ProblemKind::Overridden,
+                ) => SyncOutcome::Failed,
                 Some(_) => SyncOutcome::Unreachable,
                 None if self.machine.ready().is_some() => SyncOutcome::Ready,
                 None => SyncOutcome::Unchanged,
@@ -411,10 +418,13 @@ impl SourceTask {
     fn start_deploy(&mut self, commit: ObjectId, set: CommitSet) {
         let (context, prepared) = (self.context.clone(), self.prepare());
         self.start("deploy", async move {
-            let deployed = match prepared.read(&context, &commit).await {
-                Ok(read) => Ok(deploy(&context, &prepared.order(read, false), set).await),
-                Err(fault) => Err(fault),
-            };
+            let mut deployed = prepared.deploy(&context, &commit, set.clone()).await;
+            if deployed.as_ref().is_ok_and(|deployed| deployed.is_damaged) {
+                let resolved = Resolved { commit: commit.clone(), name: prepared.ref_name.clone() };
+                if refetch(&context, &prepared.settings, &resolved).await.is_ok() {
+                    deployed = prepared.deploy(&context, &commit, set).await;
+                }
+            }
             Done::Deployed(deployed)
         });
     }
@@ -619,6 +629,16 @@ impl Prepared {
         }
     }
 
+    async fn deploy(
+        &self,
+        context: &Arc<Context>,
+        commit: &ObjectId,
+        set: CommitSet,
+    ) -> Result<Deployed, Fault> {
+        let read = self.read(context, commit).await?;
+        Ok(deploy(context, &self.order(read, false), set).await)
+    }
+
     fn order(&self, read: Arc<ReadCommit>, prove: bool) -> Order {
         let (settings, applied) = (self.settings.clone(), self.applied.clone());
         Order { settings, read, ref_name: self.ref_name.clone(), applied, prove }
@@ -690,6 +710,7 @@ fn fault_of(outcome: &DeployOutcome) -> Option<Fault> {
     let (kind, detail) = match outcome {
         DeployOutcome::Live => return None,
         DeployOutcome::Failed(detail) => (ProblemKind::Failed, detail),
+        DeployOutcome::Overridden(detail) => (ProblemKind::Overridden, detail),
         DeployOutcome::Superseded(detail)
         | DeployOutcome::Unreachable(detail)
         | DeployOutcome::Refused(detail) => (ProblemKind::Unreachable, detail),
@@ -718,6 +739,7 @@ fn kind(kind: ProblemKind) -> &'static str {
         ProblemKind::DiskFull => "disk-full",
         ProblemKind::Invalid => "invalid",
         ProblemKind::Failed => "failed",
+        ProblemKind::Overridden => "overridden",
         ProblemKind::Blocked => "blocked",
     }
 }

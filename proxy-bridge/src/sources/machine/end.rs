@@ -97,14 +97,15 @@ impl<C: Clone + Eq> Machine<C> {
         sync: Sync<C>,
         at: Moment,
     ) -> Vec<Effect<C>> {
-        let (detail, is_retried) = match outcome {
+        let (kind, detail, is_retried) = match outcome {
             DeployOutcome::Live => return self.go_live(commit, set, sync, at),
-            DeployOutcome::Failed(detail) => (detail, false),
+            DeployOutcome::Failed(detail) => (ProblemKind::Failed, detail, false),
             DeployOutcome::Superseded(detail)
             | DeployOutcome::Unreachable(detail)
-            | DeployOutcome::Refused(detail) => (detail, true),
+            | DeployOutcome::Refused(detail) => (ProblemKind::Failed, detail, true),
+            DeployOutcome::Overridden(detail) => (ProblemKind::Overridden, detail, true),
         };
-        self.fail(commit, Fault { kind: ProblemKind::Failed, detail }, is_retried, sync, at)
+        self.fail(commit, Fault { kind, detail }, is_retried, sync, at)
     }
 
     fn go_live(&mut self, commit: C, set: &CommitSet, sync: Sync<C>, at: Moment) -> Vec<Effect<C>> {
@@ -156,7 +157,12 @@ impl<C: Clone + Eq> Machine<C> {
             effects.push(Effect::Emit(SourceEvent::Failed { commit: commit.clone(), fault: fault.clone() }));
         }
         if is_retried {
-            effects.push(Effect::Arm(Timer::Retry, backoff(self.attempts, at.jitter)));
+            let delay = match fault.kind {
+                // Somebody works in the folder: it may take days, and its end is reported.
+                ProblemKind::Overridden => spread(self.settings.poll, at.jitter),
+                _ => backoff(self.attempts, at.jitter),
+            };
+            effects.push(Effect::Arm(Timer::Retry, delay));
         }
         chain(effects, self.end(sync, Outcome::Failed { commit: Some(commit), fault }, at))
     }

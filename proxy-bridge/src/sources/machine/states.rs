@@ -93,6 +93,8 @@ pub enum ProblemKind {
     Invalid,
     /// The deploy has failed.
     Failed,
+    /// A router reads a project of the commit from a local folder.
+    Overridden,
     /// The commit removes so many projects that somebody must approve it.
     Blocked,
 }
@@ -102,7 +104,12 @@ impl ProblemKind {
     pub(super) fn may_pass(self) -> bool {
         matches!(
             self,
-            Self::Unreachable | Self::Unauthorized | Self::HostKey | Self::Damaged | Self::DiskFull
+            Self::Unreachable
+                | Self::Unauthorized
+                | Self::HostKey
+                | Self::Damaged
+                | Self::DiskFull
+                | Self::Overridden
         )
     }
 }
@@ -208,6 +215,8 @@ pub enum DeployOutcome {
     Unreachable(String),
     /// The deploy was not accepted: a lock, a full disk.
     Refused(String),
+    /// A router reads a project of the set from a local folder, until somebody ends that.
+    Overridden(String),
 }
 
 /// An event in the life of a source.

@@ -1,15 +1,8 @@
 //! Names that only one source may have: its own, those of projects, and those of shared entries.
 
-use super::reader::{Field, Reader};
+use super::reader::{Claim, Field, Reader};
 use super::values::SourceName;
 use switchyard_contract::project::ProjectName;
-
-/// A name, and the part of the file that has it: `source "shop"`.
-#[derive(Debug)]
-pub(super) struct Claim {
-    name: String,
-    subject: String,
-}
 
 impl Reader<'_> {
     pub(super) fn claim_name(&mut self, field: &Field<'_>, name: &SourceName) {

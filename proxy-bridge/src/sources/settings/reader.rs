@@ -10,8 +10,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::SourceSettings;
-use super::claims::Claim;
-use super::source::{COMMON_KEYS, Common};
 use super::values::Word;
 use crate::git::GitUrl;
 use switchyard_contract::suggest::did_you_mean;
@@ -34,6 +32,13 @@ pub(super) struct Reader<'t> {
     faults: Vec<(usize, String)>,
 }
 
+/// A name, and the part of the file that has it: `source "shop"`.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) name: String,
+    pub(super) subject: String,
+}
+
 /// A table, with the path of its key and a dot: `webhook.`
 pub(super) struct Table<'t> {
     pub(super) at: Range<usize>,
@@ -54,17 +59,23 @@ impl<'t> Reader<'t> {
         Self { file, text, local, subject, claims, faults }
     }
 
+    /// Returns what `document` makes of the file.
+    ///
     /// # Errors
     /// Every fault, in the file's order.
-    pub(super) fn read(mut self) -> Result<Vec<SourceSettings>, Vec<InvalidSetting>> {
-        let (document, errors) = DeTable::parse_recoverable(self.text);
+    pub(super) fn read(
+        mut self,
+        document: impl FnOnce(&mut Self, &Table<'_>) -> Vec<SourceSettings>,
+    ) -> Result<Vec<SourceSettings>, Vec<InvalidSetting>> {
+        let (root, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
             // The full text of the error shows the line, which may contain a secret.
             self.fault(error.span().unwrap_or_default(), "invalid TOML", error.message());
         }
         let mut sources = Vec::new();
         if self.faults.is_empty() {
-            sources = self.document(document.get_ref());
+            let root = Table { at: 0..0, prefix: String::new(), table: root.get_ref() };
+            sources = document(&mut self, &root);
         }
         if self.faults.is_empty() {
             return Ok(sources);
@@ -76,22 +87,6 @@ impl<'t> Reader<'t> {
             InvalidSetting(format!("{file}:{line}:{column}: {fault}"))
         });
         Err(shown.collect())
-    }
-
-    fn document(&mut self, document: &DeTable<'_>) -> Vec<SourceSettings> {
-        let document = Table { at: 0..0, prefix: String::new(), table: document };
-        self.known(&document, &["defaults", "source"]);
-        let mut common = Common::default();
-        if let Some(field) = document.get("defaults") {
-            "defaults".clone_into(&mut self.subject);
-            let field = Field { key: String::new(), ..field };
-            if let Some(table) = self.table(&field, COMMON_KEYS, "a table: [defaults]") {
-                common = self.common(&table, common);
-            }
-            self.subject.clear();
-        }
-        let Some(field) = document.get("source") else { return Vec::new() };
-        self.sources(&field, &common)
     }
 
     /// Parses the URL of a repository. One on this machine must be in an allowed folder.
@@ -113,7 +108,7 @@ impl<'t> Reader<'t> {
 
     /// Reports the keys that are not in `keys`. A key is shown only if it is a misspelling: another
     /// one may be a misplaced secret.
-    fn known(&mut self, table: &Table<'_>, keys: &[&str]) {
+    pub(super) fn known(&mut self, table: &Table<'_>, keys: &[&str]) {
         for (key, _) in table.table.iter() {
             let name = key.get_ref().as_ref();
             if keys.contains(&name) {

@@ -20,8 +20,7 @@ const TIMEOUT: (u64, u64, &str) = (1, 60 * 60, "1s to 1h");
 const LEAST_SIZE: Size = Size(1 << 20);
 
 /// The keys of `[defaults]`.
-pub(super) const COMMON_KEYS: &[&str] =
-    &["poll", "timeout", "max_size", "together", "publish", "removed", "drift"];
+const COMMON_KEYS: &[&str] = &["poll", "timeout", "max_size", "together", "publish", "removed", "drift"];
 
 const KEYS: [&str; 18] = [
     "name",
@@ -46,7 +45,7 @@ const KEYS: [&str; 18] = [
 
 /// The settings that have defaults for all sources.
 #[derive(Debug, Clone)]
-pub(super) struct Common {
+struct Common {
     poll: Span,
     timeout: Span,
     max_size: Size,
@@ -71,7 +70,23 @@ impl Default for Common {
 }
 
 impl Reader<'_> {
-    pub(super) fn common(&mut self, table: &Table<'_>, base: Common) -> Common {
+    /// Reads the whole file.
+    pub(super) fn document(&mut self, document: &Table<'_>) -> Vec<SourceSettings> {
+        self.known(document, &["defaults", "source"]);
+        let mut common = Common::default();
+        if let Some(field) = document.get("defaults") {
+            "defaults".clone_into(&mut self.subject);
+            let field = Field { key: String::new(), ..field };
+            if let Some(table) = self.table(&field, COMMON_KEYS, "a table: [defaults]") {
+                common = self.common(&table, common);
+            }
+            self.subject.clear();
+        }
+        let Some(field) = document.get("source") else { return Vec::new() };
+        self.sources(&field, &common)
+    }
+
+    fn common(&mut self, table: &Table<'_>, base: Common) -> Common {
         let bounds = |(least, most, shown): (u64, u64, &'static str)| (least..=most, shown);
         Common {
             poll: self.span(table.get("poll"), base.poll, bounds(POLL)),
@@ -84,7 +99,7 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn sources(&mut self, field: &Field<'_>, common: &Common) -> Vec<SourceSettings> {
+    fn sources(&mut self, field: &Field<'_>, common: &Common) -> Vec<SourceSettings> {
         let listed = self.list(field, "a list of tables: [[source]]");
         if listed.len() > MAX_SOURCES {
             self.wrong(field, format!("a file has at most {MAX_SOURCES} sources: divide it"));

@@ -129,12 +129,37 @@ async fn a_removed_project_is_brought_back_by_its_commit() {
         data: DataFate::Keep,
     };
     let records = [deployed(2, 2, Some("abcdef02")), deployed(1, 1, Some("abcdef01"))];
+    let all = routers.all();
     let find = async |text: &str| {
-        removed_target(&blog(), Some(&wanted(text)), &[&ended], &records, &routers.all()).await
+        let found = Found { records: &records, routers: &all, is_source: &|_| false };
+        removed_target(&blog(), Some(&wanted(text)), &[&ended], found).await
     };
     let found = find("abcdef01").await.unwrap();
     assert_eq!((found.digits, found.commit), ("01".repeat(32), Some(commit("abcdef01"))));
     let problem = find("abcdef02").await.unwrap_err();
     assert!(problem.detail().contains("digest or commit abcdef02"), "{}", problem.detail());
     assert_eq!(find("abcdef0").await.unwrap_err().status, StatusCode::BAD_REQUEST);
+
+    // Its source can make it again.
+    let live = EndedIncarnation { version: Some("blog@020202020202".into()), ..ended.clone() };
+    let found = Found { records: &records, routers: &all, is_source: &|name| name == "shop" };
+    for (wanted, ended) in [(Some(wanted("abcdef02")), &ended), (None, &live)] {
+        let target = removed_target(&blog(), wanted.as_ref(), &[ended], found).await.unwrap();
+        assert!("02".repeat(32).starts_with(&target.digits), "{target:?}");
+        assert_eq!(target.commit, Some(commit("abcdef02")));
+    }
+}
+
+#[test]
+fn the_commits_of_a_version_come_with_the_digest_of_the_files_that_were_deployed() {
+    let mut with_includes = deployed(3, 2, Some("abcdef03"));
+    with_includes.projects[0].own_digest = Some(Digest::from([9; 32]));
+    let records =
+        [with_includes, deployed(2, 2, None), deployed(1, 2, Some("abcdef01")), deployed(0, 1, Some("0"))];
+    let name = blog();
+    let found: Vec<_> = origins(&name, FIRST, "020202020202", &records).collect();
+    let expected =
+        [(&commit("abcdef03"), Digest::from([9; 32])), (&commit("abcdef01"), Digest::from([2; 32]))];
+    assert_eq!(found, expected);
+    assert_eq!(origins(&name, Incarnation::from_number(7), "02", &records).count(), 0);
 }

@@ -80,6 +80,8 @@ impl Control {
         let project = self.projects.of(&name);
         project.sequence = sequence;
         project.overridden = overridden;
+        // Those of the other folder. They are read next.
+        project.files.on_disk = None;
         if self.parts.live.load().get(name.as_str()).is_some() {
             self.parts.live.put(project.entry());
         }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::CommitInfo;
 use switchyard_program::atomic_file;
 
 use super::LastGood;

@@ -51,6 +51,29 @@ fn a_ref_that_is_put_back_ends_the_failure() {
 }
 
 #[test]
+fn a_commit_of_an_overridden_project_is_tried_again_at_the_pace_of_the_poll_and_when_that_ends() {
+    let mut machine = live("1");
+    let overridden = || Event::Deployed(DeployOutcome::Overridden("source dev shop --disable".into()));
+    play(&mut machine, [DUE, shown("2")]);
+    for _ in 0..4 {
+        let effects = play(&mut machine, [tree("a", "", "b"), overridden()]);
+        assert!(effects.contains(&Effect::Arm(Timer::Retry, Duration::from_secs(30))), "{effects:?}");
+        assert_eq!(machine.problem().map(|problem| problem.kind), Some(ProblemKind::Overridden));
+        assert_eq!(play(&mut machine, [DUE, shown("2")]), [POLL], "a poll alone reads nothing");
+        assert_eq!(play(&mut machine, [Event::Due(Timer::Retry), shown("2")]), [read("2")]);
+    }
+    play(&mut machine, [tree("a", "", "b"), LIVE]);
+    assert_eq!((machine.applied(), machine.problem()), (Some(&"2"), None));
+}
+
+#[test]
+fn a_proof_that_an_override_keeps_from_being_built_is_no_faster() {
+    let mut machine = live("1");
+    let effects = play(&mut machine, [DUE, shown("2"), Event::Read(Err(fault(ProblemKind::Overridden)))]);
+    assert!(effects.contains(&Effect::Arm(Timer::Retry, Duration::from_secs(30))), "{effects:?}");
+}
+
+#[test]
 fn a_silent_router_is_tried_again_by_back_off() {
     let mut machine = live("1");
     play(&mut machine, [DUE, shown("2")]);
