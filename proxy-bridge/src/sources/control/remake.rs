@@ -45,7 +45,7 @@ impl Sources {
         let resolved = Resolved { commit: commit.clone(), name: None };
         mirror.fetch(KEEPER, &resolved).await.map_err(|error| unavailable(&error, &settings))?;
         let made = async {
-            let read = commit::read(&mirror, &settings, commit, &context.limits).await;
+            let read = commit::read(&mirror, &context.mirrors, &settings, commit, &context.limits).await;
             let read = read.map_err(|error| unreadable(&error, &settings))?;
             Ok(read.receive(&mirror, project, into, &context.limits).await?)
         };
@@ -74,6 +74,9 @@ fn unreadable(error: &ReadError, settings: &SourceSettings) -> Problem {
     match error {
         ReadError::Git(GitError::Untrusted { .. } | GitError::Refused(_)) | ReadError::Invalid(_) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unreadable-commit", error.to_string())
+        }
+        ReadError::Submodule { .. } => {
+            Problem::new(StatusCode::BAD_GATEWAY, "unreadable-commit", error.to_string())
         }
         ReadError::Git(error) => unavailable(error, settings),
     }

@@ -163,6 +163,7 @@ impl Scene {
 
 async fn git(dir: &std::path::Path) -> Git {
     let settings = GitSettings {
+        local: vec!["/".into()],
         program: "git".into(),
         search_path: env::var_os("PATH").unwrap(),
         home: dir.join("home"),
