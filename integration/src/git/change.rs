@@ -14,18 +14,26 @@ pub struct Change<'a> {
     store: &'a Store,
     branch: String,
     is_unrelated: bool,
+    /// Seconds since 1970.
+    time: Option<u64>,
     /// Commands of fast-import.
     edits: Vec<u8>,
 }
 
 impl<'a> Change<'a> {
     pub(super) fn new(store: &'a Store, branch: &str) -> Self {
-        Self { store, branch: branch.to_owned(), is_unrelated: false, edits: Vec::new() }
+        Self { store, branch: branch.to_owned(), is_unrelated: false, time: None, edits: Vec::new() }
     }
 
     /// Replaces the branch's history: the commit has no parent and no files but its own.
     pub fn unrelated(mut self) -> Self {
         self.is_unrelated = true;
+        self
+    }
+
+    /// Commits at this time, in seconds since 1970. The id is another one in each run then.
+    pub fn at(mut self, time: u64) -> Self {
+        self.time = Some(time);
         self
     }
 
@@ -67,8 +75,9 @@ impl<'a> Change<'a> {
     /// # Panics
     /// git refuses it: for example a path with `..`.
     pub async fn commit(self, message: &str) -> String {
-        let Self { store, branch, is_unrelated, edits } = self;
-        let time = store.tick();
+        let Self { store, branch, is_unrelated, time, edits } = self;
+        let tick = store.tick();
+        let time = time.unwrap_or(tick);
         let mut stream = format!("commit refs/heads/{branch}\nmark :1\n").into_bytes();
         for who in ["author", "committer"] {
             stream.extend(format!("{who} {AUTHOR} <{EMAIL}> {time} +0000\n").into_bytes());

@@ -60,6 +60,7 @@ mod git_example;
 mod git_failures;
 mod git_hostile;
 mod git_kill;
+mod git_previews;
 mod git_publish;
 mod git_reload;
 mod git_remake;

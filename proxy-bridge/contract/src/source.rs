@@ -35,6 +35,17 @@ pub enum SyncOutcome {
 }
 
 impl SyncOutcome {
+    /// All outcomes that this version has.
+    pub const ALL: [Self; 7] = [
+        Self::Live,
+        Self::Unchanged,
+        Self::Ready,
+        Self::Failed,
+        Self::Blocked,
+        Self::Unreachable,
+        Self::Frozen,
+    ];
+
     /// The name as in JSON, in metrics and in the log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -125,6 +136,9 @@ pub struct SourceStatus {
     pub url: String,
     /// The branch, tag pattern, commit or ref that is followed.
     pub follows: String,
+    /// The source that this is a preview of, as one of its branches. `null` for a source of the file.
+    #[serde(default)]
+    pub preview_of: Option<String>,
     /// The work under way.
     pub state: SourceState,
     /// `follow`: a new commit goes live at once. `hold`: it waits to be published.

@@ -1,5 +1,6 @@
 //! A bare mirror of one repository: a cache, which may be thrown away at any time.
 
+mod branches;
 mod folder;
 mod watch;
 

@@ -1,6 +1,7 @@
 //! The module as a whole, with the real git.
 
 mod bounds;
+mod branches;
 mod content;
 mod failures;
 mod following;

@@ -6,6 +6,7 @@ mod ids;
 mod includes;
 mod lfs;
 mod listing;
+mod preview;
 mod receive;
 mod store;
 mod submodules;
@@ -21,7 +22,7 @@ use http::StatusCode;
 
 use self::listing::Listing;
 use crate::git::{GitError, Mirror, ObjectId, Remote};
-use crate::sources::plan::{Plan, PlanRules};
+use crate::sources::plan::{Plan, PlanFault, PlanRules};
 use crate::sources::settings::SourceSettings;
 use crate::tree::Tree;
 use crate::upload::UploadError;
@@ -32,6 +33,7 @@ use switchyard_edge::problem::Problem;
 
 pub use self::compare::{AppliedProject, compare, explain};
 pub use self::ids::{ProjectIds, SharedIds};
+pub use self::preview::Borrowed;
 pub use self::submodules::{NamedSubmodule, submodules};
 
 /// The mirrors of the other repositories that a commit leads to.
@@ -58,6 +60,7 @@ pub struct ReadCommit {
     listing: Listing,
     projects: BTreeMap<ProjectName, ProjectIds>,
     shared: BTreeMap<String, SharedIds>,
+    borrowed: BTreeMap<String, Borrowed>,
 }
 
 /// A commit that cannot be read.
@@ -127,15 +130,23 @@ pub async fn read(
     }
     let mut listing = Listing::read(mirror, others, settings, commit).await?;
     let rules = PlanRules { projects: &settings.projects, shared: &settings.shared };
-    let plan = Plan::new(rules, listing.entries()).map_err(|faults| {
-        let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>();
-        ReadError::Invalid(faults.join("; "))
-    })?;
+    let plan = Plan::new(rules, listing.entries()).map_err(|faults| invalid(&faults))?;
     listing.keep(&plan);
     listing.check(&plan, settings, limits)?;
     let includes = includes::read(mirror, &listing, &plan).await?;
     let (projects, shared) = ids::find(mirror, commit, &listing, &plan, &includes).await?;
-    Ok(ReadCommit { commit: commit.clone(), plan, settings: settings.clone(), listing, projects, shared })
+    let (commit, settings, borrowed) = (commit.clone(), settings.clone(), BTreeMap::new());
+    let preview = settings.preview.clone();
+    let read = ReadCommit { commit, plan, settings, listing, projects, shared, borrowed };
+    match preview {
+        None => Ok(read),
+        Some(preview) => read.preview(&preview.branch),
+    }
+}
+
+fn invalid(faults: &[PlanFault]) -> ReadError {
+    let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+    ReadError::Invalid(faults.join("; "))
 }
 
 /// Verifies that one of `signers` signed the commit.

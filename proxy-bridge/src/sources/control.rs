@@ -7,6 +7,7 @@ mod fetch;
 mod metrics;
 mod mirrors;
 mod overrides;
+mod previews;
 mod progress;
 mod prune;
 mod remake;
@@ -28,6 +29,7 @@ use tokio::time::timeout;
 
 use self::metrics::SourceMetrics;
 use self::mirrors::Mirrors;
+use self::previews::Keeper;
 use self::store::{Applied, Store};
 use self::task::{Command, SourceTask};
 use super::commit;
@@ -101,6 +103,8 @@ pub(super) struct Context {
     metrics: SourceMetrics,
     /// The source of each project that one has deployed.
     owners: Mutex<BTreeMap<ProjectName, String>>,
+    /// What each source has deployed.
+    applied: Mutex<BTreeMap<String, Arc<Mutex<Applied>>>>,
 }
 
 /// A source and its task.
@@ -114,6 +118,10 @@ struct Running {
     /// The projects whose files on the volume are others, with their digests.
     drift: BTreeMap<ProjectName, Digest>,
     task: JoinHandle<()>,
+    /// The keeper of the source's previews, if it has or had some.
+    keeper: Option<Keeper>,
+    /// True for a preview whose projects are being removed.
+    is_ending: bool,
 }
 
 impl Drop for Running {
@@ -140,6 +148,7 @@ impl Sources {
             remaking: tokio::sync::Mutex::default(),
             metrics: SourceMetrics::default(),
             owners: Mutex::default(),
+            applied: Mutex::default(),
         });
         let shared =
             Shared { file: file.clone(), context, sources: Mutex::default(), drift: Mutex::default() };
@@ -173,27 +182,32 @@ impl Sources {
             return Err(faults);
         }
         self.0.context.mirrors.set_limits(file.sources());
+        let known = self.0.context.store.previews();
         let mut sources = self.sources();
-        sources.retain(|name, _| file.get(name).is_some());
+        sources.retain(|_, running| file.get(running.settings.in_file()).is_some());
         for (settings, webhook) in wanted {
-            match sources.get_mut(settings.name.as_str()) {
-                Some(running) => running.configure(settings, webhook),
+            let name = settings.name.to_string();
+            match sources.get_mut(&name) {
+                Some(running) => running.configure(settings.clone(), webhook),
                 None => {
-                    let name = settings.name.to_string();
-                    sources.insert(name, self.run(settings, webhook));
+                    sources.insert(name.clone(), self.run(settings.clone(), webhook));
                 }
             }
+            self.resume_previews(&mut sources, &settings, &known);
         }
         let names: Vec<_> = sources.keys().cloned().collect();
         drop(sources);
         self.0.context.owners().retain(|_, owner| names.contains(owner));
+        lock(&self.0.context.applied).retain(|name, _| names.contains(name));
         Ok(())
     }
 
     fn run(&self, settings: Arc<SourceSettings>, webhook: Option<WebhookSecret>) -> Running {
         let context = self.0.context.clone();
-        let applied = Arc::new(Mutex::new(context.store.read(settings.name.as_str())));
+        let state = context.store.read(settings.name.as_str());
+        let applied = Arc::new(Mutex::new(Applied { preview: settings.preview.clone(), ..state }));
         context.own(settings.name.as_str(), &lock(&applied));
+        lock(&context.applied).insert(settings.name.to_string(), applied.clone());
         let (commands, received) = mpsc::channel(MAX_COMMANDS);
         let (task, status) = SourceTask::new(context, settings.clone(), applied.clone(), received);
         let task = tokio::spawn(task.run());
@@ -206,12 +220,16 @@ impl Sources {
             applied,
             drift: BTreeMap::new(),
             task,
+            keeper: None,
+            is_ending: false,
         }
     }
 
-    /// The names of all sources.
+    /// The names of all sources of the file. Previews are not among them.
     pub fn names(&self) -> Vec<String> {
-        self.sources().keys().cloned().collect()
+        let sources = self.sources();
+        let in_file = sources.iter().filter(|(_, running)| running.settings.preview.is_none());
+        in_file.map(|(name, _)| name.clone()).collect()
     }
 
     /// The states of all sources, by name.
@@ -237,7 +255,7 @@ impl Sources {
         let sources = self.sources();
         let Some(running) = sources.get(name) else { return Vec::new() };
         let applied = lock(&running.applied);
-        let named = running.settings.projects.iter().filter_map(|rule| rule.name.clone());
+        let named = running.settings.named_projects();
         let mut projects: Vec<_> = applied.projects.keys().cloned().chain(named).collect();
         projects.sort();
         projects.dedup();
@@ -250,9 +268,7 @@ impl Sources {
             return Some(owner.clone());
         }
         let sources = self.sources();
-        let claims = |running: &Running| {
-            running.settings.projects.iter().any(|rule| rule.name.as_ref() == Some(project))
-        };
+        let claims = |running: &Running| running.settings.named_projects().any(|name| name == *project);
         sources.iter().find(|(_, running)| claims(running)).map(|(name, _)| name.clone())
     }
 
@@ -411,8 +427,9 @@ impl HookTarget for Sources {
         let mut sources = self.sources();
         let Some(running) = sources.get_mut(source) else { return };
         let is_followed = running.settings.follows(push.ref_name.as_deref());
+        let preview = running.keeper.as_ref().and_then(|keeper| keeper.hint(&running.settings, &push));
         let shown = push.ref_name.as_deref().unwrap_or("unknown refs");
-        let rest = if is_followed { "" } else { ", which is not followed" };
+        let rest = if is_followed || preview.is_some() { "" } else { ", which is not followed" };
         let detail = format!("push of {shown}{rest}");
         running.last_hook = Some(HookDelivery { at: Timestamp::now(), accepted: true, detail });
         if is_followed {
@@ -421,6 +438,12 @@ impl HookTarget for Sources {
             let after = push.after.filter(|_| names_commits).and_then(|after| after.parse().ok());
             // A full queue has commands in it that ask the server.
             let _ = running.commands.try_send(Command::Hint { after });
+        }
+        if let Some((name, Some(after))) = preview
+            && let Some(preview) = sources.get(&name)
+        {
+            // At once; the keeper asks for all branches before.
+            let _ = preview.commands.try_send(Command::Hint { after: Some(after) });
         }
     }
 
@@ -480,6 +503,11 @@ impl Context {
 }
 
 impl SourceSettings {
+    /// The name of the source in the file.
+    fn in_file(&self) -> &str {
+        self.preview.as_ref().map_or(self.name.as_str(), |preview| &preview.source)
+    }
+
     /// Returns true if a push of this ref may change what the source follows. `None`: any ref may
     /// have changed.
     fn follows(&self, ref_name: Option<&str>) -> bool {

@@ -76,6 +76,12 @@ impl Pattern {
         self.text.split('/').take_while(|part| !part.contains(SPECIAL)).count()
     }
 
+    /// Returns the text that all paths begin with which the pattern stands for.
+    pub fn beginning(&self) -> &str {
+        let end = if self.matcher.is_some() { self.text.find(SPECIAL) } else { None };
+        self.text.get(..end.unwrap_or(self.text.len())).unwrap_or_default()
+    }
+
     /// Returns true if the pattern stands for `path` too.
     pub fn matches(&self, path: &str) -> bool {
         match &self.matcher {
@@ -123,6 +129,10 @@ mod tests {
         }
         assert_eq!(Pattern::parse("apps/api/").unwrap().literal(), Some("apps/api"));
         assert_eq!(Pattern::parse("a/b/c*/d").unwrap().literal_parts(), 2);
+        for (pattern, beginning) in [("feature/*", "feature/"), ("*", ""), ("a/{b,c}", "a/"), ("dev", "dev")]
+        {
+            assert_eq!(Pattern::parse(pattern).unwrap().beginning(), beginning);
+        }
     }
 
     #[test]

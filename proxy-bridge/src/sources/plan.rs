@@ -13,7 +13,7 @@ use crate::sources::settings::{ProjectPath, ProjectRule};
 use switchyard_contract::project::ProjectName;
 
 pub use self::fault::PlanFault;
-pub use self::names::{collisions, preview_name};
+pub use self::names::{SEPARATOR, collisions, preview_name, preview_source};
 
 /// The most projects of one commit. A volume with more would take minutes to read.
 const MAX_PROJECTS: usize = 10_000;
@@ -88,7 +88,7 @@ impl Plan {
     }
 
     /// Returns the plan of a preview of `branch`, whose projects have names such as
-    /// `api--feature-x`. It has no shared entries: those of the source's own branch are used.
+    /// `api--feature-x`. It has no shared entries: those of the source are on the volume.
     ///
     /// # Errors
     /// A project's name leaves no room for the branch's, or two names become one.

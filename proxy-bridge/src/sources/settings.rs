@@ -18,12 +18,14 @@ mod claims;
 mod files;
 mod follow;
 mod layout;
+mod preview;
 mod reader;
 mod source;
 mod values;
 
 use std::path::{Path, PathBuf};
 
+pub use self::preview::PreviewOf;
 use self::reader::Reader;
 pub use self::values::{InvalidSourceName, OnDrift, OnRemoval, PublishMode, SourceName, Together};
 use crate::git::{Credential, GitUrl, RefTarget};
@@ -88,6 +90,8 @@ pub struct SourceSettings {
     pub timeout: Span,
     /// The most bytes of the repository's mirror: at least 1 MiB.
     pub max_size: Size,
+    /// The source and the branch that this is a preview of. No file of sources has it.
+    pub preview: Option<PreviewOf>,
 }
 
 /// The webhook of a source.

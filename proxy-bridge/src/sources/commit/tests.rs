@@ -3,6 +3,7 @@
 mod content;
 mod differences;
 mod lfs;
+mod previews;
 mod refusals;
 mod signatures;
 mod submodules;

@@ -19,7 +19,6 @@ use crate::sources::settings::{SourceSettings, Together};
 use crate::volume::{Change, SharedName, SharedTree, Staging, VolumeError};
 use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::deploy::{self, Action, DeployRecord};
-use switchyard_contract::incarnation::DataFate;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::source::{SyncOutcome, SyncedProject};
 use switchyard_edge::problem::Problem;
@@ -195,7 +194,7 @@ async fn stage_and_start(
     Ok((record, digests))
 }
 
-async fn stage(context: &Arc<Context>, ticket: &Ticket) -> Result<Staging, Problem> {
+pub(super) async fn stage(context: &Arc<Context>, ticket: &Ticket) -> Result<Staging, Problem> {
     let (deploys, id) = (context.deploys.clone(), ticket.id());
     let staged = spawn_blocking(move || deploys.volume().stage(&id)).await;
     let staged = staged.unwrap_or_else(|panic| Err(VolumeError::io("make the staging folder", panic.into())));
@@ -227,7 +226,8 @@ async fn receive(
     // All that began come to their ends before a failure is looked at: their threads write to `into`.
     let received = stream::iter(projects).map(put).buffered(READS).collect::<Vec<_>>().await;
     let mut changes = received.into_iter().flatten().collect::<Result<Vec<Change>, Problem>>()?;
-    changes.extend(removal.into_iter().map(|project| Change::Remove(project, DataFate::Keep)));
+    let fate = order.settings.data_fate();
+    changes.extend(removal.into_iter().map(|project| Change::Remove(project, fate)));
     if shares {
         for (name, id) in shared_changes(order) {
             changes.push(shared(context, order, mirror, into, name, id).await?);

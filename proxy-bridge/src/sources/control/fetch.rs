@@ -136,6 +136,7 @@ pub(super) async fn read(
     let read = commit::read(&mirror, &context.mirrors, settings, commit, &context.limits).await;
     let read = read.map_err(|error| read_fault(&error, settings))?;
     context.check_owners(settings, &read)?;
+    context.check_borrowed(settings, &read)?;
     Ok(read)
 }
 

@@ -46,6 +46,13 @@ impl SourceMetrics {
         self.syncs.get_or_create(&label).inc();
     }
 
+    /// Lets go of what was counted for a source that is gone for ever.
+    pub(super) fn forget(&self, source: &str) {
+        for outcome in SyncOutcome::ALL {
+            self.syncs.remove(&Sync { source: source.to_owned(), outcome: outcome.as_str() });
+        }
+    }
+
     /// Counts the seconds of a fetch.
     pub(super) fn fetched(&self, seconds: f64) {
         self.fetch.observe(seconds);

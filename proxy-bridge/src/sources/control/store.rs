@@ -13,6 +13,8 @@ use tokio::task::spawn_blocking;
 use crate::git::ObjectId;
 use crate::sources::commit::AppliedProject;
 use crate::sources::machine::SavedState;
+use crate::sources::plan::SEPARATOR;
+use crate::sources::settings::PreviewOf;
 use switchyard_contract::project::ProjectName;
 
 /// All of a source that outlives the process.
@@ -36,6 +38,12 @@ pub(super) struct Applied {
     /// The commit that the followed tag named when it was first seen, by its name.
     #[serde(default)]
     pub(super) tag: Option<(String, ObjectId)>,
+    /// The source and the branch that this is a preview of.
+    #[serde(default)]
+    pub(super) preview: Option<PreviewOf>,
+    /// The times of the commits of branches that could have previews, in seconds since 1970.
+    #[serde(default)]
+    pub(super) branches: BTreeMap<ObjectId, i64>,
 }
 
 /// The folder of the states.
@@ -69,6 +77,44 @@ impl Store {
             tracing::error!(source, "the state in {} is damaged: {error}", file.display());
             Applied::default()
         })
+    }
+
+    /// The previews that have a state. Blocking.
+    pub(super) fn previews(&self) -> Vec<PreviewOf> {
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!("the states in {} cannot be listed: {error}", self.dir.display());
+                return Vec::new();
+            }
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
+        names.filter(|name| name.contains(SEPARATOR)).filter_map(|name| self.read(&name).preview).collect()
+    }
+
+    /// Writes that a source is a preview, before anything of it is on the volume. Blocking.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(super) fn begin(&self, source: &str, preview: &PreviewOf) -> io::Result<()> {
+        let known = self.read(source);
+        if known.preview.as_ref() == Some(preview) {
+            return Ok(());
+        }
+        let applied = Applied { preview: Some(preview.clone()), ..Applied::default() };
+        replace(&self.file(source), &serde_json::to_vec(&applied)?)
+    }
+
+    /// Removes the state of a source.
+    pub(super) async fn remove(&self, source: &str) {
+        let file = self.file(source);
+        match tokio::fs::remove_file(&file).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::error!(source, "the state in {} cannot be removed: {error}", file.display());
+            }
+            _ => {}
+        }
     }
 
     /// Writes the state of a source.

@@ -17,7 +17,7 @@ use super::fetch::{Fetched, Known, fetch, known_tag, read, refetch};
 use super::progress::Progress;
 use super::prune::prune;
 use super::store::Applied;
-use super::{Context, lock, report};
+use super::{Context, lock, previews, report};
 use crate::git::{ObjectId, Resolved};
 use crate::sources::commit::{self, ReadCommit};
 use crate::sources::machine::{
@@ -67,6 +67,10 @@ pub(super) enum Command {
     },
     /// The cause of a failure that is not the commit's may be over.
     Retry,
+    /// The end of a preview: its projects, their data and its state go.
+    End {
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// A step that came to its end.
@@ -160,6 +164,7 @@ impl SourceTask {
             let next = self.timers.values().map(|(at, _)| *at).min();
             tokio::select! {
                 command = self.commands.recv() => match command {
+                    Some(Command::End { done }) => return self.end(done).await,
                     Some(command) => self.command(command).await,
                     None => return,
                 },
@@ -189,6 +194,8 @@ impl SourceTask {
                 // Who asked may be gone.
                 let _ = reply.send(());
             }
+            // The task ends with it.
+            Command::End { .. } => {}
             Command::Hint { after } => self.on(Event::Hinted { after }).await,
             Command::Configure(settings) => {
                 self.windows = windows(&settings);
@@ -482,6 +489,24 @@ impl SourceTask {
         }
     }
 
+    /// Removes all that the source has deployed and written, however long that takes.
+    async fn end(mut self, done: oneshot::Sender<()>) {
+        if self.work.as_ref().is_some_and(|work| work.phase == "deploy")
+            && let Done::Deployed(Ok(deployed)) = end_of(&mut self.work).await
+        {
+            self.deployed(deployed);
+        }
+        self.work = None;
+        if let Some(pruning) = self.pruning.take() {
+            // It fails only by a panic, which is logged.
+            let _ = pruning.await;
+        }
+        let projects = lock(&self.applied).projects.keys().cloned().collect();
+        previews::remove(&self.context, &self.settings, projects).await;
+        // Who waits for it may be gone.
+        let _ = done.send(());
+    }
+
     fn answer(&mut self, requests: Vec<RequestId>, outcome: &Outcome<ObjectId>) {
         for id in requests {
             let Some(reply) = self.requests.remove(&id) else { continue };
@@ -567,6 +592,7 @@ impl SourceTask {
             source: self.settings.name.to_string(),
             url: self.settings.url.to_string(),
             follows: self.settings.target.to_string(),
+            preview_of: self.settings.preview.as_ref().map(|preview| preview.source.clone()),
             state: state(&machine.work()),
             publish: self.settings.publish.as_str().to_owned(),
             applied: machine.applied().map(text),
@@ -660,6 +686,7 @@ fn machine_settings(settings: &SourceSettings) -> MachineSettings {
         poll: settings.poll.0,
         hold: settings.publish == PublishMode::Hold,
         removed: match settings.removed {
+            _ if settings.preview.is_some() => RemovedProjects::RemoveAll,
             OnRemoval::Ask => RemovedProjects::Ask,
             OnRemoval::Remove => RemovedProjects::Remove,
             OnRemoval::Keep => RemovedProjects::Keep,

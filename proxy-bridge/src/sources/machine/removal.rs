@@ -53,7 +53,12 @@ pub(super) fn decide<C>(
     }
     let all = removed.len() + changes.changed.len() + changes.unchanged.len();
     let is_most = removed.len() * 2 > all;
-    if consent.covers(removed) || (rule == RemovedProjects::Remove && !is_most) {
+    let is_ruled = match rule {
+        RemovedProjects::Remove => !is_most,
+        RemovedProjects::RemoveAll => true,
+        RemovedProjects::Ask | RemovedProjects::Keep => false,
+    };
+    if is_ruled || consent.covers(removed) {
         return Removal::Granted(removed.clone());
     }
     let listed = list(removed);

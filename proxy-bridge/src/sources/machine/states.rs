@@ -26,6 +26,8 @@ pub enum RemovedProjects {
     Ask,
     /// They are removed, unless that would be more than half of the source's projects.
     Remove,
+    /// They are removed, however many they are.
+    RemoveAll,
     /// They stay.
     Keep,
 }

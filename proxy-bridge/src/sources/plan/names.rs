@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::{Plan, PlanFault, PlannedProject};
+use crate::sources::settings::SourceName;
 use switchyard_contract::project::ProjectName;
 
-/// The text between a project's name and that of a branch.
-const SEPARATOR: &str = "--";
+/// The text between a project's or a source's name and that of a branch.
+pub const SEPARATOR: &str = "--";
 
 /// Hex digits that stand for what is cut off a branch's name.
 const HASH_DIGITS: usize = 8;
@@ -24,11 +25,25 @@ const MAX_PROJECT: usize = ProjectName::MAX_LEN - SEPARATOR.len() - HASH_DIGITS;
 /// # Errors
 /// The project's name is too long.
 pub fn preview_name(project: &ProjectName, branch: &str) -> Result<ProjectName, PlanFault> {
-    let long =
-        || PlanFault::LongName { project: project.clone(), branch: branch.to_owned(), most: MAX_PROJECT };
-    let room = ProjectName::MAX_LEN.saturating_sub(project.as_str().len() + SEPARATOR.len());
+    let name = joined(project.as_str(), branch).and_then(|name| ProjectName::parse(&name).ok());
+    name.ok_or_else(|| PlanFault::LongName {
+        project: project.clone(),
+        branch: branch.to_owned(),
+        most: MAX_PROJECT,
+    })
+}
+
+/// Returns the name of a source's preview, which is made as those of its projects: `shop--feature-x`.
+/// `None` for a source whose name leaves no room.
+pub fn preview_source(source: &SourceName, branch: &str) -> Option<SourceName> {
+    joined(source.as_str(), branch)?.parse().ok()
+}
+
+/// Returns a name with that of a branch, in all at most 63 bytes.
+fn joined(name: &str, branch: &str) -> Option<String> {
+    let room = ProjectName::MAX_LEN.checked_sub(name.len() + SEPARATOR.len())?;
     if room < HASH_DIGITS {
-        return Err(long());
+        return None;
     }
     let mut slug = slug(branch);
     if slug.is_empty() || slug.len() > room {
@@ -39,7 +54,7 @@ pub fn preview_name(project: &ProjectName, branch: &str) -> Result<ProjectName, 
             beginning => format!("{beginning}-{hash}"),
         };
     }
-    ProjectName::parse(&format!("{project}{SEPARATOR}{slug}")).map_err(|_| long())
+    Some(format!("{name}{SEPARATOR}{slug}"))
 }
 
 /// Returns the letters and digits of a branch in lower case, with one `-` for all that is between.

@@ -4,9 +4,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::reader::{Field, Reader, Table};
-use super::{Previews, WindowSettings};
+use super::{Previews, SourceName, WindowSettings};
 use crate::git::RefTarget;
 use crate::sources::pattern::Pattern;
+use crate::sources::plan::preview_source;
 use crate::sources::windows::{InvalidWindow, Window};
 use switchyard_program::units::Span;
 
@@ -56,8 +57,11 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn previews(&mut self, table: &Table<'_>) -> Option<Previews> {
+    pub(super) fn previews(&mut self, table: &Table<'_>, source: Option<&SourceName>) -> Option<Previews> {
         let field = table.get("previews")?;
+        if source.is_some_and(|source| preview_source(source, "x").is_none()) {
+            self.wrong(&field, "needs a source whose name has at most 53 characters: shorten it");
+        }
         let table = self.table(
             &field,
             &["branches", "keep", "most"],

@@ -6,6 +6,7 @@ use super::SourceSettings;
 use super::reader::{Field, Reader, Table};
 use super::values::{OnDrift, OnRemoval, PublishMode, SourceName, Together};
 use crate::git::GitUrl;
+use crate::sources::plan::SEPARATOR;
 use switchyard_program::units::{Size, Span};
 
 /// The most sources of one file: each is polled.
@@ -128,7 +129,7 @@ impl Reader<'_> {
         let webhook = self.webhook(&table);
         let projects = self.projects(&table, name.as_ref());
         let shared = self.shared(&table);
-        let previews = self.previews(&table);
+        let previews = self.previews(&table, name.as_ref());
         let submodules = self.submodules(&table);
         let lfs = self.flag(table.get("lfs"));
         let verify = self.verify(&table);
@@ -157,12 +158,17 @@ impl Reader<'_> {
             poll,
             timeout,
             max_size,
+            preview: None,
         })
     }
 
     fn name(&mut self, table: &Table<'_>) -> Option<SourceName> {
         self.required(table, "name", "name the source, as in name = \"shop\"", |reader, field| {
             let name: SourceName = reader.parsed(field, str::parse)?;
+            if name.as_str().contains(SEPARATOR) {
+                reader
+                    .wrong(field, "has --, which previews have before the name of their branch: write one -");
+            }
             reader.claim_name(field, &name);
             Some(name)
         })

@@ -341,3 +341,20 @@ fn a_source_leads_only_to_what_it_allows() {
         assert_eq!(shop.allows(&GitUrl::parse(url, false).unwrap()), allowed, "{url}");
     }
 }
+
+#[test]
+fn names_of_sources_leave_room_for_those_of_previews() {
+    let text = |name: &str, rest: &str| {
+        format!(
+            "[[source]]\nname = \"{name}\"\nurl = \"https://example.com/a.git\"\n\
+             projects = [{{ path = \"apps/*\" }}]\n{rest}\n"
+        )
+    };
+    let previews = "previews = { branches = [\"*\"] }";
+    let twice = faults(&text("shop--a", ""));
+    assert!(twice.contains("2:8: source \"shop--a\": name: has --"), "{twice}");
+    assert!(open(&text(&"a".repeat(53), previews)).is_ok());
+    let long = faults(&text(&"a".repeat(54), previews));
+    assert!(long.contains("previews: needs a source whose name has at most 53 characters"), "{long}");
+    assert!(open(&text(&"a".repeat(54), "")).is_ok());
+}

@@ -60,6 +60,12 @@ fn the_settings_say_what_becomes_of_a_few() {
 }
 
 #[test]
+fn all_projects_of_a_preview_go_without_a_question() {
+    let mut machine = with(RemovedProjects::RemoveAll);
+    assert_eq!(play(&mut machine, [DUE, shown("2"), tree("", "a b c", "")]), [deploy("2", "", "a b c")]);
+}
+
+#[test]
 fn more_than_half_or_all_blocks_the_commit_with_the_names_and_the_command() {
     for removed in [RemovedProjects::Ask, RemovedProjects::Remove] {
         for (changed, gone, unchanged) in [("a", "b c", ""), ("", "a b c", ""), ("", "b c", "a")] {
