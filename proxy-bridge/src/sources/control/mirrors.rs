@@ -82,8 +82,10 @@ impl Mirrors {
         let mut open = self.open.lock().await;
         let followed = lock(&self.bounds).clone();
         let others: Vec<_> = lock(&self.others).values().flatten().map(self::key).collect();
-        // One that is in use is closed with its last use.
-        open.retain(|key, _| followed.contains_key(key) || others.contains(key));
+        open.retain(|key, known| {
+            let is_used = Arc::strong_count(&known.mirror) > 1;
+            is_used || followed.contains_key(key) || others.contains(key)
+        });
         let own = Bounds { bytes: settings.max_size.0, time: settings.timeout.0 };
         let bounds = followed.get(&key).copied().unwrap_or(own);
         if let Some(known) = open.get(&key)

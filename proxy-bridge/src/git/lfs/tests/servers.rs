@@ -63,8 +63,7 @@ pub(super) struct Secure {
     pub(super) certificate: Certificate,
     _dir: tempfile::TempDir,
     process: tokio::process::Child,
-    printed: tokio::io::Lines<tokio::io::BufReader<tokio::process::ChildStdout>>,
-    _input: tokio::process::ChildStdin,
+    request: tokio::task::JoinHandle<(String, tokio::process::ChildStdin)>,
 }
 
 /// Starts a server with a certificate of its own for localhost, which answers `body`.
@@ -92,25 +91,29 @@ pub(super) async fn secure(body: &[u8]) -> Secure {
         let line = printed.next_line().await.unwrap().expect("it says where it listens");
         port = line.strip_prefix("ACCEPT 127.0.0.1:").map(|port| port.parse().unwrap());
     }
-    // It sends what it reads as soon as there is a connection.
-    let mut input = process.stdin.take().unwrap();
-    input.write_all(&super::answer("200 OK", body)).await.unwrap();
+    let (mut input, body) = (process.stdin.take().unwrap(), super::answer("200 OK", body));
+    // It sends what it reads at once: the answer must not come before the request.
+    let request = tokio::spawn(async move {
+        let mut text = String::new();
+        while let Some(line) = printed.next_line().await.unwrap() {
+            text.push_str(&line);
+            text.push('\n');
+            if line.is_empty() && text.contains("GET ") {
+                input.write_all(&body).await.unwrap();
+                break;
+            }
+        }
+        // The connection lasts until the answer was read.
+        (text, input)
+    });
     let port = port.unwrap();
-    Secure { port, certificate, _dir: dir, process, printed, _input: input }
+    Secure { port, certificate, _dir: dir, process, request }
 }
 
 impl Secure {
     /// What was asked, after the connection has ended.
     pub(super) async fn request(mut self) -> String {
-        let mut text = String::new();
-        while let Some(line) = self.printed.next_line().await.unwrap() {
-            let ended = line.is_empty() && text.contains("GET ");
-            text.push_str(&line);
-            text.push('\n');
-            if ended {
-                break;
-            }
-        }
+        let (text, _input) = (&mut self.request).await.unwrap();
         let _ = self.process.kill().await;
         text
     }
