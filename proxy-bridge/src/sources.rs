@@ -5,5 +5,6 @@ pub mod control;
 pub mod machine;
 pub mod pattern;
 pub mod plan;
+pub mod preview_names;
 pub mod settings;
 pub mod windows;

@@ -1,6 +1,7 @@
 //! The control of all sources: one task each, which carries out what its machine decides. The handle
 //! answers requests from the sources' latest states and hands commands to their tasks.
 
+mod command;
 mod deploy;
 mod drift;
 mod fetch;
@@ -27,11 +28,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use self::command::Command;
 use self::metrics::SourceMetrics;
 use self::mirrors::Mirrors;
 use self::previews::Keeper;
 use self::store::{Applied, Store};
-use self::task::{Command, SourceTask};
+use self::task::SourceTask;
 use super::commit;
 use super::machine::SyncOptions;
 use super::settings::{SourceSettings, SourcesFile};

@@ -13,7 +13,7 @@ use crate::sources::settings::{ProjectPath, ProjectRule};
 use switchyard_contract::project::ProjectName;
 
 pub use self::fault::PlanFault;
-pub use self::names::{SEPARATOR, collisions, preview_name, preview_source};
+pub use self::names::{collisions, preview_name};
 
 /// The most projects of one commit. A volume with more would take minutes to read.
 const MAX_PROJECTS: usize = 10_000;

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use tokio::time::timeout;
 
-use super::task::Command;
+use super::command::Command;
 use super::{Context, OVERRIDDEN, Sources, lock, unknown};
 use crate::routers::{CallError, Presence, Router, Routers};
 use crate::sources::settings::ProjectPath;

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use crate::git::ObjectId;
 use crate::sources::commit::AppliedProject;
 use crate::sources::machine::SavedState;
-use crate::sources::plan::SEPARATOR;
+use crate::sources::preview_names::SEPARATOR;
 use crate::sources::settings::PreviewOf;
 use switchyard_contract::project::ProjectName;
 

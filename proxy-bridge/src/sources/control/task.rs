@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, sleep_until};
 
+use super::command::{Command, Reply};
 use super::deploy::{Deployed, Order, deploy};
 use super::fetch::{Fetched, Known, fetch, known_tag, read, refetch};
 use super::progress::Progress;
@@ -22,56 +23,16 @@ use crate::git::{ObjectId, Resolved};
 use crate::sources::commit::{self, ReadCommit};
 use crate::sources::machine::{
     Changes, CommitSet, DeployOutcome, Effect, Event, Fault, Machine, MachineSettings, Outcome, ProblemKind,
-    RemovedProjects, RequestId, SourceEvent, SyncOptions, Timer, WorkKind,
+    RemovedProjects, RequestId, SourceEvent, Timer, WorkKind,
 };
 use crate::sources::settings::{OnRemoval, PublishMode, SourceSettings};
 use crate::sources::windows::{Window, denied_until};
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::{
-    SourceProblem, SourceProject, SourceState, SourceStatus, SyncOutcome, SyncReport,
-};
-use switchyard_edge::problem::Problem;
+use switchyard_contract::source::{SourceProblem, SourceProject, SourceState, SourceStatus, SyncOutcome};
 
 /// Commits of earlier deploys that stay in the mirror: a version whose files are gone is made again
 /// from one.
 const KEPT_COMMITS: usize = 20;
-
-type Reply = oneshot::Sender<Result<SyncReport, Problem>>;
-
-/// A command to a source.
-pub(super) enum Command {
-    Sync {
-        options: SyncOptions<ObjectId>,
-        reply: Option<Reply>,
-    },
-    Publish {
-        commit: Option<ObjectId>,
-        reply: Reply,
-    },
-    Approve {
-        reply: Reply,
-    },
-    /// `None` ends a freeze.
-    Freeze {
-        reason: Option<String>,
-        reply: oneshot::Sender<()>,
-    },
-    /// A webhook: the ref should show the commit now.
-    Hint {
-        after: Option<ObjectId>,
-    },
-    Configure(Arc<SourceSettings>),
-    /// The files of these projects on the volume are not those of the commit.
-    Restore {
-        projects: Vec<ProjectName>,
-    },
-    /// The cause of a failure that is not the commit's may be over.
-    Retry,
-    /// The end of a preview: its projects, their data and its state go.
-    End {
-        done: oneshot::Sender<()>,
-    },
-}
 
 /// A step that came to its end.
 enum Done {

@@ -7,7 +7,7 @@ use super::reader::{Field, Reader, Table};
 use super::{Previews, SourceName, WindowSettings};
 use crate::git::RefTarget;
 use crate::sources::pattern::Pattern;
-use crate::sources::plan::preview_source;
+use crate::sources::preview_names::with_branch;
 use crate::sources::windows::{InvalidWindow, Window};
 use switchyard_program::units::Span;
 
@@ -59,7 +59,7 @@ impl Reader<'_> {
 
     pub(super) fn previews(&mut self, table: &Table<'_>, source: Option<&SourceName>) -> Option<Previews> {
         let field = table.get("previews")?;
-        if source.is_some_and(|source| preview_source(source, "x").is_none()) {
+        if source.is_some_and(|source| with_branch(source.as_str(), "x").is_none()) {
             self.wrong(&field, "needs a source whose name has at most 53 characters: shorten it");
         }
         let table = self.table(

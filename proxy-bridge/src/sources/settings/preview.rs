@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{OnDrift, OnRemoval, PublishMode, SourceSettings};
 use crate::git::RefTarget;
-use crate::sources::plan::{preview_name, preview_source};
+use crate::sources::preview_names::with_branch;
 use switchyard_contract::incarnation::DataFate;
 use switchyard_contract::project::ProjectName;
 use switchyard_program::units::Span;
@@ -37,7 +37,7 @@ impl SourceSettings {
     /// for which the source's name leaves no room.
     pub fn preview(&self, branch: &str) -> Option<Self> {
         Some(Self {
-            name: preview_source(&self.name, branch)?,
+            name: with_branch(self.name.as_str(), branch)?.parse().ok()?,
             target: RefTarget::branch(branch).ok()?,
             moving_tags: false,
             webhook: None,
@@ -56,7 +56,7 @@ impl SourceSettings {
         let named = self.projects.iter().filter_map(|rule| rule.name.as_ref());
         named.filter_map(|name| match &self.preview {
             None => Some(name.clone()),
-            Some(preview) => preview_name(name, &preview.branch).ok(),
+            Some(preview) => ProjectName::parse(&with_branch(name.as_str(), &preview.branch)?).ok(),
         })
     }
 

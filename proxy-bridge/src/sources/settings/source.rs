@@ -6,7 +6,7 @@ use super::SourceSettings;
 use super::reader::{Field, Reader, Table};
 use super::values::{OnDrift, OnRemoval, PublishMode, SourceName, Together};
 use crate::git::GitUrl;
-use crate::sources::plan::SEPARATOR;
+use crate::sources::preview_names::SEPARATOR;
 use switchyard_program::units::{Size, Span};
 
 /// The most sources of one file: each is polled.

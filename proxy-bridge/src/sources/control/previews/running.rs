@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::super::task::Command;
+use super::super::command::Command;
 use super::super::{Running, Sources, lock};
 use super::Keeper;
 use crate::sources::settings::{PreviewOf, SourceSettings};
