@@ -15,8 +15,10 @@ use super::{GitError, Mirror, ObjectId};
 
 /// Bytes of one piece.
 const PIECE: usize = 64 * 1024;
-/// Pieces that wait for the reader.
+/// Batches that wait for the reader.
 const WAITING: usize = 8;
+/// Pieces of one batch. A hand-over between threads costs more than most files.
+const BATCH: usize = 256;
 /// Bound of the line before a content.
 const MAX_HEADER: u64 = 200;
 /// Bound of the wait for git's next bytes. The reader's own time does not count.
@@ -49,6 +51,32 @@ pub enum BlobsError<E> {
     Taker(E),
 }
 
+/// Gives pieces to the reader in batches of at most [`BATCH`] pieces, and of about [`PIECE`] bytes.
+struct Pieces {
+    sender: mpsc::Sender<Vec<Piece>>,
+    batch: Vec<Piece>,
+    bytes: usize,
+}
+
+impl Pieces {
+    /// Gives a piece. Returns false if nobody takes it.
+    async fn send(&mut self, piece: Piece) -> bool {
+        self.bytes += piece.bytes.len();
+        self.batch.push(piece);
+        if self.bytes < PIECE && self.batch.len() < BATCH {
+            return true;
+        }
+        self.flush().await
+    }
+
+    /// Gives what was kept back. Returns false if nobody takes it.
+    async fn flush(&mut self) -> bool {
+        self.bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        batch.is_empty() || self.sender.send(batch).await.is_ok()
+    }
+}
+
 impl Mirror {
     /// Reads `blobs` in their order, and gives each piece to `take`, which runs on a thread that may
     /// wait for the disk. Returns `take` when all pieces were taken.
@@ -64,16 +92,20 @@ impl Mirror {
         if blobs.is_empty() {
             return Ok(take);
         }
-        hand_over(take, async |sender| self.send_blobs(&blobs, sender).await).await
+        hand_over(take, async |sender| {
+            let pieces = Pieces { sender, batch: Vec::new(), bytes: 0 };
+            self.send_blobs(&blobs, pieces).await
+        })
+        .await
     }
 
-    async fn send_blobs(&self, blobs: &[Blob], sender: mpsc::Sender<Piece>) -> Result<(), GitError> {
+    async fn send_blobs(&self, blobs: &[Blob], pieces: Pieces) -> Result<(), GitError> {
         let call = Call::local(self.path(), &["cat-file", "--batch", "--buffer"]);
         let mut running = self.git().start(&call).await?;
         let (stdin, stdout, stderr) = (running.stdin(), running.stdout(), running.stderr());
         let stdout = stdout.ok_or_else(|| GitError::Other("git has no output".to_owned()))?;
         let mut other = pin!(async { tokio::join!(ask(stdin, blobs), tail(stderr)).1 });
-        let mut read = pin!(copy(BufReader::with_capacity(PIECE, stdout), blobs, sender));
+        let mut read = pin!(copy(BufReader::with_capacity(PIECE, stdout), blobs, pieces));
         let mut errors = None;
         let read = loop {
             tokio::select! {
@@ -105,16 +137,16 @@ impl Mirror {
 /// Gives what `send` sends to `take`, on a thread that may wait for the disk.
 pub(super) async fn hand_over<T, E>(
     mut take: T,
-    send: impl AsyncFnOnce(mpsc::Sender<Piece>) -> Result<(), GitError>,
+    send: impl AsyncFnOnce(mpsc::Sender<Vec<Piece>>) -> Result<(), GitError>,
 ) -> Result<T, BlobsError<E>>
 where
     T: FnMut(Piece) -> Result<(), E> + Send + 'static,
     E: Send + 'static,
 {
-    let (sender, mut receiver) = mpsc::channel::<Piece>(WAITING);
+    let (sender, mut receiver) = mpsc::channel::<Vec<Piece>>(WAITING);
     let taking = tokio::task::spawn_blocking(move || {
-        while let Some(piece) = receiver.blocking_recv() {
-            take(piece)?;
+        while let Some(batch) = receiver.blocking_recv() {
+            batch.into_iter().try_for_each(&mut take)?;
         }
         Ok(take)
     });
@@ -141,7 +173,7 @@ async fn ask(stdin: Option<ChildStdin>, blobs: &[Blob]) {
 async fn copy(
     mut output: BufReader<impl AsyncRead + Unpin>,
     blobs: &[Blob],
-    sender: mpsc::Sender<Piece>,
+    mut pieces: Pieces,
 ) -> Result<bool, GitError> {
     for (index, blob) in blobs.iter().enumerate() {
         check_header(&header(&mut output).await?, blob)?;
@@ -152,7 +184,7 @@ async fn copy(
             soon(output.read_exact(&mut bytes)).await?;
             left -= count as u64;
             let piece = Piece { index, bytes: bytes.into(), last: left == 0 };
-            if sender.send(piece).await.is_err() {
+            if !pieces.send(piece).await {
                 return Ok(false);
             }
             if left == 0 {
@@ -163,7 +195,7 @@ async fn copy(
             return Err(GitError::Damaged(format!("blob {} is longer than git said", blob.id)));
         }
     }
-    Ok(true)
+    Ok(pieces.flush().await)
 }
 
 async fn header(output: &mut (impl AsyncBufRead + Unpin)) -> Result<String, GitError> {

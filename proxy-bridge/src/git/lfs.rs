@@ -119,7 +119,7 @@ impl Lfs {
     async fn send(
         &self,
         pointers: &[LfsPointer],
-        sender: tokio::sync::mpsc::Sender<Piece>,
+        sender: tokio::sync::mpsc::Sender<Vec<Piece>>,
     ) -> Result<(), GitError> {
         if let Some(repository) = self.remote.url.local_path() {
             return local::send(repository, pointers.to_owned(), sender).await;

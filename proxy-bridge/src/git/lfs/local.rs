@@ -22,7 +22,7 @@ const PIECE: u64 = 64 * 1024;
 pub(super) async fn send(
     repository: PathBuf,
     pointers: Vec<LfsPointer>,
-    sender: Sender<Piece>,
+    sender: Sender<Vec<Piece>>,
 ) -> Result<(), GitError> {
     let read = tokio::task::spawn_blocking(move || {
         let inner = repository.join(".git");
@@ -43,11 +43,16 @@ pub(super) async fn send(
     read.await.map_err(|error| GitError::Other(error.to_string()))?
 }
 
-fn copy(folder: &Path, index: usize, pointer: &LfsPointer, sender: &Sender<Piece>) -> Result<bool, String> {
+fn copy(
+    folder: &Path,
+    index: usize,
+    pointer: &LfsPointer,
+    sender: &Sender<Vec<Piece>>,
+) -> Result<bool, String> {
     let oid = pointer.oid.as_str();
     let (first, second) = (oid.get(..2).unwrap_or_default(), oid.get(2..4).unwrap_or_default());
     let file = open(&folder.join(first).join(second).join(oid))?;
-    let send = |bytes, last| sender.blocking_send(Piece { index, bytes, last }).is_ok();
+    let send = |bytes, last| sender.blocking_send(vec![Piece { index, bytes, last }]).is_ok();
     let (mut hash, mut bytes) = (Sha256::new(), 0_u64);
     // One byte more than the pointer says tells a file that is too long.
     let mut file = file.take(pointer.size.saturating_add(1));

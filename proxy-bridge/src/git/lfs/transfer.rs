@@ -44,7 +44,7 @@ impl Server<'_> {
         &self,
         first: usize,
         pointers: &[LfsPointer],
-        sender: &Sender<Piece>,
+        sender: &Sender<Vec<Piece>>,
     ) -> Result<bool, GitError> {
         let answer = self.ask(pointers).await?;
         for (index, pointer) in pointers.iter().enumerate() {
@@ -86,13 +86,13 @@ impl Server<'_> {
         index: usize,
         pointer: &LfsPointer,
         answer: &Answer,
-        sender: &Sender<Piece>,
+        sender: &Sender<Vec<Piece>>,
     ) -> Result<bool, GitError> {
         let short = pointer.oid.short();
         let refused = |what: String| {
             GitError::Refused(Login::clean(self.login, &format!("the LFS content {short}: {what}")))
         };
-        let send = async |bytes: Bytes, last| sender.send(Piece { index, bytes, last }).await.is_ok();
+        let send = async |bytes: Bytes, last| sender.send(vec![Piece { index, bytes, last }]).await.is_ok();
         let download = answer.download(pointer).map_err(refused)?;
         let (request, own) = self.request(download).map_err(refused)?;
         let mut response = self.answered(request, own, &format!("the LFS content {short}")).await?;

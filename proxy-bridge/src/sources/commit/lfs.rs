@@ -36,7 +36,7 @@ pub(super) async fn receive(
     let asked = pointers.iter().map(|one| one.pointer.clone()).collect();
     let (steps, mut current) = (steps.clone(), None);
     let take = move |piece: Piece| {
-        let send = |step| steps.blocking_send(step).map_err(|_| ());
+        let send = |step| steps.blocking_send(vec![step]).map_err(|_| ());
         if current != Some(piece.index) {
             current = Some(piece.index);
             send(Step::Begin(paths.get(piece.index).cloned().unwrap_or_default()))?;

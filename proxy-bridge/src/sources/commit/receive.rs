@@ -115,6 +115,10 @@ fn files(read: &ReadCommit, target: Target<'_>) -> Result<Vec<Wanted>, ReceiveEr
     Ok(files)
 }
 
+/// The bounds of one batch of steps. A hand-over between threads costs more than most files.
+const BATCH: usize = 256;
+const BATCH_BYTES: usize = 64 * 1024;
+
 /// The failure to take a piece.
 #[derive(Debug)]
 enum Taken {
@@ -141,6 +145,8 @@ async fn send(
         let mut taker = Taker {
             files: some.map(|file| (file.path.clone(), file.is_link)).collect(),
             steps: steps.clone(),
+            batch: Vec::new(),
+            bytes: 0,
             lfs: read.settings.lfs.then_some(found),
             current: None,
         };
@@ -167,7 +173,7 @@ async fn send(
             lfs::receive(from, &read.settings, limits, pointers, whole, &steps).await?;
         }
     }
-    steps.send(Step::Done).await.map_err(|_| stopped())
+    steps.send(vec![Step::Done]).await.map_err(|_| stopped())
 }
 
 /// Repairs the mirror of a submodule, if it is what is damaged. That of the source is its task's.
@@ -186,6 +192,9 @@ struct Taker {
     /// The path of each blob, and true for a symbolic link.
     files: Vec<(String, bool)>,
     steps: Steps,
+    /// The steps to be sent next, and the bytes in them.
+    batch: Vec<Step>,
+    bytes: usize,
     /// Takes pointers; `None` if LFS is not read.
     lfs: Option<pointers::Sender<Pointer>>,
     /// The blob whose pieces come.
@@ -196,13 +205,28 @@ impl Taker {
     /// # Errors
     /// The path, and why it cannot be deployed; no reason if nobody takes the steps.
     fn take(&mut self, piece: Piece) -> Result<(), (String, Option<String>)> {
+        let (is_end, bytes) = (piece.last && piece.index + 1 == self.files.len(), piece.bytes.len());
+        self.note(piece)?;
+        self.bytes += bytes;
+        if is_end || self.bytes >= BATCH_BYTES || self.batch.len() >= BATCH {
+            self.bytes = 0;
+            let batch = std::mem::take(&mut self.batch);
+            return self.steps.blocking_send(batch).map_err(|_| (String::new(), None));
+        }
+        Ok(())
+    }
+
+    /// Adds the steps of a piece to the batch.
+    fn note(&mut self, piece: Piece) -> Result<(), (String, Option<String>)> {
         let Some((path, is_link)) = self.files.get(piece.index).cloned() else { return Ok(()) };
         let is_whole = self.current != Some(piece.index) && piece.last;
         if is_link {
             let target = std::str::from_utf8(&piece.bytes).map_err(|_| {
                 (path.clone(), Some("the symbolic link's target is not UTF-8: rename it".to_owned()))
             })?;
-            return self.send(&path, Step::Link(path.clone(), target.to_owned()));
+            let link = Step::Link(path.clone(), target.to_owned());
+            self.batch.push(link);
+            return Ok(());
         }
         let pointer = if is_whole { LfsPointer::parse(&piece.bytes) } else { Ok(None) };
         if let Some(pointer) = pointer.map_err(|error| (path.clone(), Some(format!("it {error}"))))? {
@@ -214,14 +238,13 @@ impl Taker {
         }
         if self.current != Some(piece.index) {
             self.current = Some(piece.index);
-            self.send(&path, Step::Begin(path.clone()))?;
+            self.batch.push(Step::Begin(path));
         }
-        self.send(&path, Step::Bytes(piece.bytes))?;
-        if piece.last { self.send(&path, Step::End) } else { Ok(()) }
-    }
-
-    fn send(&self, path: &str, step: Step) -> Result<(), (String, Option<String>)> {
-        self.steps.blocking_send(step).map_err(|_| (path.to_owned(), None))
+        self.batch.push(Step::Bytes(piece.bytes));
+        if piece.last {
+            self.batch.push(Step::End);
+        }
+        Ok(())
     }
 }
 

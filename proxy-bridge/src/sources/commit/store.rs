@@ -12,11 +12,11 @@ use crate::upload::{FileSink, UploadError, receive_files};
 use crate::upload_limits::UploadLimits;
 use switchyard_contract::project::ProjectName;
 
-/// Steps before the thread. With pieces of 64 KiB, half a megabyte.
+/// Batches of steps before the thread: half a megabyte.
 const WAITING: usize = 8;
 
-/// The queue. When all its ends are dropped before [`Step::Done`], nothing is placed.
-pub(super) type Steps = mpsc::Sender<Step>;
+/// The queue, of batches. When all its ends are dropped before [`Step::Done`], nothing is placed.
+pub(super) type Steps = mpsc::Sender<Vec<Step>>;
 
 /// A step of storing files.
 #[derive(Debug)]
@@ -59,9 +59,10 @@ pub(super) fn start(
     (steps, thread)
 }
 
-fn store(sink: &mut FileSink, steps: &mut mpsc::Receiver<Step>) -> Result<(), StoreError> {
+fn store(sink: &mut FileSink, batches: &mut mpsc::Receiver<Vec<Step>>) -> Result<(), StoreError> {
     let mut current = String::new();
-    while let Some(step) = steps.blocking_recv() {
+    let steps = std::iter::from_fn(|| batches.blocking_recv()).flatten();
+    for step in steps {
         match step {
             Step::Begin(path) => {
                 sink.begin(&path)?;

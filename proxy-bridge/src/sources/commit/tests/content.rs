@@ -111,8 +111,8 @@ async fn nothing_is_placed_by_a_reading_that_ends_early() {
     let dir = tempfile::tempdir().unwrap();
     let into = dir.path().join("own");
     let (steps, thread) = store::start(name("a"), into.clone(), UploadLimits::default());
-    steps.send(Step::Begin("main.ts".to_owned())).await.unwrap();
-    steps.send(Step::End).await.unwrap();
+    steps.send(vec![Step::Begin("main.ts".to_owned())]).await.unwrap();
+    steps.send(vec![Step::End]).await.unwrap();
     drop(steps);
     assert!(matches!(thread.await.unwrap(), Err(StoreError::Interrupted)));
     assert!(!into.join("a").exists());
