@@ -53,7 +53,9 @@ fn asks(status: &SourceStatus) -> Vec<&str> {
 async fn a_removal_waits_for_a_yes_while_the_rest_of_the_commit_is_live() {
     let (repository, scene, _) = four("ask").await;
     let second = without(&repository, &["c"]).await;
-    scene.api.goes_live("shop", &second).await;
+    let report = scene.api.goes_live("shop", &second).await;
+    let waiting = report.projects.iter().find(|project| project.project.as_str() == "c");
+    assert_eq!(waiting.map(|project| project.outcome), Some(SyncOutcome::Blocked), "{report:#?}");
     let status = scene.api.status("shop").await;
     assert_eq!((asks(&status), status.applied.as_ref()), (vec!["c"], Some(&second)));
     assert_eq!(texts(&scene).await, some([Some("two"), Some("one"), Some("one"), Some("one")]));

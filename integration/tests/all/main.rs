@@ -56,6 +56,7 @@ mod gate;
 mod gateway;
 mod git_changes;
 mod git_dev;
+mod git_drift;
 mod git_example;
 mod git_failures;
 mod git_hostile;

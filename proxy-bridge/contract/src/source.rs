@@ -215,6 +215,9 @@ pub struct SourceProject {
     /// drift.
     #[serde(default)]
     pub drift: Option<Digest>,
+    /// The project is not on the volume any more, though the commit has it: drift too.
+    #[serde(default)]
+    pub missing: bool,
     /// The folder from which the project is read for development, in place of the volume.
     #[serde(default)]
     pub overridden: Option<String>,

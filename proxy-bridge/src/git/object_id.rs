@@ -23,6 +23,15 @@ impl ObjectId {
         &self.0
     }
 
+    /// The id that no object has.
+    pub fn none(format: ObjectFormat) -> Self {
+        let digits = match format {
+            ObjectFormat::Sha1 => 40,
+            ObjectFormat::Sha256 => 64,
+        };
+        Self("0".repeat(digits))
+    }
+
     /// The first 12 digits.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)

@@ -117,8 +117,9 @@ struct Running {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<SourceStatus>,
     applied: Arc<Mutex<Applied>>,
-    /// The projects whose files on the volume are others, with their digests.
-    drift: BTreeMap<ProjectName, Digest>,
+    /// The projects whose files on the volume are others, with their digests. `None`: the project is not
+    /// there any more.
+    drift: BTreeMap<ProjectName, Option<Digest>>,
     task: JoinHandle<()>,
     /// The keeper of the source's previews, if it has or had some.
     keeper: Option<Keeper>,
@@ -467,7 +468,9 @@ impl Running {
     fn status(&self) -> SourceStatus {
         let mut status = SourceStatus { last_hook: self.last_hook.clone(), ..self.status.borrow().clone() };
         for project in &mut status.projects {
-            project.drift = self.drift.get(&project.project).copied();
+            let drift = self.drift.get(&project.project).copied();
+            project.missing = drift == Some(None);
+            project.drift = drift.flatten();
         }
         status
     }

@@ -12,6 +12,7 @@
 mod end;
 mod pace;
 mod removal;
+mod restore;
 mod states;
 mod sync;
 mod view;
@@ -120,6 +121,7 @@ impl<C: Clone + Eq> Machine<C> {
                 self.ready = None;
                 self.want(Goal { retry: true, ..Goal::default() })
             }
+            Event::Drifted => self.want(Goal { restore: true, ..Goal::default() }),
             Event::Fetched(_) | Event::Read(_) | Event::Deployed(_) => self.work_ended(event, at),
         }
     }
@@ -216,7 +218,12 @@ impl<C: Clone + Eq> Machine<C> {
         }
     }
 
-    fn begin(&mut self, next: Next<C>) -> Vec<Effect<C>> {
+    fn begin(&mut self, mut next: Next<C>) -> Vec<Effect<C>> {
+        if next.goal.restore {
+            // What is applied now: it may have moved since the wish.
+            let Some(applied) = self.applied().cloned() else { return Vec::new() };
+            next.goal.commit = Some(applied);
+        }
         let commit = next.goal.commit.clone();
         let is_ready = |ready: &&ReadyCommit<C>| commit.as_ref() == Some(&ready.commit);
         if let Some(ready) = self.ready.as_ref().filter(|_| next.goal.publish).filter(is_ready).cloned() {
@@ -227,6 +234,9 @@ impl<C: Clone + Eq> Machine<C> {
     }
 
     fn fetched(&mut self, shown: C, mut sync: Sync<C>, at: Moment) -> Vec<Effect<C>> {
+        if sync.goal.restore {
+            return self.fetched_to_restore(shown, sync, at);
+        }
         let mut effects = self.recover();
         let mut commit = shown;
         if sync.goal.commit.is_none() {
@@ -287,6 +297,9 @@ impl<C: Clone + Eq> Machine<C> {
     }
 
     fn read(&mut self, changes: &Changes, commit: C, sync: Sync<C>, at: Moment) -> Vec<Effect<C>> {
+        if sync.goal.restore {
+            return self.read_to_restore(changes, commit, sync, at);
+        }
         if let Some(reason) = self.frozen() {
             return self.end(sync, Outcome::Frozen(reason), at);
         }

@@ -51,7 +51,7 @@ fn problem(source: &SourceStatus) -> String {
     if let Some(problem) = &source.problem {
         return visible::word(&problem.kind).into_owned();
     }
-    let has_drift = source.projects.iter().any(|project| project.drift.is_some());
+    let has_drift = source.projects.iter().any(|project| project.drift.is_some() || project.missing);
     let is_overridden = source.projects.iter().any(|project| project.overridden.is_some());
     let words = [
         (source.frozen.is_some(), "frozen"),

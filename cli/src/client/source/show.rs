@@ -127,6 +127,9 @@ fn note(project: &SourceProject, name: &str) -> String {
                  commit's files"
             )
         }
+        (None, None) if project.missing => {
+            format!("drift: it is not on the volume; switchyard source sync {name} --force restores it")
+        }
         (None, None) => String::new(),
     }
 }

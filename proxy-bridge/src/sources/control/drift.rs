@@ -23,13 +23,18 @@ const SETTLED: Duration = Duration::from_millis(500);
 /// The time for which files must not change before they are put back: somebody may still be editing.
 const QUIET: Duration = Duration::from_secs(10);
 
+/// The time after which it is tried again to put files back, where that has failed.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// A project whose files on the volume are others.
 #[derive(Debug, Clone, Copy)]
 struct Drifted {
-    digest: Digest,
+    /// `None`: the project is not there.
+    digest: Option<Digest>,
     since: Instant,
     is_reported: bool,
-    is_restored: bool,
+    /// The time of the next attempt to put the files back. `None`: they stay as they are.
+    restore_at: Option<Instant>,
 }
 
 /// Compares until it is dropped, which the end of the bridge does.
@@ -39,7 +44,7 @@ pub(super) async fn watch(sources: Sources, routers: Routers) {
     loop {
         sources.compare(&routers, &mut known);
         sleep(PACE).await;
-        let waits = known.values().any(|one| !(one.is_reported && one.is_restored));
+        let waits = known.values().any(|one| !one.is_reported || one.restore_at.is_some());
         let changed = match waits {
             // Without a change the comparison is for the time that has passed.
             true => timeout(SOON, changes.changed()).await.unwrap_or(Ok(())),
@@ -65,7 +70,9 @@ impl Sources {
             let drift: BTreeMap<_, _> = {
                 let applied = lock(&running.applied);
                 let differs = |(name, digest): (&ProjectName, Digest)| {
-                    on_disk(routers, name).filter(|there| *there != digest).map(|there| (name.clone(), there))
+                    on_disk(routers, name)
+                        .filter(|there| *there != Some(digest))
+                        .map(|there| (name.clone(), there))
                 };
                 let with_digest = applied.projects.iter();
                 with_digest.filter_map(|(name, one)| differs((name, one.digest?))).collect()
@@ -77,18 +84,23 @@ impl Sources {
                     digest,
                     since: Instant::now(),
                     is_reported: false,
-                    is_restored: running.settings.drift != OnDrift::Restore,
+                    restore_at: None,
                 });
+                if running.settings.drift != OnDrift::Restore {
+                    one.restore_at = None;
+                } else if one.restore_at.is_none() {
+                    one.restore_at = Some(one.since + QUIET);
+                }
                 let lasted = one.since.elapsed();
                 if lasted >= SETTLED {
                     if !one.is_reported {
-                        report(source, &name, &digest);
+                        report(source, &name, digest.as_ref());
                     }
                     one.is_reported = true;
                     running.drift.insert(name.clone(), digest);
                 }
-                if lasted >= QUIET && !one.is_restored {
-                    one.is_restored = true;
+                if one.restore_at.is_some_and(|at| at <= Instant::now()) {
+                    one.restore_at = Some(Instant::now() + AGAIN);
                     restored.entry(source.clone()).or_default().push(name.clone());
                 }
                 found.insert(name, one);
@@ -101,25 +113,35 @@ impl Sources {
     }
 }
 
-fn report(source: &str, project: &ProjectName, digest: &Digest) {
+fn report(source: &str, project: &ProjectName, digest: Option<&Digest>) {
+    let what = match digest {
+        Some(_) => "the files of the project on the volume are not those of the commit",
+        None => "the project is not on the volume any more, and the commit has it",
+    };
     tracing::warn!(
         event = "source.drifted",
         source,
         project.name = project.as_str(),
-        digest = %digest.short(),
-        "source {source}: the files of {project} on the volume are not those of the commit"
+        digest = digest.map(Digest::short),
+        "source {source}: {project}: {what}"
     );
 }
 
-/// The digest of a project's files on the volume, as a router has read them. `None` while a deploy holds
-/// the project, or no router knows: one that reads it from a local folder does not.
-pub(super) fn on_disk(routers: &Routers, project: &ProjectName) -> Option<Digest> {
-    let statuses = routers.all();
-    let mut statuses = statuses.iter().filter(|router| router.is_reachable());
-    let status = statuses
-        .find_map(|router| router.status(project.as_str()).filter(|status| status.overridden.is_none()))?;
+/// The digest of a project's files on the volume, as a router has read them; `Some(None)` if no router
+/// has such a project. `None` while a deploy holds the project, or no router knows: one that reads it
+/// from a local folder does not.
+pub(super) fn on_disk(routers: &Routers, project: &ProjectName) -> Option<Option<Digest>> {
+    let routers = routers.all();
+    let reachable: Vec<_> = routers.iter().filter(|router| router.is_reachable()).collect();
+    let statuses: Vec<_> = reachable.iter().filter_map(|router| router.status(project.as_str())).collect();
+    if statuses.is_empty() {
+        // One that has just started may not have looked yet.
+        let is_known = !reachable.is_empty() && reachable.iter().all(|router| router.was_ready());
+        return is_known.then_some(None);
+    }
+    let status = statuses.into_iter().find(|status| status.overridden.is_none())?;
     if status.held_by.is_some() {
         return None;
     }
-    status.on_disk?.digest.parse().ok()
+    status.on_disk?.digest.parse().ok().map(Some)
 }

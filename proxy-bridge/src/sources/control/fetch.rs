@@ -76,6 +76,7 @@ async fn fetch_into(
     known: &Known,
 ) -> Result<Fetched, GitError> {
     let name = settings.name.as_str();
+    check_format(commit.as_ref(), &known.needed)?;
     let mut attempt = 1;
     loop {
         let resolved = match &commit {
@@ -101,6 +102,20 @@ async fn fetch_into(
             }
         }
     }
+}
+
+/// # Errors
+/// The named commit cannot be one of this repository: to fetch it, the mirror would be made anew.
+fn check_format(commit: Option<&ObjectId>, needed: &[ObjectId]) -> Result<(), GitError> {
+    let (Some(commit), Some(known)) = (commit, needed.first()) else { return Ok(()) };
+    if commit.format() == known.format() {
+        return Ok(());
+    }
+    let (digits, wanted) = (commit.as_str().len(), known.as_str().len());
+    Err(GitError::Refused(format!(
+        "commit {} has {digits} digits, and those of this repository have {wanted}",
+        commit.short()
+    )))
 }
 
 /// # Errors
@@ -199,4 +214,18 @@ pub(super) fn fault(error: &GitError, settings: &SourceSettings) -> Fault {
     };
     let detail = fix.map_or_else(|| error.to_string(), |fix| format!("{error}; {fix}"));
     Fault { kind, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_commit_of_another_hash_function_is_refused_and_the_mirror_stays() {
+        let id = |digits: usize| "ab".repeat(digits / 2).parse::<ObjectId>().unwrap();
+        let check = |named, known: &[ObjectId]| check_format(Some(&id(named)), known).is_ok();
+        assert!(check(40, &[id(40)]) && check(64, &[id(64)]));
+        assert!(!check(64, &[id(40)]) && !check(40, &[id(64)]));
+        assert!(check(64, &[]), "nothing is known of the repository yet");
+    }
 }

@@ -6,14 +6,16 @@ use serde_json::Value;
 use super::progress::Progress;
 use crate::git::ObjectId;
 use crate::sources::machine::{Fault, Outcome, ProblemKind};
-use switchyard_contract::source::{SourceStatus, SyncOutcome, SyncReport};
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::source::{SourceStatus, SyncOutcome, SyncReport, SyncedProject};
 use switchyard_edge::problem::Problem;
 
-/// The answer to those who waited for a sync.
+/// The answer to those who waited for a sync. `asks`: the projects whose removal waits for a yes.
 pub(super) fn answer(
     source: &str,
     outcome: &Outcome<ObjectId>,
     progress: &Progress,
+    asks: &[ProjectName],
 ) -> Result<SyncReport, Problem> {
     let (outcome, commit, problem) = match outcome {
         Outcome::Live { commit, .. } => (SyncOutcome::Live, Some(commit), None),
@@ -51,13 +53,19 @@ pub(super) fn answer(
         }
     };
     let commit = commit.or(progress.commit.as_ref());
+    let waiting = asks.iter().map(|project| SyncedProject {
+        project: project.clone(),
+        path: None,
+        digest: None,
+        outcome: SyncOutcome::Blocked,
+    });
     Ok(SyncReport {
         source: source.to_owned(),
         commit: commit.map(ObjectId::to_string),
         ref_name: progress.ref_name.clone(),
         previous: progress.previous.as_ref().map(ObjectId::to_string),
         outcome,
-        projects: progress.projects.clone(),
+        projects: progress.projects.iter().cloned().chain(waiting).collect(),
         deploy: progress.deploy.clone(),
         problem,
         timings_ms: progress.timings(),

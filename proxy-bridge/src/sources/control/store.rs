@@ -46,6 +46,15 @@ pub(super) struct Applied {
     pub(super) branches: BTreeMap<ObjectId, i64>,
 }
 
+impl Applied {
+    /// Has the shared entries count as other ones, so that the next deploy puts all of them.
+    pub(super) fn forget_shared(&mut self) {
+        for id in self.shared.values_mut() {
+            *id = ObjectId::none(id.format());
+        }
+    }
+}
+
 /// The folder of the states.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
@@ -150,4 +159,20 @@ fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     new.write_all(text)?;
     new.sync_data()?;
     fs::rename(&beside, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgotten_shared_entries_keep_their_names_and_equal_none_of_a_commit() {
+        let id: ObjectId = "ab".repeat(20).parse().unwrap();
+        let mut applied =
+            Applied { shared: BTreeMap::from([("_lib".to_owned(), id.clone())]), ..Applied::default() };
+        applied.forget_shared();
+        let forgotten = applied.shared.get("_lib").unwrap();
+        assert_ne!(*forgotten, id);
+        assert_eq!(forgotten.as_str().parse().as_ref(), Ok(forgotten), "the state on disk can be read again");
+    }
 }

@@ -88,7 +88,10 @@ impl SourceTask {
         applied: Arc<Mutex<Applied>>,
         commands: mpsc::Receiver<Command>,
     ) -> (Self, watch::Receiver<SourceStatus>) {
-        let saved = lock(&applied).saved.clone();
+        let (saved, synced_at) = {
+            let applied = lock(&applied);
+            (applied.saved.clone(), applied.synced_at)
+        };
         let machine = Machine::new(machine_settings(&settings), saved);
         let previous = machine.applied().cloned();
         let mut task = Self {
@@ -98,7 +101,7 @@ impl SourceTask {
             machine,
             applied,
             commands,
-            status: watch::Sender::new(SourceStatus::default()),
+            status: watch::Sender::new(SourceStatus { synced_at, ..SourceStatus::default() }),
             timers: HashMap::new(),
             window_ends: None,
             work: None,
@@ -167,7 +170,7 @@ impl SourceTask {
             Command::Retry => self.on(Event::Due(Timer::Retry)).await,
             Command::Restore { projects } => {
                 self.forget(&projects);
-                self.on(Event::Configured(machine_settings(&self.settings))).await;
+                self.on(Event::Drifted).await;
             }
         }
     }
@@ -180,6 +183,8 @@ impl SourceTask {
                 applied.key.clear();
             }
         }
+        // The difference may be in a file that they include.
+        applied.forget_shared();
     }
 
     fn request(&mut self, reply: Option<Reply>) -> RequestId {
@@ -233,7 +238,10 @@ impl SourceTask {
             lock(&self.applied).tag = Some(tag);
         }
         self.progress.commit = Some(resolved.commit.clone());
-        self.progress.ref_name = resolved.name;
+        // What is applied keeps the ref that led to it.
+        let is_applied = self.machine.applied() == Some(&resolved.commit);
+        let before = || lock(&self.applied).ref_name.clone().filter(|_| is_applied);
+        self.progress.ref_name = resolved.name.or_else(before);
         Ok(resolved.commit)
     }
 
@@ -266,8 +274,7 @@ impl SourceTask {
     async fn take(&mut self, event: Event<ObjectId>) {
         let effects = self.machine.on(event, Timestamp::now(), jitter());
         self.count(&effects);
-        let is_settled = effects.iter().any(|effect| matches!(effect, Effect::Answer(..) | Effect::Arm(..)));
-        if is_settled {
+        if effects.iter().any(is_worth_saving) {
             // Before anyone is answered.
             self.save().await;
         }
@@ -377,7 +384,10 @@ impl SourceTask {
     }
 
     fn start_deploy(&mut self, commit: ObjectId, set: CommitSet) {
-        let (context, prepared) = (self.context.clone(), self.prepare());
+        let (context, mut prepared) = (self.context.clone(), self.prepare());
+        if self.machine.is_forced() {
+            prepared.applied.forget_shared();
+        }
         self.start("deploy", async move {
             let mut deployed = prepared.deploy(&context, &commit, set.clone()).await;
             if deployed.as_ref().is_ok_and(|deployed| deployed.is_damaged) {
@@ -419,6 +429,7 @@ impl SourceTask {
         let states = [
             machine.applied().cloned(),
             machine.saved().seen.clone(),
+            machine.saved().chosen.clone(),
             machine.ready().map(|ready| ready.commit.clone()),
             machine.failed().map(|failed| failed.commit.clone()),
             machine.asks().map(|asks| asks.commit.clone()),
@@ -444,7 +455,12 @@ impl SourceTask {
             }
             applied.clone()
         };
+        let mut changed = changed;
         if changed != self.written {
+            if self.is_synced() {
+                changed.synced_at = Some(Timestamp::now());
+                lock(&self.applied).synced_at = changed.synced_at;
+            }
             self.context.store.write(self.settings.name.as_str(), &changed).await;
             self.written = changed;
         }
@@ -469,10 +485,11 @@ impl SourceTask {
     }
 
     fn answer(&mut self, requests: Vec<RequestId>, outcome: &Outcome<ObjectId>) {
+        let asks = self.machine.asks().map_or(&[][..], |asks| &asks.projects);
         for id in requests {
             let Some(reply) = self.requests.remove(&id) else { continue };
             // Who asked may be gone.
-            let _ = reply.send(report::answer(self.settings.name.as_str(), outcome, &self.progress));
+            let _ = reply.send(report::answer(self.settings.name.as_str(), outcome, &self.progress, asks));
         }
     }
 
@@ -524,16 +541,24 @@ impl SourceTask {
         }
     }
 
+    /// Returns true if the newest commit, or the chosen one, is live, and the server was asked.
+    fn is_synced(&self) -> bool {
+        if self.held.is_none() {
+            return false;
+        }
+        let machine = &self.machine;
+        let newest = machine.saved().chosen.as_ref().or(machine.saved().seen.as_ref());
+        machine.problem().is_none() && newest.is_some() && newest == machine.applied()
+    }
+
     /// Shows the present state to others.
     fn show(&mut self) {
         let machine = &self.machine;
         let text = |commit: &ObjectId| commit.to_string();
         let applied = lock(&self.applied);
-        let newest = machine.saved().chosen.as_ref().or(machine.saved().seen.as_ref());
-        let is_current = machine.problem().is_none() && newest.is_some() && newest == machine.applied();
         let is_idle = !machine.is_busy();
         let synced_at =
-            if is_current && is_idle { Some(Timestamp::now()) } else { self.status.borrow().synced_at };
+            if self.is_synced() && is_idle { Some(Timestamp::now()) } else { self.status.borrow().synced_at };
         let poll = self.timers.get(&Timer::Poll).filter(|_| is_idle).map(|(_, at)| *at);
         let project =
             |(name, applied): (&ProjectName, &crate::sources::commit::AppliedProject)| SourceProject {
@@ -542,6 +567,7 @@ impl SourceTask {
                 tree: applied.tree.to_string(),
                 digest: applied.digest,
                 drift: None,
+                missing: false,
                 overridden: None,
             };
         let problem = machine.problem().map(|problem| SourceProblem {
@@ -604,6 +630,15 @@ impl Prepared {
         let (settings, applied) = (self.settings.clone(), self.applied.clone());
         Order { settings, read, ref_name: self.ref_name.clone(), applied, prove }
     }
+}
+
+/// Returns true for what must be on the disk before anybody hears of it: the end of a sync, and a freeze,
+/// which outlasts this process.
+fn is_worth_saving(effect: &Effect<ObjectId>) -> bool {
+    matches!(
+        effect,
+        Effect::Answer(..) | Effect::Arm(..) | Effect::Emit(SourceEvent::Frozen(_) | SourceEvent::Unfrozen)
+    )
 }
 
 /// The end of the step under way. Without one it never comes.
@@ -709,5 +744,28 @@ fn trouble(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::BranchGone => "source.branch-gone",
         _ => "source.unreachable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freeze_is_saved_before_it_is_answered_and_so_is_its_end() {
+        let mut machine: Machine<ObjectId> = Machine::new(machine_settings_for_tests(), Default::default());
+        for event in [Event::Frozen("release".to_owned()), Event::Unfrozen] {
+            let effects = machine.on(event, Timestamp::now(), 0.5);
+            assert!(effects.iter().any(is_worth_saving), "{effects:?}");
+        }
+    }
+
+    fn machine_settings_for_tests() -> MachineSettings {
+        MachineSettings {
+            name: "shop".to_owned(),
+            poll: std::time::Duration::from_secs(30),
+            hold: false,
+            removed: RemovedProjects::Ask,
+        }
     }
 }

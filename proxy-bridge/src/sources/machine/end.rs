@@ -85,6 +85,9 @@ impl<C: Clone + Eq> Machine<C> {
             sync.goal.retry = true;
             return self.repair(sync);
         }
+        if sync.goal.restore {
+            return self.not_restored(commit, fault, sync, at);
+        }
         let is_retried = fault.kind.may_pass();
         self.fail(commit, fault, is_retried, sync, at)
     }
@@ -98,6 +101,7 @@ impl<C: Clone + Eq> Machine<C> {
         at: Moment,
     ) -> Vec<Effect<C>> {
         let (kind, detail, is_retried) = match outcome {
+            DeployOutcome::Live if sync.goal.restore => return self.restored(commit, sync, at),
             DeployOutcome::Live => return self.go_live(commit, set, sync, at),
             DeployOutcome::Failed(detail) => (ProblemKind::Failed, detail, false),
             DeployOutcome::Superseded(detail)
@@ -105,7 +109,11 @@ impl<C: Clone + Eq> Machine<C> {
             | DeployOutcome::Refused(detail) => (ProblemKind::Failed, detail, true),
             DeployOutcome::Overridden(detail) => (ProblemKind::Overridden, detail, true),
         };
-        self.fail(commit, Fault { kind, detail }, is_retried, sync, at)
+        let fault = Fault { kind, detail };
+        if sync.goal.restore {
+            return self.not_restored(commit, fault, sync, at);
+        }
+        self.fail(commit, fault, is_retried, sync, at)
     }
 
     fn go_live(&mut self, commit: C, set: &CommitSet, sync: Sync<C>, at: Moment) -> Vec<Effect<C>> {
@@ -122,6 +130,10 @@ impl<C: Clone + Eq> Machine<C> {
 
     pub(super) fn hold(&mut self, ready: ReadyCommit<C>, sync: Sync<C>, at: Moment) -> Vec<Effect<C>> {
         let commit = ready.commit.clone();
+        if sync.goal.commit.is_some() {
+            // Else the next poll puts the ref's commit in its place.
+            self.saved.chosen = (self.saved.seen.as_ref() != Some(&commit)).then(|| commit.clone());
+        }
         let is_news = self.ready.as_ref() != Some(&ready);
         self.ready = Some(ready);
         self.failed = None;

@@ -252,6 +252,8 @@ pub enum Event<C> {
         until: Timestamp,
     },
     WindowOpened,
+    /// The volume is no longer what is applied: it is to be put back.
+    Drifted,
     /// The settings, or something else that a read depends on, have changed.
     Configured(MachineSettings),
 }

@@ -13,12 +13,21 @@ pub(super) struct Goal<C> {
     pub(super) force: bool,
     /// Try a commit that has failed once more.
     pub(super) retry: bool,
+    /// Put back what is applied, whatever the ref names, and also in hold.
+    pub(super) restore: bool,
     pub(super) consent: Consent,
 }
 
 impl<C> Default for Goal<C> {
     fn default() -> Self {
-        Self { commit: None, publish: false, force: false, retry: false, consent: Consent::default() }
+        Self {
+            commit: None,
+            publish: false,
+            force: false,
+            retry: false,
+            restore: false,
+            consent: Consent::default(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod failures;
 mod properties;
 mod removals;
 mod requests;
+mod restores;
 
 use std::time::Duration;
 

@@ -53,4 +53,12 @@ impl<C: Clone + Eq> Machine<C> {
     pub fn is_busy(&self) -> bool {
         !matches!(self.work, Work::Idle)
     }
+
+    /// Returns true if the sync under way deploys projects that have not changed, too.
+    pub fn is_forced(&self) -> bool {
+        match &self.work {
+            Work::Idle => false,
+            Work::Fetching(sync) | Work::Reading(_, sync) | Work::Deploying(_, _, sync) => sync.goal.force,
+        }
+    }
 }

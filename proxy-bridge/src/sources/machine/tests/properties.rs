@@ -35,6 +35,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             Event::WindowClosed { until: time(9) },
             Event::WindowOpened,
             Event::WindowOpened,
+            Event::Drifted,
+            Event::Drifted,
         ]).prop_map(Step::Outside),
         1 => (any::<bool>(), 0..3_usize).prop_map(|(hold, n)| {
             let removed = [RemovedProjects::Ask, RemovedProjects::Remove, RemovedProjects::Keep][n];
