@@ -181,6 +181,11 @@ impl Deploys {
         records
     }
 
+    /// The longest time for one deploy.
+    pub fn timeout(&self) -> Duration {
+        self.0.settings.timeout
+    }
+
     /// Returns the volume that is deployed to.
     pub fn volume(&self) -> &Volume {
         &self.0.volume

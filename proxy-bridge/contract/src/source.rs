@@ -85,6 +85,9 @@ pub struct SyncReport {
     /// Milliseconds of each phase, by its name, and `total`.
     #[serde(default)]
     pub timings_ms: BTreeMap<String, f64>,
+    /// The paths and patterns of the source's settings for which the commit has nothing.
+    #[serde(default)]
+    pub unmatched: Vec<String>,
 }
 
 /// One project of a sync.
@@ -171,6 +174,10 @@ pub struct SourceStatus {
     /// Bytes of the mirror of the source's repository.
     #[serde(default)]
     pub mirror_bytes: u64,
+    /// The paths and patterns of the settings for which the commit that was read last has nothing, as
+    /// after a misspelling. Empty before the first.
+    #[serde(default)]
+    pub unmatched: Vec<String>,
     /// The projects, by name.
     #[serde(default)]
     pub projects: Vec<SourceProject>,

@@ -170,9 +170,10 @@ pub(super) async fn source(
         (status = 200, description = "The commit is live, or waits to be published", body = SyncReport),
         (status = 202, description = "The sync goes on"),
         (status = 404, description = "unknown-source"),
-        (status = 409, description = "frozen, blocked or overridden"),
+        (status = 409, description = "frozen, blocked, overridden, deploy-under-way or superseded"),
         (status = 422, description = "The commit cannot be deployed"),
         (status = 502, description = "The repository cannot be reached"),
+        (status = 503, description = "busy"),
     ),
 )]
 pub(super) async fn sync(
@@ -287,6 +288,7 @@ pub(super) async fn approve(
     responses(
         (status = 200, description = "The source's state", body = SourceStatus),
         (status = 404, description = "unknown-source"),
+        (status = 507, description = "state-not-written: it holds until the bridge is started again"),
     ),
 )]
 pub(super) async fn freeze(
@@ -305,6 +307,7 @@ pub(super) async fn freeze(
     responses(
         (status = 200, description = "The source's state", body = SourceStatus),
         (status = 404, description = "unknown-source"),
+        (status = 507, description = "state-not-written: it holds until the bridge is started again"),
     ),
 )]
 pub(super) async fn unfreeze(
@@ -449,16 +452,19 @@ fn status(report: &SyncReport) -> StatusCode {
     match report.outcome {
         SyncOutcome::Live | SyncOutcome::Unchanged | SyncOutcome::Ready => StatusCode::OK,
         SyncOutcome::Blocked | SyncOutcome::Frozen => StatusCode::CONFLICT,
-        SyncOutcome::Failed if is_overridden(report) => StatusCode::CONFLICT,
-        SyncOutcome::Failed => StatusCode::UNPROCESSABLE_ENTITY,
+        SyncOutcome::Failed => failed(report),
         SyncOutcome::Unreachable | SyncOutcome::Unrecognized => StatusCode::BAD_GATEWAY,
     }
 }
 
-/// Returns true if only an override keeps the commit from going live.
-fn is_overridden(report: &SyncReport) -> bool {
+/// The status of a sync that failed: another one than 422 where not the commit is the cause.
+fn failed(report: &SyncReport) -> StatusCode {
     let kind = report.problem.as_ref().and_then(|problem| problem["type"].as_str());
-    kind.is_some_and(|kind| kind.ends_with(":overridden"))
+    match kind.and_then(|kind| kind.rsplit(':').next()) {
+        Some("overridden" | "deploy-under-way" | "superseded") => StatusCode::CONFLICT,
+        Some("busy") => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
 }
 
 fn deployed(record: DeployRecord, source: &str) -> Option<DeployedCommit> {
@@ -481,4 +487,27 @@ fn deployed(record: DeployRecord, source: &str) -> Option<DeployedCommit> {
         outcome: record.outcome,
         projects: record.projects.into_iter().map(one).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_that_failed_for_another_cause_than_the_commit_has_that_causes_status() {
+        for (kind, expected) in [
+            ("deploy-under-way", 409),
+            ("superseded", 409),
+            ("overridden", 409),
+            ("busy", 503),
+            ("build-failed", 422),
+        ] {
+            let report: SyncReport = serde_json::from_value(value!({
+                "source": "shop", "commit": null, "ref": null, "previous": null, "outcome": "failed",
+                "deploy": null, "problem": {"type": format!("urn:switchyard:problem:{kind}")},
+            }))
+            .unwrap();
+            assert_eq!(status(&report).as_u16(), expected, "{kind}");
+        }
+    }
 }

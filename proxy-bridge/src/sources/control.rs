@@ -8,6 +8,7 @@ mod fetch;
 mod metrics;
 mod mirrors;
 mod overrides;
+mod owners;
 mod previews;
 mod progress;
 mod prune;
@@ -31,6 +32,7 @@ use tokio::time::timeout;
 use self::command::Command;
 use self::metrics::SourceMetrics;
 use self::mirrors::Mirrors;
+use self::owners::Owners;
 use self::previews::Keeper;
 use self::store::{Applied, Store};
 use self::task::SourceTask;
@@ -103,8 +105,10 @@ pub(super) struct Context {
     /// Held while a version is made again.
     remaking: tokio::sync::Mutex<()>,
     metrics: SourceMetrics,
-    /// The source of each project that one has deployed.
-    owners: Mutex<BTreeMap<ProjectName, String>>,
+    /// The source of each project.
+    owners: Mutex<Owners>,
+    /// The ways to the tasks of all sources.
+    tasks: Mutex<BTreeMap<String, mpsc::WeakSender<Command>>>,
     /// What each source has deployed.
     applied: Mutex<BTreeMap<String, Arc<Mutex<Applied>>>>,
 }
@@ -151,6 +155,7 @@ impl Sources {
             remaking: tokio::sync::Mutex::default(),
             metrics: SourceMetrics::default(),
             owners: Mutex::default(),
+            tasks: Mutex::default(),
             applied: Mutex::default(),
         });
         let shared =
@@ -191,7 +196,12 @@ impl Sources {
         for (settings, webhook) in wanted {
             let name = settings.name.to_string();
             match sources.get_mut(&name) {
-                Some(running) => running.configure(settings.clone(), webhook),
+                Some(running) => {
+                    if *running.settings != *settings {
+                        self.0.context.owners().expect(&name);
+                    }
+                    running.configure(settings.clone(), webhook);
+                }
                 None => {
                     sources.insert(name.clone(), self.run(settings.clone(), webhook));
                 }
@@ -200,8 +210,11 @@ impl Sources {
         }
         let names: Vec<_> = sources.keys().cloned().collect();
         drop(sources);
-        self.0.context.owners().retain(|_, owner| names.contains(owner));
-        lock(&self.0.context.applied).retain(|name, _| names.contains(name));
+        let is_kept = |name: &str| names.iter().any(|kept| kept == name);
+        lock(&self.0.context.applied).retain(|name, _| is_kept(name));
+        lock(&self.0.context.tasks).retain(|name, _| is_kept(name));
+        let woken = self.0.context.owners().retain(is_kept);
+        self.0.context.wake(woken);
         Ok(())
     }
 
@@ -211,7 +224,11 @@ impl Sources {
         let applied = Arc::new(Mutex::new(Applied { preview: settings.preview.clone(), ..state }));
         context.own(settings.name.as_str(), &lock(&applied));
         lock(&context.applied).insert(settings.name.to_string(), applied.clone());
+        if settings.preview.is_none() {
+            context.owners().expect(settings.name.as_str());
+        }
         let (commands, received) = mpsc::channel(MAX_COMMANDS);
+        lock(&context.tasks).insert(settings.name.to_string(), commands.downgrade());
         let (task, status) = SourceTask::new(context, settings.clone(), applied.clone(), received);
         let task = tokio::spawn(task.run());
         Running {
@@ -311,11 +328,12 @@ impl Sources {
     /// state from then on.
     ///
     /// # Errors
-    /// 404 for an unknown source, 503 when too many commands wait already.
+    /// 404 for an unknown source, 503 when too many commands wait already, 507 if that could not be
+    /// written: it holds, and a restart forgets it.
     pub async fn freeze(&self, name: &str, reason: Option<String>) -> Result<SourceStatus, Problem> {
         let (reply, done) = oneshot::channel();
         self.send(name, Command::Freeze { reason, reply })?;
-        done.await.map_err(|_| stopped(name))?;
+        done.await.map_err(|_| stopped(name))??;
         self.status(name).ok_or_else(|| unknown(name))
     }
 
@@ -493,16 +511,42 @@ impl Running {
 }
 
 impl Context {
-    fn owners(&self) -> MutexGuard<'_, BTreeMap<ProjectName, String>> {
+    fn owners(&self) -> MutexGuard<'_, Owners> {
         lock(&self.owners)
     }
 
     /// Binds the projects of `applied` to `source`, and no others.
     fn own(&self, source: &str, applied: &Applied) {
-        let mut owners = self.owners();
-        owners.retain(|_, owner| owner != source);
-        for project in applied.projects.keys() {
-            owners.entry(project.clone()).or_insert_with(|| source.to_owned());
+        self.owners().own(source, applied.projects.keys());
+    }
+
+    /// Passes projects over to the source that has deployed them. Their sources so far forget them.
+    fn take<'p>(&self, source: &str, projects: impl Iterator<Item = &'p ProjectName>) {
+        let taken = self.owners().take(source, projects);
+        for (project, before) in &taken {
+            let applied = lock(&self.applied).get(before).cloned();
+            if let Some(applied) = applied {
+                lock(&applied).projects.remove(project);
+            }
+            tracing::info!(
+                event = "source.passed-on",
+                source,
+                project.name = project.as_str(),
+                "source {source} has {project} now, which source {before} had"
+            );
+        }
+        self.wake(taken.into_iter().map(|(_, before)| before).collect());
+    }
+
+    /// Has sources compare their commits again.
+    fn wake(&self, sources: Vec<String>) {
+        for source in sources {
+            let commands = lock(&self.tasks).get(&source).and_then(mpsc::WeakSender::upgrade);
+            let Some(commands) = commands else { continue };
+            // Waits for room, which a full queue has soon.
+            tokio::spawn(async move {
+                let _ = commands.send(Command::Compare).await;
+            });
         }
     }
 }

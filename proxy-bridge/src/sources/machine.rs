@@ -121,6 +121,10 @@ impl<C: Clone + Eq> Machine<C> {
                 self.ready = None;
                 self.want(Goal { retry: true, ..Goal::default() })
             }
+            Event::Contested => {
+                self.reread = true;
+                self.want(Goal { retry: true, ..Goal::default() })
+            }
             Event::Drifted => self.want(Goal { restore: true, ..Goal::default() }),
             Event::Fetched(_) | Event::Read(_) | Event::Deployed(_) => self.work_ended(event, at),
         }

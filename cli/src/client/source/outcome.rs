@@ -18,7 +18,13 @@ pub(super) fn exit_of(outcome: SyncOutcome) -> u8 {
 /// Returns the lines about a sync: one for the source, one for each project that differed.
 pub(super) fn lines(report: &SyncReport) -> String {
     let projects = report.projects.iter().map(|project| format!("  {}", project_line(report, project)));
-    std::iter::once(headline(report)).chain(projects).collect::<Vec<_>>().join("\n")
+    let unmatched = report.unmatched.iter().map(|path| format!("  {}", unmatched_line(path)));
+    std::iter::once(headline(report)).chain(projects).chain(unmatched).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the line about a path or pattern of the settings that is nowhere in the commit.
+pub(super) fn unmatched_line(path: &str) -> String {
+    format!("the commit has nothing for {}: correct the path in the file of sources", visible::line(path))
 }
 
 fn headline(report: &SyncReport) -> String {
@@ -143,6 +149,14 @@ mod tests {
             "  odd: frozen",
         ];
         assert_eq!(lines(&report("failed", None, projects)).lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_path_for_which_the_commit_has_nothing_is_named_with_the_fix() {
+        let mut report = report("unchanged", None, json!([]));
+        report.unmatched = vec!["nope/api".to_owned()];
+        let line = "  the commit has nothing for nope/api: correct the path in the file of sources";
+        assert_eq!(lines(&report).lines().nth(1), Some(line));
     }
 
     #[test]

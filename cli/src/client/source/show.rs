@@ -39,6 +39,12 @@ fn text(status: &SourceStatus, now: Timestamp) -> String {
     if let Some(problem) = &status.problem {
         text.push_str(&problem_lines(problem, now));
     }
+    if !status.unmatched.is_empty() {
+        text.push('\n');
+    }
+    for path in &status.unmatched {
+        text.push_str(&format!("{}\n", super::outcome::unmatched_line(path)));
+    }
     if !status.projects.is_empty() {
         text.push('\n');
         text.push_str(&projects(&status.projects, &name));
@@ -163,6 +169,15 @@ mod tests {
              PROJECT  FOLDER    TREE          VERSION\napi      apps/api  0123456789ab  abababababab\n"
         );
         assert_eq!(shown(plain()), expected);
+    }
+
+    #[test]
+    fn a_path_for_which_the_commit_has_nothing_is_named_with_the_fix() {
+        let mut status = plain();
+        status["unmatched"] = json!(["nope/api"]);
+        let line =
+            "\nthe commit has nothing for nope/api: correct the path in the file of sources\n\nPROJECT";
+        assert!(shown(status.clone()).contains(line), "{}", shown(status));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) enum Command {
     /// `None` ends a freeze.
     Freeze {
         reason: Option<String>,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Result<(), Problem>>,
     },
     /// A webhook: the ref should show the commit now.
     Hint {
@@ -43,6 +43,8 @@ pub(super) enum Command {
     },
     /// The cause of a failure that is not the commit's may be over.
     Retry,
+    /// Another source has let go of a project that this one wants, or has taken one over from it.
+    Compare,
     /// The end of a preview: its projects, their data and its state go.
     End {
         done: oneshot::Sender<()>,

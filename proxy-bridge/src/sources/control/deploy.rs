@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::store::Applied;
 use super::{Context, OVERRIDDEN};
@@ -25,6 +27,12 @@ use switchyard_edge::problem::Problem;
 
 /// Projects that are read from the mirror at once.
 const READS: usize = 4;
+
+/// The time between two attempts of a deploy that others are in the way of.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Attempts that are made again because somebody has changed the files on the volume meanwhile.
+const MAX_EDITED: u32 = 2;
 
 /// The commit that is deployed, and all that the deploy needs.
 #[derive(Clone)]
@@ -84,7 +92,7 @@ pub(super) async fn deploy(context: &Arc<Context>, order: &Order, set: CommitSet
         live: Live::default(),
     };
     for unit in units(order, set) {
-        let (ended, trees) = deploy_unit(context, order, &unit).await;
+        let (ended, trees) = deploy_in_turn(context, order, &unit).await;
         let outcome = all.add(order, &unit, ended, &trees);
         if outcome != DeployOutcome::Live {
             all.outcome = outcome;
@@ -131,6 +139,42 @@ fn shared_changes(order: &Order) -> impl Iterator<Item = (&String, Option<&Objec
     let differ = wanted.iter().filter(|(name, ids)| there.get(*name) != Some(&ids.id));
     let gone = there.keys().filter(|name| !wanted.contains_key(*name));
     differ.map(|(name, ids)| (name, Some(&ids.id))).chain(gone.map(|name| (name, None)))
+}
+
+/// Deploys one unit, after the other deploys that are in its way.
+async fn deploy_in_turn(
+    context: &Arc<Context>,
+    order: &Order,
+    unit: &Unit,
+) -> (Ended, BTreeMap<ProjectName, switchyard_contract::digest::Digest>) {
+    let until = Instant::now() + context.deploys.timeout();
+    let mut edited = 0;
+    loop {
+        let (ended, digests) = deploy_unit(context, order, unit).await;
+        let problem = match &ended {
+            Ok(record) if record.outcome == Some(deploy::DeployOutcome::Superseded) => {
+                edited += 1;
+                None
+            }
+            Err(problem) if is_in_the_way(problem.slug()) => Some(problem.document()),
+            _ => return (ended, digests),
+        };
+        if edited > MAX_EDITED || Instant::now() >= until {
+            return (ended, digests);
+        }
+        let other = problem.and_then(|problem| context.deploys.job(problem["deploy"].as_str()?));
+        if let Some(other) = other {
+            // Without its end the next attempt is the last one.
+            let _ = timeout_at(until, other.done()).await;
+        } else {
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Returns true for the problem of a deploy that has to wait for others, which end by themselves.
+fn is_in_the_way(slug: &str) -> bool {
+    matches!(slug, "deploy-under-way" | "busy")
 }
 
 /// Deploys one unit. Returns the digests of the files that were read, too.
@@ -357,4 +401,15 @@ fn outcome(record: &DeployRecord) -> DeployOutcome {
 /// Returns true for the problem document of a deploy that an override is in the way of.
 fn is_override(problem: &serde_json::Value) -> bool {
     problem["type"].as_str().is_some_and(|kind| kind.rsplit(':').next() == Some(OVERRIDDEN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deploy_waits_for_others_and_not_for_what_stays() {
+        assert!(is_in_the_way("deploy-under-way") && is_in_the_way("busy"));
+        assert!(!is_in_the_way("overridden") && !is_in_the_way("disk-full"));
+    }
 }

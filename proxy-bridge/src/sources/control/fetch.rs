@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Context;
+use super::{Context, lock};
 use crate::git::{GitError, Mirror, ObjectId, RefTarget, Resolved};
 use crate::sources::commit::{self, ReadCommit, ReadError};
 use crate::sources::machine::{Fault, ProblemKind};
@@ -140,32 +140,53 @@ pub(super) fn known_tag(settings: &SourceSettings, resolved: &Resolved) -> Known
     }
 }
 
-/// Reads a fetched commit.
+/// Reads a fetched commit. `is_wanted`: the commit is to become live, or is, and says which projects the
+/// source has from now on.
 pub(super) async fn read(
     context: &Context,
     settings: &SourceSettings,
     commit: &ObjectId,
+    is_wanted: bool,
 ) -> Result<ReadCommit, Fault> {
     let _permit = context.gits.acquire().await;
     let mirror = context.mirrors.open(settings).await.map_err(|error| fault(&error, settings))?;
     let read = commit::read(&mirror, &context.mirrors, settings, commit, &context.limits).await;
     let read = read.map_err(|error| read_fault(&error, settings))?;
-    context.check_owners(settings, &read)?;
+    if is_wanted {
+        context.claim(settings, &read);
+        context.check_owners(settings, &read)?;
+        context.settle_owners(settings, &read);
+    }
     context.check_borrowed(settings, &read)?;
     Ok(read)
 }
 
 impl Context {
+    /// Notes the projects of a commit as those that the source has, or wants.
+    fn claim(&self, settings: &SourceSettings, read: &ReadCommit) {
+        let projects = read.plan.projects.iter().map(|project| project.name.clone());
+        let woken = self.owners().read(settings.name.as_str(), projects.collect());
+        self.wake(woken);
+    }
+
+    /// After a crash, two sources may have the same project in their states: one is free to go.
+    fn settle_owners(&self, settings: &SourceSettings, read: &ReadCommit) {
+        let name = settings.name.as_str();
+        let Some(applied) = lock(&self.applied).get(name).cloned() else { return };
+        let own: Vec<_> = lock(&applied).projects.keys().cloned().collect();
+        self.take(name, own.iter().filter(|project| read.projects().contains_key(*project)));
+    }
+
     /// # Errors
-    /// Another source has a project of the commit.
-    fn check_owners(&self, settings: &SourceSettings, read: &ReadCommit) -> Result<(), Fault> {
+    /// Another source has a project of the commit, and its own commit has it too.
+    pub(super) fn check_owners(&self, settings: &SourceSettings, read: &ReadCommit) -> Result<(), Fault> {
         let owners = self.owners();
         let name = settings.name.as_str();
         for project in &read.plan.projects {
-            let Some(owner) = owners.get(&project.name).filter(|owner| *owner != name) else { continue };
+            let Some(owner) = owners.rival(name, &project.name) else { continue };
             let detail = format!(
                 "{} would be the project {}, which source {owner} has: give one of them another name by \
-                 as = \"…\" in the file of sources",
+                 as = \"…\" in the file of sources, or remove it from {owner}, and {name} takes it over",
                 project.path, project.name
             );
             return Err(Fault { kind: ProblemKind::Invalid, detail });

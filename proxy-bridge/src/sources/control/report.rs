@@ -69,7 +69,18 @@ pub(super) fn answer(
         deploy: progress.deploy.clone(),
         problem,
         timings_ms: progress.timings(),
+        unmatched: Vec::new(),
     })
+}
+
+/// The problem of a freeze, or of its end, that holds and could not be written.
+pub(super) fn unsaved(source: &str, is_freeze: bool, error: &std::io::Error) -> Problem {
+    let what = if is_freeze { "is frozen" } else { "is no longer frozen" };
+    let detail = format!(
+        "source {source} {what}, but that could not be written, and a restart of the bridge forgets it: \
+         {error}. Make the folder of --state writable, with room, and repeat the command"
+    );
+    Problem::new(StatusCode::INSUFFICIENT_STORAGE, "state-not-written", detail)
 }
 
 /// The outcome of a sync that failed. Without a commit the server was not reached, or has none.

@@ -127,25 +127,24 @@ impl Store {
     }
 
     /// Writes the state of a source.
-    pub(super) async fn write(&self, source: &str, applied: &Applied) {
+    ///
+    /// # Errors
+    /// The disk fails, which is logged.
+    pub(super) async fn write(&self, source: &str, applied: &Applied) -> io::Result<()> {
         let file = self.file(source);
-        let text = match serde_json::to_vec(applied) {
-            Ok(text) => text,
-            Err(error) => {
-                tracing::error!(source, "the state cannot be written: {error}");
-                return;
-            }
+        let shown = file.display().to_string();
+        let written = async {
+            let text = serde_json::to_vec(applied)?;
+            spawn_blocking(move || replace(&file, &text)).await?
         };
-        let written = spawn_blocking(move || replace(&file, &text)).await;
-        match written {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(
+        let written = written.await;
+        if let Err(error) = &written {
+            tracing::error!(
                 source,
-                "the state is lost when this process ends; its projects are compared anew then: {error}"
-            ),
-            // A panic is logged.
-            Err(_) => {}
+                "the state is lost when this process ends; its projects are compared anew then: {shown}: {error}"
+            );
         }
+        written
     }
 
     fn file(&self, source: &str) -> PathBuf {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -28,7 +29,9 @@ use crate::sources::machine::{
 use crate::sources::settings::{OnRemoval, PublishMode, SourceSettings};
 use crate::sources::windows::{Window, denied_until};
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::source::{SourceProblem, SourceProject, SourceState, SourceStatus, SyncOutcome};
+use switchyard_contract::source::{
+    SourceProblem, SourceProject, SourceState, SourceStatus, SyncOutcome, SyncReport,
+};
 
 /// Commits of earlier deploys that stay in the mirror: a version whose files are gone is made again
 /// from one.
@@ -154,9 +157,12 @@ impl SourceTask {
                 self.on(Event::Approved { id }).await;
             }
             Command::Freeze { reason, reply } => {
+                let is_freeze = reason.is_some();
                 self.on(reason.map_or(Event::Unfrozen, Event::Frozen)).await;
+                let saved = self.save().await;
+                let source = self.settings.name.as_str();
                 // Who asked may be gone.
-                let _ = reply.send(());
+                let _ = reply.send(saved.map_err(|error| report::unsaved(source, is_freeze, &error)));
             }
             // The task ends with it.
             Command::End { .. } => {}
@@ -167,6 +173,7 @@ impl SourceTask {
                 (self.read, self.held) = (None, None);
                 self.on(Event::Configured(machine_settings(&self.settings))).await;
             }
+            Command::Compare => self.on(Event::Contested).await,
             Command::Retry => self.on(Event::Due(Timer::Retry)).await,
             Command::Restore { projects } => {
                 self.forget(&projects);
@@ -250,6 +257,7 @@ impl SourceTask {
         if deployed.is_damaged {
             (self.must_repair, self.read) = (true, None);
         }
+        self.context.take(self.settings.name.as_str(), deployed.live.projects.keys());
         let mut applied = lock(&self.applied);
         applied.projects.extend(deployed.live.projects);
         for project in &deployed.live.removed {
@@ -275,14 +283,18 @@ impl SourceTask {
         let effects = self.machine.on(event, Timestamp::now(), jitter());
         self.count(&effects);
         if effects.iter().any(is_worth_saving) {
-            // Before anyone is answered.
-            self.save().await;
+            // Before anyone is answered. A failure is logged.
+            let _ = self.save().await;
         }
         for effect in effects {
             self.carry_out(effect);
         }
-        if self.must_prune && self.work.is_none() {
-            self.start_pruning();
+        if self.work.is_none() {
+            let woken = self.context.owners().give_up(self.settings.name.as_str());
+            self.context.wake(woken);
+            if self.must_prune {
+                self.start_pruning();
+            }
         }
         self.show();
     }
@@ -369,7 +381,8 @@ impl SourceTask {
                 Ok(read) => read,
                 Err(fault) => return Done::Read(Err(fault), None),
             };
-            let changes = commit::compare(&prepared.applied.projects, &read);
+            let mut changes = commit::compare(&prepared.applied.projects, &read);
+            prepared.pass_on(&context, &mut changes.removed);
             let projects: Vec<_> = changes.added.iter().chain(&changes.changed).cloned().collect();
             if !prove || projects.is_empty() {
                 return Done::Read(Ok((read, changes)), None);
@@ -389,6 +402,8 @@ impl SourceTask {
             prepared.applied.forget_shared();
         }
         self.start("deploy", async move {
+            let mut set = set;
+            prepared.pass_on(&context, &mut set.removal);
             let mut deployed = prepared.deploy(&context, &commit, set.clone()).await;
             if deployed.as_ref().is_ok_and(|deployed| deployed.is_damaged) {
                 let resolved = Resolved { commit: commit.clone(), name: prepared.ref_name.clone() };
@@ -406,6 +421,7 @@ impl SourceTask {
             known: self.read.clone(),
             ref_name: self.progress.ref_name.clone(),
             applied: lock(&self.applied).clone(),
+            restores: self.machine.is_restoring(),
         }
     }
 
@@ -446,7 +462,9 @@ impl SourceTask {
         used
     }
 
-    async fn save(&mut self) {
+    /// # Errors
+    /// The disk fails. It is tried again by the next call.
+    async fn save(&mut self) -> io::Result<()> {
         let changed = {
             let mut applied = lock(&self.applied);
             let saved = self.machine.saved();
@@ -461,9 +479,10 @@ impl SourceTask {
                 changed.synced_at = Some(Timestamp::now());
                 lock(&self.applied).synced_at = changed.synced_at;
             }
-            self.context.store.write(self.settings.name.as_str(), &changed).await;
+            self.context.store.write(self.settings.name.as_str(), &changed).await?;
             self.written = changed;
         }
+        Ok(())
     }
 
     /// Removes all that the source has deployed and written, however long that takes.
@@ -489,8 +508,14 @@ impl SourceTask {
         for id in requests {
             let Some(reply) = self.requests.remove(&id) else { continue };
             // Who asked may be gone.
-            let _ = reply.send(report::answer(self.settings.name.as_str(), outcome, &self.progress, asks));
+            let report = report::answer(self.settings.name.as_str(), outcome, &self.progress, asks);
+            let _ = reply.send(report.map(|report| SyncReport { unmatched: self.unmatched(), ..report }));
         }
+    }
+
+    /// The paths and patterns of the settings for which the commit that was read last has nothing.
+    fn unmatched(&self) -> Vec<String> {
+        self.read.as_ref().map(|read| read.plan.unmatched.clone()).unwrap_or_default()
     }
 
     fn emit(&mut self, event: &SourceEvent<ObjectId>) {
@@ -593,6 +618,7 @@ impl SourceTask {
             next_poll: poll,
             last_hook: None,
             mirror_bytes: self.mirror_bytes,
+            unmatched: self.unmatched(),
             projects: applied.projects.iter().map(project).collect(),
         };
         drop(applied);
@@ -606,13 +632,26 @@ struct Prepared {
     known: Option<Arc<ReadCommit>>,
     ref_name: Option<String>,
     applied: Applied,
+    /// The step is for the commit that is applied, whatever the newest one is.
+    restores: bool,
 }
 
 impl Prepared {
+    /// Takes the projects from a removal that another source takes over: they stay on the volume.
+    fn pass_on(&self, context: &Context, removed: &mut Vec<ProjectName>) {
+        let owners = context.owners();
+        removed.retain(|project| !owners.is_wanted(self.settings.name.as_str(), project));
+    }
+
     async fn read(&self, context: &Context, commit: &ObjectId) -> Result<Arc<ReadCommit>, Fault> {
         match self.known.as_ref().filter(|read| read.commit == *commit) {
-            Some(read) => Ok(read.clone()),
-            None => read(context, &self.settings, commit).await.map(Arc::new),
+            Some(read) => {
+                if !self.restores {
+                    context.check_owners(&self.settings, read)?;
+                }
+                Ok(read.clone())
+            }
+            None => read(context, &self.settings, commit, !self.restores).await.map(Arc::new),
         }
     }
 

@@ -61,7 +61,7 @@ impl Scene {
                 .into(),
             ..Applied::default()
         };
-        Store::open(state.join("sources")).unwrap().write("shop", &applied).await;
+        Store::open(state.join("sources")).unwrap().write("shop", &applied).await.unwrap();
         let file = dir.path().join("sources.toml");
         let url = format!("file://{}", dir.path().join("repository").display());
         let projects = "projects = [{ path = \"apps/*\" }]";
@@ -318,4 +318,50 @@ async fn a_version_that_cannot_be_made_again_says_why() {
     let name = project_name("api");
     let problem = scene.sources.remake("none", &first, &name, scene.dir.path()).await.unwrap_err();
     assert_eq!(problem.slug(), "unknown-source");
+}
+
+#[tokio::test]
+async fn a_freeze_that_cannot_be_written_says_so_and_one_that_is_tried_again_is_written() {
+    let scene = Scene::new().await;
+    let states = scene.dir.path().join("state/sources");
+    let away = scene.dir.path().join("away");
+    fs::rename(&states, &away).unwrap();
+    let problem = scene.sources.freeze("shop", Some("release".into())).await.unwrap_err();
+    assert_eq!((problem.status.as_u16(), problem.slug()), (507, "state-not-written"));
+    assert!(problem.detail().contains("No such file"), "{}", problem.detail());
+    fs::rename(&away, &states).unwrap();
+    let status = scene.sources.freeze("shop", Some("release".into())).await.unwrap();
+    assert_eq!(status.frozen.as_deref(), Some("release"));
+    let written = Store::open(states).unwrap().read("shop");
+    assert_eq!(written.saved.frozen.as_deref(), Some("release"));
+}
+
+#[tokio::test]
+async fn a_project_that_another_source_has_deployed_is_forgotten_and_not_removed() {
+    let scene = Scene::new().await;
+    let context = &scene.sources.0.context;
+    let api = project_name("api");
+    assert_eq!(scene.sources.owner(&api).as_deref(), Some("shop"));
+    context.take("other", [&api].into_iter());
+    assert_eq!(scene.sources.owner(&api).as_deref(), Some("other"));
+    let applied = lock(&context.applied).get("shop").cloned().unwrap();
+    assert_eq!(lock(&applied).projects.keys().collect::<Vec<_>>(), [&project_name("web")]);
+}
+
+#[tokio::test]
+async fn a_commit_with_a_project_of_another_source_is_read_when_that_has_let_go_of_it() {
+    let scene = Scene::new().await;
+    let commit = scene.commit("apps/api/main.ts", "one");
+    let context = &scene.sources.0.context;
+    let shop = scene.sources.sources()["shop"].settings.clone();
+    let other = SourceSettings { name: "other".parse().unwrap(), ..(*shop).clone() };
+    fetch::fetch(context, &other, None, &fetch::Known::default(), false).await.unwrap();
+    context.owners().read("shop", [project_name("api"), project_name("web")].into());
+    let fault = fetch::read(context, &other, &commit, true).await.unwrap_err();
+    for part in ["apps/api", "which source shop has", "other takes it over"] {
+        assert!(fault.detail.contains(part), "{}", fault.detail);
+    }
+    assert_eq!(context.owners().read("shop", [project_name("web")].into()), ["other"]);
+    fetch::read(context, &other, &commit, true).await.unwrap();
+    assert_eq!(scene.sources.owner(&project_name("api")).as_deref(), Some("shop"), "until it is live");
 }

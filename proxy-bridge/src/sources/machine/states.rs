@@ -254,6 +254,8 @@ pub enum Event<C> {
     WindowOpened,
     /// The volume is no longer what is applied: it is to be put back.
     Drifted,
+    /// Another source has let go of a project that this one wants, or has taken one over from it.
+    Contested,
     /// The settings, or something else that a read depends on, have changed.
     Configured(MachineSettings),
 }

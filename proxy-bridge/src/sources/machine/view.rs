@@ -54,6 +54,14 @@ impl<C: Clone + Eq> Machine<C> {
         !matches!(self.work, Work::Idle)
     }
 
+    /// Returns true if the sync under way puts back what is applied, whatever the newest commit is.
+    pub fn is_restoring(&self) -> bool {
+        match &self.work {
+            Work::Idle => false,
+            Work::Fetching(sync) | Work::Reading(_, sync) | Work::Deploying(_, _, sync) => sync.goal.restore,
+        }
+    }
+
     /// Returns true if the sync under way deploys projects that have not changed, too.
     pub fn is_forced(&self) -> bool {
         match &self.work {

@@ -91,7 +91,9 @@ impl Sources {
     /// Drops a preview that has ended.
     pub(super) fn forget(&self, name: &str) {
         self.sources().remove(name);
-        self.0.context.owners().retain(|_, owner| owner != name);
+        let woken = self.0.context.owners().retain(|source| source != name);
+        self.0.context.wake(woken);
+        lock(&self.0.context.tasks).remove(name);
         lock(&self.0.context.applied).remove(name);
     }
 }

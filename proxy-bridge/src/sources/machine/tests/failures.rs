@@ -173,3 +173,24 @@ fn damage_that_a_read_finds_is_repaired_too() {
     let effects = on(&mut machine, damaged());
     assert!(effects.contains(&Effect::Arm(Timer::Retry, Duration::from_secs(1))), "{effects:?}");
 }
+
+#[test]
+fn a_commit_whose_project_another_source_had_is_tried_again_when_that_lets_go_of_it() {
+    let mut machine = live("1");
+    play(&mut machine, [DUE, shown("2"), Event::Read(Err(fault(ProblemKind::Invalid)))]);
+    assert!(machine.failed().is_some());
+    assert_eq!(on(&mut machine, Event::Contested), [FETCH]);
+    assert_eq!(on(&mut machine, shown("2")), [read("2")]);
+    assert_eq!(on(&mut machine, tree("a", "", "b")), [deploy("2", "a", "")]);
+    on(&mut machine, LIVE);
+    assert_eq!((machine.failed(), machine.applied()), (None, Some(&"2")));
+}
+
+#[test]
+fn a_question_ends_when_another_source_has_taken_the_project_over() {
+    let mut machine = live("1");
+    play(&mut machine, [DUE, shown("2"), tree("a", "b", "c d"), LIVE]);
+    assert!(machine.asks().is_some());
+    play(&mut machine, [Event::Contested, shown("2"), tree("", "", "a c d")]);
+    assert_eq!((machine.asks(), machine.is_busy()), (None, false));
+}
