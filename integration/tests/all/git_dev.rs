@@ -37,7 +37,7 @@ async fn scene(count: usize, source: Source, clone: &Volume) -> Scene {
 
 async fn try_override(scene: &Scene, folder: &Path) -> Reply {
     let local_path = folder.display().to_string();
-    let body = serde_json::to_vec(&OverrideRequest { local_path }).unwrap();
+    let body = serde_json::to_vec(&OverrideRequest { local_path }).expect("a path is valid JSON");
     let mut request = json_body(post("/sources/shop/override", body));
     *request.method_mut() = Method::PUT;
     scene.bridge.client.send(request).await
@@ -53,7 +53,7 @@ async fn end_override(scene: &Scene) -> Overrides {
 
 fn read(reply: &Reply) -> Overrides {
     assert_eq!(reply.status, 200, "{}", reply.text());
-    serde_json::from_slice(&reply.body).unwrap()
+    serde_json::from_slice(&reply.body).expect("the answer is the JSON of the contract")
 }
 
 fn folders(status: &SourceStatus) -> Vec<Option<&str>> {

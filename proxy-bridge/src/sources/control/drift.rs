@@ -44,11 +44,10 @@ pub(super) async fn watch(sources: Sources, routers: Routers) {
     loop {
         sources.compare(&routers, &mut known);
         sleep(PACE).await;
-        let waits = known.values().any(|one| !one.is_reported || one.restore_at.is_some());
-        let changed = match waits {
-            // Without a change the comparison is for the time that has passed.
-            true => timeout(SOON, changes.changed()).await.unwrap_or(Ok(())),
-            false => changes.changed().await,
+        // Without a change the comparison is for the time that has passed, or for other settings.
+        let changed = match known.is_empty() {
+            true => changes.changed().await,
+            false => timeout(SOON, changes.changed()).await.unwrap_or(Ok(())),
         };
         if changed.is_err() {
             return;
