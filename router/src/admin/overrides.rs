@@ -65,11 +65,16 @@ impl Admin {
         folder: Option<PathBuf>,
     ) -> Result<Response, Problem> {
         let name = project.to_string();
+        // Ended, an override of a project that is not on the volume removes it. The watch may do so first.
+        let removes = folder.is_none() && self.board.one(&name).is_some();
         let report = self.command(|answer| Command::Override { project, folder, answer }).await??;
         let report = report.await.map_err(|_| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the router is stopping")
         })?;
         match report.outcome {
+            ReloadOutcome::Unknown if removes => {
+                Ok(json(StatusCode::OK, &Report::of(&name, ReloadOutcome::Removed)))
+            }
             ReloadOutcome::Unknown => Err(unknown_project(&name)),
             _ => Ok(json(StatusCode::OK, &report)),
         }
