@@ -335,8 +335,8 @@ mod tests {
         for phase in [Receive, Store, Hold, Build, Publish, Done] {
             assert_eq!(serde_json::to_value(phase).unwrap(), phase.as_str());
         }
-        use DeployOutcome::{Failed, Live, Refused, Removed, Superseded, Unreachable};
-        for outcome in [Live, Removed, Failed, Refused, Unreachable, Superseded] {
+        use DeployOutcome::{Failed, Live, Ready, Refused, Removed, Superseded, Unreachable};
+        for outcome in [Live, Removed, Ready, Failed, Refused, Unreachable, Superseded] {
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
         }
     }
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn words_and_fields_of_a_newer_bridge_do_not_stop_a_reader() {
         let record: DeployRecord = serde_json::from_value(json!({
-            "deploy": "d1", "action": "sync", "phase": "verify", "outcome": "parked",
+            "deploy": "d1", "action": "migrate", "phase": "verify", "outcome": "parked",
             "at": "2026-03-01T12:00:00Z", "colour": "green",
             "projects": [{"project": "blog", "digest": null, "version": null, "previous": null}],
             "routers": [{"router": "r1", "reports": [
