@@ -1,4 +1,4 @@
-//! The volume differs from the commit that is live: what is told of it, and what is put back.
+//! Drift: the volume differs from the commit that is live, which is reported and put back.
 
 use switchyard_contract::source::SourceStatus;
 use switchyard_integration::fixtures::hello;

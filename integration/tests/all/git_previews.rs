@@ -49,7 +49,7 @@ async fn is_live(scene: &Scene, preview: &str, commit: &str) {
 }
 
 /// Tells the bridge of a push to a branch.
-async fn told(scene: &Scene, branch: &str, commit: &str) {
+async fn pushed_to(scene: &Scene, branch: &str, commit: &str) {
     let ref_name = format!("refs/heads/{branch}");
     scene.deliver(&Forge::Github.push_of("shop", &ref_name, commit, HOOK_SECRET)).await;
 }
@@ -59,9 +59,9 @@ async fn a_pushed_branch_has_a_host_of_its_own_until_it_is_deleted() {
     let (repository, scene, first) = shop(r#"{ branches = ["feature/*"] }"#).await;
     assert_eq!(sources(&scene).await, ["shop"]);
     let other = push(&repository, "other", "other", 0).await;
-    told(&scene, "other", &other).await;
+    pushed_to(&scene, "other", &other).await;
     let pushed = push(&repository, "feature/x", "one", 0).await;
-    told(&scene, "feature/x", &pushed).await;
+    pushed_to(&scene, "feature/x", &pushed).await;
     is_live(&scene, "shop--feature-x", &pushed).await;
     assert_eq!(sources(&scene).await, ["shop", "shop--feature-x"]);
     let status = scene.api.status("shop--feature-x").await;
@@ -74,7 +74,7 @@ async fn a_pushed_branch_has_a_host_of_its_own_until_it_is_deleted() {
 
     // The next push reaches the preview, and a sync of its own does.
     let second = push(&repository, "feature/x", "two", 0).await;
-    told(&scene, "feature/x", &second).await;
+    pushed_to(&scene, "feature/x", &second).await;
     scene.api.live("shop--feature-x", &second).await;
     let third = push(&repository, "feature/x", "three", 0).await;
     scene.api.goes_live("shop--feature-x", &third).await;
@@ -121,7 +121,7 @@ async fn a_preview_that_fails_keeps_nothing_else_from_going_live() {
     let time = u64::try_from(now()).expect("it is after 1970");
     let broken =
         repository.on("feature/x").at(time).file("api/main.ts", "export default {").commit("x").await;
-    told(&scene, "feature/x", &broken).await;
+    pushed_to(&scene, "feature/x", &broken).await;
     let is_there = || async { sources(&scene).await.len() == 2 };
     eventually("the preview is there", is_there).await;
     let failed = |status: &switchyard_contract::source::SourceStatus| status.failed.is_some();

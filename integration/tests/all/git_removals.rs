@@ -27,7 +27,7 @@ async fn without(repository: &Repository, gone: &[&str]) -> String {
     gone.iter().fold(change, |change, name| change.remove(name)).commit("without").await
 }
 
-/// What each project answers; `None` for one that is unknown.
+/// The answer of each project; `None` for one that is unknown.
 async fn texts(scene: &Scene) -> [Option<String>; 4] {
     let mut texts = [const { None }; 4];
     for (text, name) in texts.iter_mut().zip(NAMES) {

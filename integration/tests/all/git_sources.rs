@@ -1,4 +1,4 @@
-//! Git sources: a commit becomes what every router answers, and is told everywhere.
+//! Git sources: a commit becomes what every router answers, and is shown everywhere.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -272,7 +272,7 @@ async fn a_project_is_of_the_source_that_had_it_first() {
     let problem = report.problem.unwrap_or_default().to_string();
     assert!(problem.contains("api") && problem.contains("source one"), "{problem}");
     let status = scene.api.status("two").await;
-    let problem = status.problem.expect("it is told");
+    let problem = status.problem.expect("it is shown");
     assert_eq!((problem.kind.as_str(), status.applied), ("invalid", None), "{}", problem.detail);
     assert_eq!(scene.routers.texts("/api/").await, ["one"]);
 

@@ -1,4 +1,4 @@
-//! What a source can follow: a branch, the newest of many tags, one commit, or any ref.
+//! The refs that a source can follow: a branch, the newest of many tags, one commit, or any ref.
 
 use switchyard_contract::source::SyncOutcome;
 use switchyard_integration::client::Client;

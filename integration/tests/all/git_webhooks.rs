@@ -43,7 +43,7 @@ async fn a_push_is_live_by_the_webhook_of_each_forge() {
         scene.deliver(&forge.push(&name, &pushed)).await;
         let status = scene.api.live(&name, &pushed).await;
         assert_eq!(scene.routers.texts(&format!("/{name}/")).await, ["two"], "{forge:?}");
-        let hook = status.last_hook.expect("the delivery is told");
+        let hook = status.last_hook.expect("the delivery is shown");
         assert!(hook.accepted && hook.detail.contains("refs/heads/main"), "{forge:?}: {hook:?}");
     }
 }

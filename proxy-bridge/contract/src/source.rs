@@ -239,7 +239,7 @@ pub struct Explanation {
     pub commit: String,
     /// The commit that is live. `null` before the first.
     pub applied: Option<String>,
-    /// What holds for the whole source: a freeze, a window, a failed commit, an approval.
+    /// The facts about the whole source: a freeze, a window, a failed commit, an approval.
     #[serde(default)]
     pub notes: Vec<String>,
     /// One entry for each project of the commit and for each that is applied, by name.

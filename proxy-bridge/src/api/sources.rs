@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 
 use super::{Api, Shared};
 use crate::git::ObjectId;
-use crate::sources::control::Sources;
+use crate::sources::control::{Sources, unknown};
 use crate::sources::machine::SyncOptions;
 use crate::tokens::Caller;
 use switchyard_contract::deploy::{Action, DeployOutcome, DeployRecord};
@@ -159,7 +159,7 @@ pub(super) async fn source(
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
     let sources = api.checked(&caller, Action::Read, &name)?;
-    let status = sources.status(&name).ok_or_else(|| unknown_source(&name))?;
+    let status = sources.status(&name).ok_or_else(|| unknown(&name))?;
     Ok(json(StatusCode::OK, &status))
 }
 
@@ -426,12 +426,7 @@ fn check(sources: &Sources, caller: &Caller, action: Action, name: &str) -> Resu
         projects.extend(ProjectName::parse(name).ok());
     }
     projects.iter().try_for_each(|project| caller.check(action, project))?;
-    if sources.status(name).is_some() { Ok(()) } else { Err(unknown_source(name)) }
-}
-
-fn unknown_source(name: &str) -> Problem {
-    let detail = format!("there is no source {name:?}: switchyard source list shows all");
-    Problem::new(StatusCode::NOT_FOUND, "unknown-source", detail)
+    if sources.status(name).is_some() { Ok(()) } else { Err(unknown(name)) }
 }
 
 /// Answers with the result of a sync.

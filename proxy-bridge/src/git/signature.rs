@@ -122,7 +122,7 @@ fn judge(
 ) -> Result<Signer, GitError> {
     let said = &ended.errors;
     if ended.success {
-        return signer(said).ok_or_else(|| GitError::Other(format!("the signer is not told: {said:?}")));
+        return signer(said).ok_or_else(|| GitError::Other(format!("git did not name the signer: {said:?}")));
     }
     let has = |text: &str| said.contains(text);
     let refused = |what: String| Err(GitError::Refused(format!("signers {}: {what}", signers.display())));

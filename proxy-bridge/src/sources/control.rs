@@ -109,7 +109,7 @@ pub(super) struct Context {
     owners: Mutex<Owners>,
     /// The ways to the tasks of all sources.
     tasks: Mutex<BTreeMap<String, mpsc::WeakSender<Command>>>,
-    /// What each source has deployed.
+    /// The projects that each source has deployed.
     applied: Mutex<BTreeMap<String, Arc<Mutex<Applied>>>>,
 }
 
@@ -591,7 +591,8 @@ fn join(faults: &[InvalidSetting]) -> String {
     faults.iter().map(|fault| fault.0.as_str()).collect::<Vec<_>>().join("; ")
 }
 
-fn unknown(name: &str) -> Problem {
+/// The problem of a name that no source has.
+pub fn unknown(name: &str) -> Problem {
     let detail = format!("there is no source {name:?}: switchyard source list shows all");
     Problem::new(StatusCode::NOT_FOUND, "unknown-source", detail)
 }

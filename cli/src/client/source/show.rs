@@ -52,7 +52,7 @@ fn text(status: &SourceStatus, now: Timestamp) -> String {
     text
 }
 
-/// What holds for the whole source, each with its name. Facts that do not hold are left out.
+/// The facts about the whole source, each with its name. Facts that do not hold are left out.
 fn facts(status: &SourceStatus, name: &str, now: Timestamp) -> Vec<(&'static str, String)> {
     let commit = |commit: &Option<String>| commit.as_deref().map(|id| visible::word(id).into_owned());
     let live = commit(&status.applied).unwrap_or_else(|| "nothing yet".to_owned());

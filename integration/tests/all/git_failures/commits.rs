@@ -15,7 +15,7 @@ type Faulty = for<'a> fn(Change<'a>) -> Change<'a>;
 /// A commit that nobody has.
 const NOWHERE: &str = "00112233445566778899aabbccddeeff00112233";
 
-/// What is added to the project, and what the message has.
+/// The change to the project, and the words of the message.
 const FAULTS: [(Faulty, &[&str]); 17] = [
     (|change| change.lfs_pointer("apps/api/model.bin", b"large"), &["model.bin", "LFS", "lfs = true"]),
     (|change| change.gitlink("apps/api/vendor", NOWHERE), &["vendor", "submodules"]),

@@ -24,7 +24,7 @@ pub(in crate::git) struct Running {
     shown: Shown,
 }
 
-/// What tells how a failure is shown.
+/// The circumstances that decide how a failure is shown.
 pub(super) struct Shown {
     pub(super) credential_file: Option<PathBuf>,
     pub(super) secret: Option<String>,

@@ -1,4 +1,4 @@
-//! Pointers of git LFS, read strictly: what is nearly one is told, not taken for a file.
+//! Pointers of git LFS, read strictly: what is nearly one is reported, not taken for a file.
 
 use std::fmt;
 use std::str::FromStr;

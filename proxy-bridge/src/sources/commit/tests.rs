@@ -184,7 +184,7 @@ fn name(text: &str) -> ProjectName {
     ProjectName::parse(text).unwrap()
 }
 
-/// What is live after a deploy of the commit.
+/// The projects that are live after a deploy of the commit.
 fn applied(read: &ReadCommit) -> BTreeMap<ProjectName, AppliedProject> {
     let live = read.projects().iter().map(|(name, ids)| {
         let (path, key, tree) = (ids.path.clone(), ids.key.clone(), ids.tree.clone());

@@ -99,7 +99,7 @@ struct KeeperTask {
     status: watch::Receiver<SourceStatus>,
     applied: Arc<Mutex<Applied>>,
     hints: mpsc::Receiver<Hint>,
-    /// Branches that a push has told of, and whether they should be gone.
+    /// Branches that a push has named, and whether they should be gone.
     expected: BTreeMap<String, bool>,
     tries: usize,
     /// The previews that are being removed, by their names.
@@ -166,7 +166,7 @@ impl KeeperTask {
     }
 
     /// Compares the branches with the previews. Returns the time after which to look again, where the
-    /// server does not show yet what a push has told.
+    /// server does not show yet what a push has named.
     async fn round(&mut self, settings: &SourceSettings) -> Option<Duration> {
         let wanted = match &settings.previews {
             None => Vec::new(),

@@ -161,7 +161,7 @@ impl SourceTask {
                 self.on(reason.map_or(Event::Unfrozen, Event::Frozen)).await;
                 let saved = self.save().await;
                 let source = self.settings.name.as_str();
-                // Who asked may be gone.
+                // The client may be gone.
                 let _ = reply.send(saved.map_err(|error| report::unsaved(source, is_freeze, &error)));
             }
             // The task ends with it.
@@ -499,7 +499,7 @@ impl SourceTask {
         }
         let projects = lock(&self.applied).projects.keys().cloned().collect();
         previews::remove(&self.context, &self.settings, projects).await;
-        // Who waits for it may be gone.
+        // The waiting client may be gone.
         let _ = done.send(());
     }
 
@@ -507,7 +507,7 @@ impl SourceTask {
         let asks = self.machine.asks().map_or(&[][..], |asks| &asks.projects);
         for id in requests {
             let Some(reply) = self.requests.remove(&id) else { continue };
-            // Who asked may be gone.
+            // The client may be gone.
             let report = report::answer(self.settings.name.as_str(), outcome, &self.progress, asks);
             let _ = reply.send(report.map(|report| SyncReport { unmatched: self.unmatched(), ..report }));
         }

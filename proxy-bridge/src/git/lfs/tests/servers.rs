@@ -111,7 +111,7 @@ pub(super) async fn secure(body: &[u8]) -> Secure {
 }
 
 impl Secure {
-    /// What was asked, after the connection has ended.
+    /// The request, after the connection has ended.
     pub(super) async fn request(mut self) -> String {
         let (text, _input) = (&mut self.request).await.unwrap();
         let _ = self.process.kill().await;

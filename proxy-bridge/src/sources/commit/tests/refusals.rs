@@ -1,4 +1,4 @@
-//! Commits that cannot be deployed: each is told by its path in the repository.
+//! Commits that cannot be deployed: each is named by its path in the repository.
 
 use super::*;
 
