@@ -2,16 +2,23 @@
 
 mod checkout;
 mod deploy;
+mod files;
 mod grants;
 mod overrides;
+mod runs;
 mod status;
 
 use http::HeaderName;
 
 pub use self::checkout::{CheckoutInfo, Checkouts, LogLine};
 pub use self::deploy::{Hold, InvalidHold, Report, Reports};
+pub use self::files::{FileInput, FileOffer, FileOutcome, InvalidFileOutcome};
 pub use self::grants::{Grants, ProjectLimits, Rights};
 pub use self::overrides::ProjectOverride;
+pub use self::runs::{
+    CancelRequest, HookCheck, JournalEntry, KnownRun, KnownRuns, RunAccepted, RunEnd, RunEvent, RunRequest,
+    RunWork, StepAsk, StepReply, StepRequest,
+};
 pub use self::status::{
     CellCrash, ChosenEntry, Draining, ProjectState, Projects, Reload, ReloadOutcome, Status, VersionName,
 };

@@ -39,6 +39,34 @@ const _: () = assert!(6 * (DIAGNOSTIC_MESSAGE + DIAGNOSTIC_FRAME + DIAGNOSTIC_FI
 /// exceeded, with room for additions. A cell that sends more is ended.
 pub const CONTROL_LINES: usize = 16;
 
+/// Bytes of a control line from a cell that runs a job: a result that is as large as any policy
+/// allows.
+pub const JOB_LINE: usize = 64 << 20;
+
+/// Control lines from a cell that runs a job: two for each of its steps, and those of every cell.
+pub const JOB_LINES: usize = 2 * MAX_STEPS + CONTROL_LINES;
+
+/// Bytes of a file that starts a task, up to which its content is part of the run's input.
+pub const FILE_CONTENT: usize = 1 << 20;
+
+/// Files that a router has picked up and whose runs have not ended. Each is a run that waits or is
+/// under way, of which one project has a few hundred at most; further files wait where they are.
+pub const FILE_OFFERS: usize = 1000;
+
+/// Bytes of `POST /_runs`: parameters, input, and the results of the steps that an earlier attempt
+/// has finished.
+pub const RUN_REQUEST: usize = 32 << 20;
+
+/// Tasks of a project, and pipelines: each due time and each build walks them.
+pub const MAX_TASKS: usize = 1_000;
+
+/// Steps of a pipeline, and of a run that is written with `ctx.step`: their results are sent to
+/// each attempt.
+pub const MAX_STEPS: usize = 1_000;
+
+/// Bytes of the parameters of a run, and of its input, as JSON each: what a webhook may send.
+pub const RUN_INPUT: usize = 1 << 20;
+
 /// Bytes that are read from standard error of the process that fetches packages, lines of it that
 /// are logged, and bytes of each: npm's warnings about a large tree.
 pub const INSTALLER_OUTPUT: u64 = 64 << 10;

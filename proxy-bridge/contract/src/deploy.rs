@@ -32,6 +32,10 @@ pub enum Action {
     Sync,
     /// Publishes commits, approves removals and freezes git sources. Never the action of a deploy.
     Publish,
+    /// Starts, retries and resumes runs of tasks. Never the action of a deploy.
+    Run,
+    /// Cancels runs of tasks. Never the action of a deploy.
+    Cancel,
     /// An action of a newer bridge.
     #[serde(other)]
     Unrecognized,
@@ -39,8 +43,16 @@ pub enum Action {
 
 impl Action {
     /// All actions that a token can allow.
-    pub const ALL: [Self; 6] =
-        [Self::Deploy, Self::Rollback, Self::Delete, Self::Read, Self::Sync, Self::Publish];
+    pub const ALL: [Self; 8] = [
+        Self::Deploy,
+        Self::Rollback,
+        Self::Delete,
+        Self::Read,
+        Self::Sync,
+        Self::Publish,
+        Self::Run,
+        Self::Cancel,
+    ];
 
     /// The name as in JSON, in the token file and in the log.
     pub fn as_str(self) -> &'static str {
@@ -52,6 +64,8 @@ impl Action {
             Self::Read => "read",
             Self::Sync => "sync",
             Self::Publish => "publish",
+            Self::Run => "run",
+            Self::Cancel => "cancel",
             Self::Unrecognized => "unrecognized",
         }
     }

@@ -13,10 +13,13 @@
 //! - [`project`]: the names of projects
 //! - [`publisher`]: the router's delivery of events to the ingress
 //! - [`route`]: a host or a path prefix that leads to a project
+//! - [`run`]: runs of tasks, as the history has them
 //! - [`secret`]: the shared secret that signs events
 //! - [`settings_file`]: the content of a file that a setting names
 //! - [`source`]: git sources and their syncs, as the bridge reports them
 //! - [`suggest`]: suggestions for misspelt words
+//! - [`task`]: tasks and pipelines, as a version declares them
+//! - [`task_overview`]: tasks and pipelines, as the bridge lists and starts them
 //! - [`verifier`]: the ingress's check of signed events
 //! - [`visible`]: text from others, made safe to print
 
@@ -34,10 +37,13 @@ pub mod project;
 #[cfg(feature = "publisher")]
 pub mod publisher;
 pub mod route;
+pub mod run;
 pub mod secret;
 pub mod settings_file;
 pub mod source;
 pub mod suggest;
+pub mod task;
+pub mod task_overview;
 pub mod verifier;
 pub mod visible;
 

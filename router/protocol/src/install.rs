@@ -21,8 +21,11 @@ pub struct InstallRequest {
     pub node_modules: Option<PathBuf>,
     /// The same as in [`Start`](crate::Start).
     pub other_node_modules: BTreeMap<String, PathBuf>,
-    /// The entry, relative to `checkout`, with `/` as separator.
+    /// The entry, relative to `checkout`, with `/` as separator. Empty: the version has none.
     pub entry: String,
+    /// The modules of tasks, in the same form.
+    #[serde(default)]
+    pub modules: Vec<String>,
     /// The same as in [`Start`](crate::Start).
     pub import_map: Option<String>,
     /// An empty folder for the packages and modules, absolute.

@@ -4,6 +4,7 @@
 pub mod assets;
 mod identity;
 mod install;
+mod job;
 mod mark;
 mod net_target;
 mod platform;
@@ -11,10 +12,13 @@ mod sandbox;
 mod start;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use switchyard_contract::event::Diagnostic;
+use switchyard_contract::run::RunError;
 
 pub use identity::{FileRights, Identity, ProbeResult};
 pub use install::{InstallOutcome, InstallRequest, LinkTarget, PackageLink, fetched};
+pub use job::{Call, CronRegistration, Handler, Job, JobStep, JobStepReply, RunContext};
 pub use mark::Mark;
 pub use net_target::{InvalidNetTarget, NetTarget};
 pub use platform::PlatformApi;
@@ -24,7 +28,7 @@ pub use start::{
 };
 
 /// A message from the router to a cell.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ToCell {
     /// Turns a spare into the process of one version. Sent once.
@@ -45,10 +49,25 @@ pub enum ToCell {
         /// than half a second counts as half a second.
         within_ms: u64,
     },
+    /// Runs the handler that was registered with `Deno.cron`: answered by
+    /// [`FromCell::CronEnded`].
+    RunCron {
+        /// The name of the cron.
+        name: String,
+        /// The run, which marks the lines that the handler prints.
+        run: String,
+    },
+    /// Aborts the signal of the job's handler. The cell is killed if it does not end in time.
+    Cancel {
+        /// The reason, as the signal has it.
+        reason: String,
+    },
+    /// The answer to [`FromCell::Step`].
+    StepReply(JobStepReply),
 }
 
 /// A message from a cell to the router.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum FromCell {
     /// V8 and the start-up snapshot are loaded; a `Start` will be handled at once.
@@ -68,6 +87,33 @@ pub enum FromCell {
     Exceeded(Limit),
     /// The cell has used up the disk space that it knows of. It waits for another count.
     OutOfSpace,
+    /// The modules of [`Job::Link`] are linked. The cell exits after it.
+    Linked,
+    /// The handler of a job is about to be called.
+    Running,
+    /// The handler of a job has returned. The cell exits after it.
+    Returned {
+        /// The result.
+        result: Value,
+    },
+    /// The handler of a job has thrown, or its result is invalid. The cell exits after it.
+    Threw(RunError),
+    /// A step of a job waits for its answer.
+    Step(JobStep),
+    /// The crons that the entry has registered, whenever their number changes.
+    Crons {
+        /// At most 100.
+        crons: Vec<CronRegistration>,
+    },
+    /// The handler of a cron has ended.
+    CronEnded {
+        /// The name of the cron.
+        name: String,
+        /// The run that it was called for.
+        run: String,
+        /// `false`: it has thrown, or was removed before it could be called.
+        success: bool,
+    },
 }
 
 /// The kind of a project's server.

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
+use crate::job::Job;
 use crate::net_target::NetTarget;
 use crate::platform::PlatformApi;
 
 /// The version that a cell runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Start {
     /// The name of the project: `blog`.
     pub project: String,
@@ -65,6 +66,9 @@ pub struct Start {
     /// The user that the process becomes before it reads anything of the project. `None`: it stays
     /// the user that it was started as.
     pub identity: Option<Identity>,
+    /// Work that is done instead of serving. The entry is its module.
+    #[serde(default)]
+    pub job: Option<Job>,
 }
 
 /// A folder for the compiled modules of one project, owned by the cell's user.

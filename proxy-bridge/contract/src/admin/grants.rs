@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::task::RunLimits;
+
 /// The permissions that a project requests in its configuration, those that the operator's policy
 /// grants, and those that it refuses, side by side.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -82,4 +84,7 @@ pub struct ProjectLimits {
     /// Milliseconds that reading the files may take.
     #[serde(default)]
     pub read_ms: u64,
+    /// The limits of its tasks' runs.
+    #[serde(default)]
+    pub runs: RunLimits,
 }

@@ -106,6 +106,10 @@ pub struct Status {
     /// The cron expressions of the live version's `scheduled` handler, as its configuration has them.
     #[serde(default)]
     pub crons: Vec<String>,
+    /// The hash of the live version's tasks and pipelines, see
+    /// [`ProjectTasks`](crate::task::ProjectTasks). `null` without any.
+    #[serde(default)]
+    pub tasks: Option<String>,
 }
 
 /// The state of a project.
