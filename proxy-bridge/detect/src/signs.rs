@@ -7,13 +7,22 @@ use crate::{entry, site, wrangler};
 const MAX_DEPTH: usize = 4;
 
 /// Returns true for the path of a file, relative to a folder, that makes the folder a project: a
-/// configuration, a program with a conventional name, a built server, or the page of a site. The
-/// search for the entry may still find that nothing can be served.
+/// configuration, a program with a conventional name, a built server, the page of a site, or a task
+/// or pipeline. The search for the entry may still find that nothing can be served.
 pub fn is_sign_of_project(path: &str) -> bool {
     if path.bytes().filter(|c| *c == b'/').take(MAX_DEPTH + 1).count() > MAX_DEPTH {
         return false;
     }
-    wrangler::FILES.contains(&path) || entry::is_sign(path) || site::is_sign(path)
+    wrangler::FILES.contains(&path) || entry::is_sign(path) || site::is_sign(path) || is_of_tasks(path)
+}
+
+/// Returns true for the path of a file that declares tasks or pipelines.
+fn is_of_tasks(path: &str) -> bool {
+    match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["taskset.yaml" | "pipeline.json"] | ["tasks", _, "task.yaml"] => true,
+        ["pipelines", name] => name.ends_with(".json"),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -38,6 +47,10 @@ mod tests {
             "build/index.js",
             ".output/server/index.mjs",
             "dist/server/entry.mjs",
+            "taskset.yaml",
+            "pipeline.json",
+            "tasks/digest/task.yaml",
+            "pipelines/reports.json",
         ] {
             assert!(is_sign_of_project(path), "{path}");
         }
@@ -53,6 +66,10 @@ mod tests {
             "Main.ts",
             "main.ts/x",
             "a/b/c/d/e/main.ts",
+            "task.yaml",
+            "tasks/task.yaml",
+            "tasks/a/b/task.yaml",
+            "pipelines/README.md",
         ] {
             assert!(!is_sign_of_project(path), "{path}");
         }

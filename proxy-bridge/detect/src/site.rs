@@ -106,6 +106,26 @@ pub fn find(
     }
 }
 
+/// Finds the served part of a project as [`find`] does. Returns `None` where nothing names an entry
+/// and no file looks like a program or a site: a project may have nothing but tasks.
+///
+/// # Errors
+/// Those of [`find`], but for the one that there is nothing.
+pub fn find_any(
+    dir: &Path,
+    config: Option<Config<'_>>,
+    package: Option<Config<'_>>,
+) -> Result<Option<Served>, Diagnostic> {
+    match find(dir, config, package) {
+        Err(error) if is_no_entry(&error) && is_without_site(dir, config, package) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+fn is_without_site(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) -> bool {
+    matches!(detect::find(dir, config, package, false), Err(None))
+}
+
 /// Finds the served part of a project without such a configuration.
 fn detect_site(
     dir: &Path,

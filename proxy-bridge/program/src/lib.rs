@@ -2,6 +2,7 @@
 //!
 //! - [`atomic_file`]: files that are replaced as a whole
 //! - [`descriptors`]: the limit of open files
+//! - [`file_system`]: file systems that lack what a local disk has
 //! - [`log`]: the log on standard error
 //! - [`position`]: lines and columns of text files
 //! - [`removal`]: removal of folders that untrusted processes wrote to
@@ -13,6 +14,8 @@
 pub mod atomic_file;
 #[cfg(feature = "server")]
 pub mod descriptors;
+#[cfg(feature = "server")]
+pub mod file_system;
 #[cfg(feature = "server")]
 pub mod log;
 pub mod position;

@@ -7,8 +7,11 @@ use crate::entry::{CONFIG_FILES, PACKAGE_FILE};
 
 const PAGE: &str = "<!doctype html><title>x</title>";
 
-/// Returns the served files of a project with these files, configuration included.
-fn served(files: &[(&str, &str)]) -> Result<Served, Diagnostic> {
+/// A search of a folder with the configurations that were read.
+type Find<T> = fn(&Path, Option<Config<'_>>, Option<Config<'_>>) -> Result<T, Diagnostic>;
+
+/// Searches a project with these files, configuration included.
+fn search<T>(files: &[(&str, &str)], find: Find<T>) -> Result<T, Diagnostic> {
     let dir = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = dir.path().join(path);
@@ -23,6 +26,11 @@ fn served(files: &[(&str, &str)]) -> Result<Served, Diagnostic> {
     let [config, package] =
         [&config, &package].map(|read| read.as_ref().map(|(file, value)| Config { file, value }));
     find(dir.path(), config, package)
+}
+
+/// Returns the served files of a project with these files.
+fn served(files: &[(&str, &str)]) -> Result<Served, Diagnostic> {
+    search(files, find)
 }
 
 /// The root of the site with these files.
@@ -281,4 +289,17 @@ fn functions_of_a_host_beside_a_site_are_an_error_that_names_one() {
     }
     assert_eq!(root(&[site, ("api/hello.js", "")]), "", "no host says that these are functions");
     assert_eq!(root(&[site, ("vercel.json", "{}"), ("api/spec.yml", "")]), "");
+}
+
+#[test]
+fn a_project_may_have_nothing_to_serve_where_nothing_looks_like_a_program_or_a_site() {
+    let any = |files: &[(&str, &str)]| search(files, find_any);
+    let task = ("tasks/a/task.ts", "export default () => {}");
+    assert_eq!(any(&[task]), Ok(None));
+    assert_eq!(any(&[task, ("deno.json", r#"{"switchyard": {"platform": "plain"}}"#)]), Ok(None));
+    assert!(matches!(any(&[task, ("main.ts", "")]), Ok(Some(Served::Code(_)))));
+    assert!(matches!(any(&[("index.html", PAGE)]), Ok(Some(Served::Files(_)))));
+    let named = ("deno.json", r#"{"switchyard": {"entry": "./gone.ts"}}"#);
+    assert!(any(&[task, named]).is_err(), "a named entry that is missing");
+    assert!(any(&[("index.html", PAGE), ("lib.ts", "")]).is_err(), "a page beside code of its own");
 }

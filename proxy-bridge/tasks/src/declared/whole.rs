@@ -1,0 +1,213 @@
+//! Checks over all tasks and pipelines of a project: names, webhooks, chains, steps and limits.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use switchyard_contract::bounds::MAX_TASKS;
+use switchyard_contract::suggest::did_you_mean;
+use switchyard_contract::task::{ChainOutcome, TaskCode, TaskName, TaskSet, TaskTrigger};
+
+use super::{Declared, Gathered, Place, Placed, Report, circle};
+
+/// Tasks with this in front are those that code registers with `Deno.cron`.
+const CRON: &str = "cron/";
+
+/// Joins all that was found, and checks it as a whole.
+pub(super) fn finish(gathered: Gathered) -> (Declared, Report) {
+    let Gathered { tasks, pipelines, registry, mut report } = gathered;
+    for (what, count) in [("tasks", tasks.len()), ("pipelines", pipelines.len())] {
+        if count > MAX_TASKS {
+            let fix = format!("are {count}: at most {MAX_TASKS} are possible");
+            report.wrong(&Place::whole("deno.json"), what, fix);
+        }
+    }
+    let mut names = Names::default();
+    let mut all = Vec::new();
+    let mut set = TaskSet { registry, ..TaskSet::default() };
+    for found in tasks {
+        if names.add(&found.spec.name, &found.place, &mut report) {
+            let (name, enabled) = (found.spec.name.clone(), found.spec.enabled);
+            all.push(Item {
+                name,
+                namespace: found.namespace,
+                place: found.place,
+                triggers: found.triggers,
+                enabled,
+            });
+            all.extend(found.on_failure.map(|target| Item::failure(&found.spec.name, target)));
+            set.tasks.push(found.spec);
+        }
+    }
+    for found in pipelines {
+        if names.add(&found.spec.name, &found.place, &mut report) {
+            let (name, enabled) = (found.spec.name.clone(), found.spec.enabled);
+            all.push(Item {
+                name,
+                namespace: found.namespace,
+                place: found.place,
+                triggers: found.triggers,
+                enabled,
+            });
+            set.pipelines.push(found.spec);
+        }
+    }
+    resolve_chains(&mut all, &names, &mut report);
+    check_circles(&all, &mut report);
+    check_webhooks(&all, &mut report);
+    check_steps(&set, &mut report);
+    let mut triggers: HashMap<TaskName, Vec<TaskTrigger>> = HashMap::new();
+    for item in all {
+        triggers.entry(item.name).or_default().extend(item.triggers.into_iter().map(|placed| placed.value));
+    }
+    for task in &mut set.tasks {
+        task.triggers = triggers.remove(&task.name).unwrap_or_default();
+    }
+    for pipeline in &mut set.pipelines {
+        pipeline.triggers = triggers.remove(&pipeline.name).unwrap_or_default();
+    }
+    set.tasks.sort_by(|one, other| one.name.cmp(&other.name));
+    set.pipelines.sort_by(|one, other| one.name.cmp(&other.name));
+    let modules = modules(&set);
+    (Declared { set, modules, warnings: Vec::new() }, report)
+}
+
+/// The triggers of one task or pipeline.
+struct Item {
+    name: TaskName,
+    /// The set that it is in: names in its chains may leave it out.
+    namespace: String,
+    place: Place,
+    triggers: Vec<Placed<TaskTrigger>>,
+    enabled: bool,
+}
+
+impl Item {
+    /// The chain by which a failure of `failed` starts another task.
+    fn failure(failed: &TaskName, target: Placed<TaskName>) -> Self {
+        let trigger = TaskTrigger::Chain { after: failed.clone(), on: ChainOutcome::Failure };
+        let namespace = failed.as_str().rsplit_once('/').map_or("", |(namespace, _)| namespace).to_owned();
+        let triggers = vec![Placed { value: trigger, place: target.place.clone() }];
+        Self { name: target.value, namespace, place: target.place, triggers, enabled: true }
+    }
+}
+
+#[derive(Default)]
+struct Names(BTreeMap<TaskName, Place>);
+
+impl Names {
+    fn add(&mut self, name: &TaskName, place: &Place, report: &mut Report) -> bool {
+        if name.as_str().starts_with(CRON) {
+            report.wrong(place, name.as_str(), "begins with cron/: those names are for Deno.cron");
+            return false;
+        }
+        if let Some(first) = self.0.get(name) {
+            let line = if first.line > 0 { format!(", line {}", first.line) } else { String::new() };
+            let fix = format!("is declared in {}{line} as well: rename one of them", first.file);
+            report.wrong(place, name.as_str(), fix);
+            return false;
+        }
+        self.0.insert(name.clone(), place.clone());
+        true
+    }
+
+    /// The whole name of what a task in `namespace` calls `name`.
+    fn resolve(&self, name: &TaskName, namespace: &str) -> Option<TaskName> {
+        if self.0.contains_key(name) {
+            return Some(name.clone());
+        }
+        let whole = TaskName::parse(&format!("{namespace}/{name}")).ok()?;
+        self.0.contains_key(&whole).then_some(whole)
+    }
+
+    fn near(&self, name: &TaskName) -> String {
+        did_you_mean(name.as_str(), &self.0.keys().map(TaskName::as_str).collect::<Vec<_>>())
+    }
+}
+
+fn resolve_chains(all: &mut Vec<Item>, names: &Names, report: &mut Report) {
+    all.retain_mut(|item| {
+        let Some(name) = names.resolve(&item.name, &item.namespace) else {
+            let fix =
+                format!("names {:?}, which does not exist{}", item.name.as_str(), names.near(&item.name));
+            report.wrong(&item.place, "on_failure_chain", fix);
+            return false;
+        };
+        item.name = name;
+        for placed in &mut item.triggers {
+            let TaskTrigger::Chain { after, .. } = &mut placed.value else { continue };
+            match names.resolve(after, &item.namespace) {
+                Some(whole) => *after = whole,
+                None => {
+                    let near = names.near(after);
+                    let fix = format!(
+                        "starts {:?} after {:?}, which does not exist{near}",
+                        item.name.as_str(),
+                        after.as_str()
+                    );
+                    report.wrong(&placed.place, "after", fix);
+                }
+            }
+        }
+        true
+    });
+}
+
+fn check_circles(all: &[Item], report: &mut Report) {
+    let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for item in all {
+        for placed in &item.triggers {
+            if let TaskTrigger::Chain { after, .. } = &placed.value {
+                edges.entry(after.as_str()).or_default().push(item.name.as_str());
+            }
+        }
+    }
+    let Some(circle) = circle(&edges) else { return };
+    let place = all.iter().filter(|item| item.name.as_str() == circle[0]).find_map(|item| {
+        item.triggers
+            .iter()
+            .find(|placed| matches!(placed.value, TaskTrigger::Chain { .. }))
+            .map(|placed| &placed.place)
+    });
+    let shown = circle.iter().chain(circle.first()).copied().collect::<Vec<_>>().join(" -> ");
+    let place = place.cloned().unwrap_or_else(|| Place::whole("deno.json"));
+    report.wrong(&place, "after", format!("makes a circle of tasks that start each other for ever: {shown}"));
+}
+
+fn check_webhooks(all: &[Item], report: &mut Report) {
+    let mut seen: BTreeMap<&str, &TaskName> = BTreeMap::new();
+    for item in all.iter().filter(|item| item.enabled) {
+        for placed in &item.triggers {
+            let TaskTrigger::Webhook(webhook) = &placed.value else { continue };
+            if let Some(first) = seen.insert(&webhook.path, &item.name) {
+                let fix = format!("has the path {:?}, which {:?} has as well", webhook.path, first.as_str());
+                report.wrong(&placed.place, "webhook", fix);
+            }
+        }
+    }
+}
+
+/// A step is a module of the registry, which only a run can read, or else a task.
+fn check_steps(set: &TaskSet, report: &mut Report) {
+    if set.registry.is_some() {
+        return;
+    }
+    let names: Vec<_> = set.tasks.iter().map(|task| task.name.as_str()).collect();
+    for pipeline in &set.pipelines {
+        for step in pipeline.steps.iter().filter(|step| !names.contains(&step.task.as_str())) {
+            let fix = format!(
+                "has the step {:?}, which is no task of the project, and there is no registry (tasks/index.js, or \
+                 \"switchyard.registry\" in deno.json){}",
+                step.task,
+                did_you_mean(&step.task, &names)
+            );
+            report.wrong(&Place::whole(&pipeline.declared_in), pipeline.name.as_str(), fix);
+        }
+    }
+}
+
+fn modules(set: &TaskSet) -> Vec<String> {
+    let paths = set.tasks.iter().filter_map(|task| match &task.code {
+        TaskCode::Module { path } => Some(path.clone()),
+        TaskCode::Cron { .. } | TaskCode::Scheduled => None,
+    });
+    paths.chain(set.registry.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+}

@@ -1,0 +1,15 @@
+//! The declarations of a project's tasks and pipelines: three spellings, one resolved
+//! specification.
+//!
+//! - [`declared`]: the tasks and pipelines of a project's folder
+//! - [`lint`](mod@lint): a report on them without a server
+//! - [`schedule`]: cron expressions and the times that they are due
+
+pub mod declared;
+pub mod lint;
+pub mod schedule;
+
+pub use self::lint::{LintReport, lint};
+
+/// The JSON Schema of deno.json's `switchyard.tasks`, `pipelines`, `registry` and `crons`.
+pub const SCHEMA: &str = include_str!("schema.json");
