@@ -1,6 +1,6 @@
 //! `switchyard-cell --install`: fetches the packages and remote modules of one version into a
-//! folder, and ends. It walks the modules of the entry with Deno's own resolver and installer, runs
-//! none of their code, and is confined as a cell is.
+//! folder, and ends. It walks the modules of the entry and of tasks with Deno's own resolver and
+//! installer, runs none of their code, and is confined as a cell is.
 
 mod checks;
 mod client;
@@ -163,7 +163,7 @@ async fn fetch_all(
     names: &PathNames,
     client: &Arc<Client>,
 ) -> Result<(), Diagnostic> {
-    let main_module = main_module(request).map_err(|error| diagnostic(names, &error))?;
+    let main_modules = main_modules(request).map_err(|error| diagnostic(names, &error))?;
     let diagnostic = |error: anyhow::Error| diagnostic(names, &error);
     client.set_lazy(false);
     let installer = factory::installer(request, roots, client).map_err(diagnostic)?;
@@ -172,7 +172,7 @@ async fn fetch_all(
     let npm = NpmPackages::new(&installer, client, request.folder.clone()).await.map_err(diagnostic)?;
     npm.resolve_dependencies().await.map_err(diagnostic)?;
     let mut walk = ModuleWalk::new(&installer, roots, names, client, &npm).await.map_err(diagnostic)?;
-    walk.walk_from(main_module, request.as_workers).await?;
+    walk.walk_from(main_modules, request.as_workers).await?;
     let lock = installer.maybe_lockfile().await.map_err(diagnostic)?;
     if let Some(lock) = lock {
         graph::remember(walk.graph(), lock);
@@ -193,14 +193,17 @@ async fn fetch_all(
     write_json(request, fetched::LINKS, &links).map_err(diagnostic)
 }
 
-/// Returns the URL of the entry, or `None` for a program of a package, whose modules the package's
-/// own dependencies cover.
-fn main_module(request: &InstallRequest) -> anyhow::Result<Option<Url>> {
-    if switchyard_detect::entry::is_in_package(&request.entry) {
-        return Ok(None);
-    }
-    let url = Url::from_file_path(request.checkout.join(&request.entry));
-    url.map(Some).map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))
+/// Returns the URLs of the entry and of the tasks' modules. A program of a package is left out: the
+/// package's own dependencies cover its modules.
+fn main_modules(request: &InstallRequest) -> anyhow::Result<Vec<Url>> {
+    let entry = Some(&request.entry).filter(|entry| !entry.is_empty());
+    let all = entry.into_iter().chain(&request.modules);
+    let own = all.filter(|path| !switchyard_detect::entry::is_in_package(path));
+    let url = |path: &String| {
+        let url = Url::from_file_path(request.checkout.join(path));
+        url.map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))
+    };
+    own.map(url).collect()
 }
 
 fn write_json(request: &InstallRequest, name: &str, value: &impl Serialize) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! The life of a cell: a spare that waits for its version, becomes it, and ends with it.
 
 mod evaluation;
+mod job;
 mod version;
 
 use std::io;
@@ -15,6 +16,7 @@ use switchyard_protocol::{FromCell, Limit, Start};
 use self::version::Version;
 use crate::errors::diagnose::{configuration_diagnostic, diagnose};
 use crate::errors::{log, refusals};
+use crate::glue::crons::Crons;
 use crate::glue::ending::EndingGlue;
 use crate::glue::servers::Servers;
 use crate::glue::{platform, requests, workers};
@@ -35,6 +37,7 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let mut spare = Spare::new();
     requests::mark_output(&mut spare.worker);
     let servers = Servers::prepare(&mut spare.worker.js_runtime);
+    let crons = Crons::install(&mut spare.worker.js_runtime, control.reporter());
     let ending = EndingGlue::prepare(&mut spare.worker.js_runtime);
     let rules = FileRules::prepare();
     trim_memory();
@@ -54,6 +57,11 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         Ok(inspector) => inspector,
         Err(error) => return fail(&control, configuration_diagnostic(&names, &error.into())),
     };
+    match &start.job {
+        None => crons.follow(control.messages()),
+        // Its crons are those of the version's cells that serve.
+        Some(_) => crons.close(),
+    }
     let settle = servers.listen_at(&mut spare.worker.js_runtime, &project, true);
     let runtime = &mut spare.worker.js_runtime;
     let background = platform::install(runtime, &start.api);
@@ -68,12 +76,21 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         inspector,
         settle,
         ending,
+        crons,
         background,
         adapter,
         evaluation: None,
     };
-    match version.build().await {
-        Ok(kind) => version.serve(kind, &pulse, Duration::from_millis(start.limits.event_loop_ms)).await,
+    let max_turn = Duration::from_millis(start.limits.event_loop_ms);
+    let ended = match &start.job {
+        Some(job) => version.work(job.clone(), &start, &pulse).await,
+        None => match version.build().await {
+            Ok(kind) => Ok(version.serve(kind, &pulse, max_turn).await),
+            Err(diagnostic) => Err(diagnostic),
+        },
+    };
+    match ended {
+        Ok(code) => code,
         Err(diagnostic) if version.project.failures.is_fetchable(&diagnostic.message) => {
             version.control.send(&FromCell::Missing(diagnostic.bounded()));
             1

@@ -52,7 +52,15 @@ export default function mark(report, setRequest) {
     }
   }
 
-  const id = () => current.get()?.id ?? "";
+  // The run that a line belongs to if it belongs to no request.
+  let run = "";
+
+  const id = () => current.get()?.id ?? run;
+
+  internals.markRun = (id) => {
+    run = id;
+    setRequest(id);
+  };
 
   const remember = (error) => {
     if (typeof error === "function" || (typeof error === "object" && error !== null)) {
@@ -60,11 +68,12 @@ export default function mark(report, setRequest) {
     }
   };
 
-  const within = (request, info, handler) => {
+  // Calls a handler whose output belongs to `owner`, which has an `id`.
+  const inside = (owner, call) => {
     const before = getAsyncContext();
-    current.enter(new RequestId(request));
+    current.enter(owner);
     try {
-      const answer = handler(request, info);
+      const answer = call();
       if (ObjectPrototypeIsPrototypeOf(PromisePrototype, answer)) {
         PromisePrototypeThen(answer, undefined, remember);
       }
@@ -76,6 +85,12 @@ export default function mark(report, setRequest) {
       setAsyncContext(before);
     }
   };
+
+  // For `crons.js`.
+  ObjectDefineProperty(internals, "inside", { __proto__: null, value: inside });
+
+  const within = (request, info, handler) =>
+    inside(new RequestId(request), () => handler(request, info));
 
   // A handler without parameters is called directly, so that no request has to be made.
   const around = (handler) =>
@@ -127,7 +142,7 @@ export default function mark(report, setRequest) {
     const error = ArrayPrototypeFind(args, (arg) => requestOf.has(arg));
     setRequest(error === undefined ? id() : requestOf.get(error));
     report(inspectArgs(args));
-    setRequest("");
+    setRequest(run);
   };
 
   // An uncaught error ends the version, and the cell prints it.

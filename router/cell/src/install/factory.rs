@@ -102,11 +102,15 @@ fn resolver_factory(request: &InstallRequest, roots: &Roots) -> anyhow::Result<R
                 .import_map
                 .as_ref()
                 .map(|path| ImportMap(request.checkout.join(path)).boxed()),
-            unstable_sloppy_imports: request.as_workers
-                || is_node_typescript(&request.checkout, &request.entry),
+            unstable_sloppy_imports: request.as_workers || has_node_typescript(request),
             ..ResolverFactoryOptions::default()
         },
     ))
+}
+
+/// Returns `true` if the entry or the module of a task is TypeScript of a project for Node.
+fn has_node_typescript(InstallRequest { checkout, entry, modules, .. }: &InstallRequest) -> bool {
+    modules.iter().chain([entry]).any(|module| is_node_typescript(checkout, module))
 }
 
 /// Copies the lock file of an earlier version, so that its versions of packages are chosen again.

@@ -79,18 +79,17 @@ impl<'a> ModuleWalk<'a> {
         &self.graph
     }
 
-    /// Fetches the static imports of `main_module`, if there is one. A Worker (`as_workers`) also
-    /// imports files that are not modules elsewhere: errors in its own modules are left to its
-    /// cell.
+    /// Fetches the static imports of `main_modules`. A Worker (`as_workers`) also imports files that
+    /// are not modules elsewhere: errors in its own modules are left to its cell.
     ///
     /// # Errors
     /// A module or package cannot be fetched.
     pub(super) async fn walk_from(
         &mut self,
-        main_module: Option<Url>,
+        main_modules: Vec<Url>,
         as_workers: bool,
     ) -> Result<(), Diagnostic> {
-        let built = self.build(main_module.into_iter().collect(), false).await;
+        let built = self.build(main_modules, false).await;
         built.map_err(|error| diagnostic(self.names, &error))?;
         let options = WalkOptions {
             check_js: CheckJsOption::True,

@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use switchyard_protocol::{FromCell, Limit, Start, ToCell};
-use tokio::sync::{oneshot, watch};
+use switchyard_protocol::{CronRegistration, FromCell, JobStepReply, Limit, Start, ToCell};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::disk;
 use super::process::exit_now;
@@ -15,6 +16,10 @@ use super::process::exit_now;
 /// The least time that the project's handlers have, and the time that `exit` and `unload` have
 /// after it: neither of the two may wait for anything.
 const MIN_EXIT_TIME: Duration = Duration::from_millis(500);
+
+/// Messages for a job that wait until its main thread takes them: each step and cron has one at a
+/// time.
+const MESSAGES: usize = 256;
 
 /// The message in the project's log if its handlers take too long.
 pub(crate) const UNFINISHED: &str = "error: the process is ended: its handlers of SIGTERM, and the work that they \
@@ -25,6 +30,18 @@ pub(crate) struct Control {
     reporter: Reporter,
     start: Option<oneshot::Receiver<Start>>,
     draining: DrainSignal,
+    messages: Option<mpsc::Receiver<JobMessage>>,
+}
+
+/// A message for the version's job, or for its crons.
+#[derive(Debug)]
+pub(crate) enum JobMessage {
+    /// Run the handler of the cron of this name, for a run.
+    RunCron { name: String, run: String },
+    /// Abort the signal of the job's handler.
+    Cancel { reason: String },
+    /// The answer to a step.
+    StepReply(JobStepReply),
 }
 
 /// Waits for the router's `Drain`.
@@ -46,7 +63,7 @@ pub(crate) struct Reporter(Arc<UnixStream>);
 
 impl Reporter {
     /// Sends a message. A failure is ignored: the reader ends a cell without a router.
-    fn send(&self, message: &FromCell) {
+    pub(crate) fn send(&self, message: &FromCell) {
         let mut line = serde_json::to_vec(message).expect("a message has string keys only");
         line.push(b'\n');
         let _ = self.0.as_ref().write_all(&line);
@@ -55,6 +72,16 @@ impl Reporter {
     /// Requests a count of the project's folders.
     pub(crate) fn out_of_space(&self) {
         self.send(&FromCell::OutOfSpace);
+    }
+
+    /// Reports the crons that are registered now.
+    pub(crate) fn crons(&self, crons: Vec<CronRegistration>) {
+        self.send(&FromCell::Crons { crons });
+    }
+
+    /// Reports the end of the handler of a cron.
+    pub(crate) fn cron_ended(&self, name: String, run: String, success: bool) {
+        self.send(&FromCell::CronEnded { name, run, success });
     }
 
     /// Reports an exceeded limit and ends the process.
@@ -74,11 +101,13 @@ impl Control {
         let incoming = Arc::clone(&socket);
         let (start_sender, start) = oneshot::channel();
         let (drain, draining) = watch::channel(None);
+        let (messages_sender, messages) = mpsc::channel(MESSAGES);
         std::thread::Builder::new()
             .name("control".into())
             .stack_size(128 * 1024)
-            .spawn(move || read(BufReader::new(&incoming), start_sender, &drain))?;
-        Ok(Self { reporter: Reporter(socket), start: Some(start), draining: DrainSignal(draining) })
+            .spawn(move || read(BufReader::new(&incoming), start_sender, &drain, &messages_sender))?;
+        let draining = DrainSignal(draining);
+        Ok(Self { reporter: Reporter(socket), start: Some(start), draining, messages: Some(messages) })
     }
 
     /// Sends a message to the router.
@@ -101,6 +130,11 @@ impl Control {
         }
     }
 
+    /// Returns the messages for the job, or for the crons. Called once.
+    pub(crate) fn messages(&mut self) -> mpsc::Receiver<JobMessage> {
+        self.messages.take().expect("a version has a job or crons, not both")
+    }
+
     /// Returns the handle that waits for the router's `Drain`.
     pub(crate) fn draining(&self) -> &DrainSignal {
         &self.draining
@@ -111,7 +145,14 @@ fn read(
     mut reader: BufReader<&UnixStream>,
     start: oneshot::Sender<Start>,
     drain: &watch::Sender<Option<Duration>>,
+    messages: &mpsc::Sender<JobMessage>,
 ) -> ! {
+    let pass_on = |message| {
+        // A receiver that is gone needs none.
+        if let Err(TrySendError::Full(_)) = messages.try_send(message) {
+            refuse("more messages for the job than it takes");
+        }
+    };
     let mut start = Some(start);
     let mut line = String::new();
     loop {
@@ -132,6 +173,9 @@ fn read(
                 drain.send_replace(Some(within));
                 exit_after(within + MIN_EXIT_TIME, reader);
             }
+            Ok(ToCell::RunCron { name, run }) => pass_on(JobMessage::RunCron { name, run }),
+            Ok(ToCell::Cancel { reason }) => pass_on(JobMessage::Cancel { reason }),
+            Ok(ToCell::StepReply(reply)) => pass_on(JobMessage::StepReply(reply)),
             Err(_) => refuse("an invalid message"),
         }
     }

@@ -82,6 +82,8 @@ impl Pulse {
 
     /// Runs `future`, and gives signs of progress beside it when they are requested.
     pub(crate) async fn run<F: Future>(&self, future: F) -> F::Output {
+        // The first turn counts as well, also if the thread has not slept before it.
+        self.0.wake();
         let answers = async {
             loop {
                 self.0.requested.notified().await;
@@ -186,6 +188,15 @@ mod tests {
             tokio::spawn(async move { exceeded.recv_timeout(Duration::from_secs(60)).unwrap() }).await
         };
         runtime(&pulse).block_on(pulse.run(task)).unwrap();
+    }
+
+    #[test]
+    fn a_task_that_never_lets_go_of_its_first_turn_is_found() {
+        let pulse = Pulse::new();
+        let (sender, exceeded) = mpsc::channel();
+        pulse.watch(LIMIT, move || _ = sender.send(())).unwrap();
+        let task = async { exceeded.recv_timeout(Duration::from_secs(60)).unwrap() };
+        runtime(&pulse).block_on(pulse.run(task));
     }
 
     #[test]

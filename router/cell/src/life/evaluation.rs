@@ -21,8 +21,8 @@ const MAX_EVALUATION: Duration = Duration::from_secs(5);
 /// server, as `await Deno.serve(…).finished` does.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// Operations that wait for requests and signals.
-const IDLE_OPS: [&str; 2] = ["op_http_wait", "op_signal_poll"];
+/// Operations that wait for requests, signals and the due times of crons.
+const IDLE_OPS: [&str; 3] = ["op_http_wait", "op_signal_poll", "op_cron_next"];
 
 /// The promise of a module's evaluation.
 pub(super) type Evaluation = Pin<Box<dyn Future<Output = Result<(), CoreError>>>>;
@@ -64,6 +64,30 @@ pub(super) async fn run_to_end(
         }
     }
     Ok(true)
+}
+
+/// Runs the event loop until only requests and due times of crons are waited for: returns `true`
+/// then, and `false` if `is_served` ends before.
+///
+/// # Errors
+/// The project's code throws.
+pub(super) async fn run_until_quiet(
+    worker: &mut MainWorker,
+    is_served: impl Future<Output = ServerKind>,
+) -> Result<bool, CoreError> {
+    let polls = Cell::new(0_u64);
+    let activity = worker.js_runtime.runtime_activity_stats_factory();
+    let mut running = pin!(worker.run_event_loop(false));
+    let running = poll_fn(|cx| {
+        polls.set(polls.get() + 1);
+        running.as_mut().poll(cx)
+    });
+    tokio::select! {
+        biased;
+        _ = is_served => Ok(false),
+        () = awaits_requests(&polls, &activity) => Ok(true),
+        ended = running => ended.map(|()| true),
+    }
 }
 
 /// Returns once the event loop has been quiet for [`QUIET`] and only servers and intervals are

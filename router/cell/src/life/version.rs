@@ -12,9 +12,10 @@ use switchyard_contract::event::Diagnostic;
 use switchyard_protocol::{FromCell, Limit, ServerKind};
 use tokio::time::{sleep, timeout};
 
-use super::evaluation::{Evaluation, end_of, run_to_end};
+use super::evaluation::{Evaluation, end_of, run_to_end, run_until_quiet};
 use crate::errors::diagnose::{diagnose, plain};
 use crate::errors::trace::explain;
+use crate::glue::crons::Crons;
 use crate::glue::ending::EndingGlue;
 use crate::glue::platform::BackgroundGlue;
 use crate::glue::servers::{self, SettleGlue};
@@ -40,6 +41,7 @@ pub(super) struct Version {
     pub(super) inspector: Option<Inspector>,
     pub(super) settle: SettleGlue,
     pub(super) ending: EndingGlue,
+    pub(super) crons: Crons,
     pub(super) background: Option<BackgroundGlue>,
     pub(super) adapter: Option<workers::Adapter>,
     /// The entry's evaluation, if it continues while the version serves.
@@ -69,6 +71,9 @@ impl Version {
         // fail the build.
         let turn = self.worker.run_up_to_duration(Duration::ZERO).await;
         turn.map_err(|error| diagnose(&project, &error))?;
+        if !self.crons.is_empty() && self.evaluation.is_none() {
+            self.serve_for_crons().await.map_err(|error| diagnose(&project, &error))?;
+        }
         tokio::select! {
             biased;
             kind = servers::served_kind(None) => Ok(kind),
@@ -79,9 +84,22 @@ impl Version {
         }
     }
 
+    /// Serves an entry that registers crons and serves nothing: its requests are answered with 404.
+    ///
+    /// # Errors
+    /// The project's code throws.
+    async fn serve_for_crons(&mut self) -> Result<(), CoreError> {
+        let is_served = servers::served_kind(None);
+        if run_until_quiet(&mut self.worker, is_served).await? {
+            let stub = self.crons.stub(&mut self.worker.js_runtime);
+            self.settle.select(&mut self.worker.js_runtime, stub)?;
+        }
+        Ok(())
+    }
+
     /// Returns the exports of the entry, or `None` if it awaits something that may be the end of
     /// its server, and continues.
-    async fn evaluate(&mut self) -> Result<Option<v8::Global<v8::Object>>, CoreError> {
+    pub(super) async fn evaluate(&mut self) -> Result<Option<v8::Global<v8::Object>>, CoreError> {
         self.project.entry.preload(&mut self.worker).await?;
         let main = self.worker.preload_main_module(&self.project.entry.main_module).await?;
         let mut evaluation: Evaluation = Box::pin(self.worker.js_runtime.mod_evaluate(main));
@@ -104,6 +122,8 @@ impl Version {
             let _ = writeln!(std::io::stderr(), "switchyard-cell: cannot start a thread: {error}");
             return 70;
         }
+        // First, so that they are known when the version is published.
+        self.crons.report();
         self.control.send(&FromCell::Serving { by: kind });
         pulse.run(self.run(kind)).await
     }
@@ -153,6 +173,7 @@ impl Version {
     /// Ends the project as SIGTERM ends a program: through its handlers, whose work is awaited, or
     /// at once if it has none.
     async fn terminate(&mut self, within: Duration) -> i32 {
+        self.crons.close();
         match timeout(within, self.finish()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return self.report(&error),
@@ -205,7 +226,7 @@ impl Version {
     }
 
     /// Prints an uncaught error, which ends a version as it ends a program.
-    fn report(&self, error: &CoreError) -> i32 {
+    pub(super) fn report(&self, error: &CoreError) -> i32 {
         let text = match error.as_kind() {
             // V8's source line is that of the innermost location, also outside of the project.
             CoreErrorKind::Js(error) => {

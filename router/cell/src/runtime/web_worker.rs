@@ -16,6 +16,7 @@ use super::services::{CountedWorker, Services};
 use crate::cache::code;
 use crate::deno::{Checker, Npm, Sys};
 use crate::errors::refusals;
+use crate::glue::crons;
 use crate::glue::scripts::LAZY_JS;
 use crate::glue::servers::{LAZY_ESM, Servers};
 use crate::kernel::descriptors;
@@ -47,6 +48,7 @@ pub(super) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
         let runtime = &mut worker.js_runtime;
         descriptors::guard(runtime);
         refusals::install(runtime);
+        crons::refuse(runtime);
         Servers::prepare(runtime).listen_at(runtime, project, false);
         (worker, handle)
     })

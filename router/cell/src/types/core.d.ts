@@ -45,14 +45,19 @@ export const internals: {
   };
   __nodeBootstrapArgs?: { nodeDebug: string };
   dispatchProcessBeforeExitEvent?: () => boolean;
+  /** Calls `call`, whose output, and that of what follows from it, is marked with the owner's id. */
+  inside<T>(owner: { __proto__?: null; id: string }, call: () => T): T;
   inspectArgs(args: unknown[]): string;
   log(level: string, ...args: unknown[]): void;
+  /** Marks all output that belongs to no request with the id of a run. */
+  markRun(id: string): void;
 };
 
 /** Built-in functions as they were before any code of a project ran. */
 export const primordials: {
   ArrayBufferIsView(value: unknown): value is ArrayBufferView;
   ArrayBufferPrototype: ArrayBuffer;
+  ArrayIsArray(value: unknown): value is unknown[];
   ArrayPrototypeFind<T>(array: T[], predicate: (value: T) => unknown): T | undefined;
   ArrayPrototypeFindIndex<T>(array: T[], predicate: (value: T) => unknown): number;
   ArrayPrototypeFindLast<T>(array: T[], predicate: (value: T) => unknown): T | undefined;
@@ -60,6 +65,7 @@ export const primordials: {
   ArrayPrototypePop<T>(array: T[]): T | undefined;
   ArrayPrototypePush<T>(array: T[], ...values: T[]): number;
   ArrayPrototypeSome<T>(array: T[], predicate: (value: T) => unknown): boolean;
+  ArrayPrototypeSort<T>(array: T[]): T[];
   ArrayPrototypeSplice<T>(array: T[], start: number, count?: number): T[];
   ArrayPrototypeUnshift<T>(array: T[], ...values: T[]): number;
   DateNow(): number;
@@ -68,6 +74,7 @@ export const primordials: {
   FunctionPrototypeBind(target: Callable, self: unknown, ...args: unknown[]): Callable;
   FunctionPrototypeCall(target: Callable, self: unknown, ...args: unknown[]): any;
   JSONParse(text: string): any;
+  JSONStringify(value: unknown): string;
   MathFloor(value: number): number;
   Number: NumberConstructor;
   NumberIsInteger(value: unknown): boolean;
@@ -107,6 +114,7 @@ export const primordials: {
   SafeArrayIterator: new <T>(array: T[]) => IterableIterator<T>;
   SafeMap: MapConstructor;
   SafeRegExp: RegExpConstructor;
+  SafeSet: SetConstructor;
   SafeWeakMap: new () => {
     delete(key: unknown): boolean;
     get(key: unknown): any;

@@ -169,10 +169,25 @@ function handlerOf(exported) {
   }
 }
 
-function isScheduled(exported) {
-  return typeof exported?.scheduled === "function" ||
-    typeof exported?.prototype?.scheduled === "function" ||
-    listeners.scheduled.length > 0;
+function dispatchScheduled(controller, _env, ctx) {
+  const event = new ScheduledEvent("scheduled", controller);
+  event.waitUntil = (promise) => ctx.waitUntil(promise);
+  for (const listener of new SafeArrayIterator(listeners.scheduled)) {
+    if (typeof listener === "function") ReflectApply(listener, globalThis, [event]);
+    else listener.handleEvent(event);
+  }
+}
+
+// Returns the function that is called at the times of cron triggers, or undefined if there is none.
+function scheduledOf(exported) {
+  const { prototype } = typeof exported === "function" ? exported : {};
+  if (typeof prototype?.scheduled === "function") {
+    return (controller, env, ctx) => new exported(ctx, env).scheduled(controller);
+  }
+  if (typeof exported?.scheduled === "function") {
+    return (controller, env, ctx) => exported.scheduled(controller, env, ctx);
+  }
+  if (listeners.scheduled.length > 0) return dispatchScheduled;
 }
 
 // Returns the exports that `serveDefault` of servers.js serves.
@@ -181,7 +196,8 @@ function adapt(main) {
   // A module that was compiled to CommonJS.
   if (exported?.__esModule && exported.default !== undefined) exported = exported.default;
   if (typeof exported === "object" && exported !== null && servedByNode.has(exported)) return {};
-  warnOfCrons(exported);
+  const onTime = scheduledOf(exported);
+  warnOfCrons(onTime);
   const handler = handlerOf(exported);
   if (handler === undefined) return main;
   const fetch = (request, _info) => {
@@ -191,18 +207,15 @@ function adapt(main) {
       ? PromisePrototypeThen(response, finish)
       : finish(response);
   };
-  return { __proto__: null, default: { fetch } };
+  const scheduled = onTime && ((controller, _env, ctx) => onTime(controller, env, ctx));
+  return { __proto__: null, default: { fetch, scheduled } };
 }
 
-function warnOfCrons(exported) {
+function warnOfCrons(onTime) {
   const { crons, file } = settings;
-  if (crons.length === 0) return;
+  if (crons.length === 0 || onTime !== undefined) return;
   const shown = crons.join(", ");
-  warn(
-    isScheduled(exported)
-      ? `The cron triggers of ${file} (${shown}) are registered, and do not run yet`
-      : `${file} has cron triggers (${shown}), but the Worker has no scheduled() handler`,
-  );
+  warn(`${file} has cron triggers (${shown}), but the Worker has no scheduled() handler`);
 }
 
 class RateLimit {
