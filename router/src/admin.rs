@@ -1,10 +1,12 @@
-//! The admin listener: health, the state of projects, reloads, overrides, deploys, events, logs,
-//! checkouts, metrics, debuggers. Its requests never come through the public listener.
+//! The admin listener: health, the state of projects, their tasks, reloads, overrides, deploys, webhooks,
+//! events, logs, checkouts, metrics, debuggers. Its requests never come through the public listener.
 
 mod checkouts;
 mod deploys;
 mod events;
+mod files;
 mod health;
+mod hooks;
 mod inspect;
 mod logs;
 mod metrics;
@@ -12,6 +14,8 @@ mod openapi;
 mod overrides;
 mod projects;
 mod reloads;
+mod runs;
+mod tasks;
 mod tokens;
 
 use std::sync::Arc;
@@ -23,6 +27,7 @@ use axum::response::Response;
 use http::StatusCode;
 use http::request::Parts;
 use rustix::net::sockopt;
+use switchyard_contract::run::{InvalidRunId, RunId};
 use switchyard_edge::api::ApiListener;
 use switchyard_edge::api::endpoint::{Routes, delete, get, post, put};
 use switchyard_edge::api::query::{FromQuery as _, LogQuery};
@@ -35,14 +40,20 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use self::checkouts::CheckoutQuery;
+use self::files::OutcomeQuery;
 use self::projects::ChangesQuery;
+use self::runs::EventQuery;
+use self::tasks::TasksQuery;
 pub(crate) use self::tokens::Tokens;
 use crate::cells::Cells;
 use crate::checkout::Store;
+use crate::crons::BridgeMark;
 use crate::inspect::Inspectable;
 use crate::live::{Commands, Events, LiveTable, LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
+use crate::pickup::Pickups;
 use crate::root::Overrides;
+use crate::runs::Runs;
 
 /// The listener. Nothing is left to answer once it is dropped, so its grace is never used.
 const LISTENER: ApiListener = ApiListener {
@@ -75,6 +86,10 @@ const HOLD: &str = r#"{"id": "d1", "projects": ["blog"], "lease_ms": 30000}"#;
 /// The example in the refusal of a body of `PUT /projects/{name}/override` with another content type.
 const OVERRIDE: &str = r#"{"path": "/home/me/api"}"#;
 
+/// The example in the refusal of a body of `POST /_hooks/verify` with another content type.
+const HOOK: &str =
+    r#"{"project": "blog", "secret": "HOOK_SECRET", "kind": "github", "headers": [], "body": ""}"#;
+
 /// The parts of the router that the admin listener shows and commands.
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -87,6 +102,10 @@ pub(crate) struct Admin {
     pub(crate) metrics: Metrics,
     pub(crate) commands: Commands,
     pub(crate) overrides: Overrides,
+    pub(crate) runs: Runs,
+    pub(crate) pickups: Pickups,
+    /// Noted by the calls that only a bridge makes.
+    pub(crate) bridge: BridgeMark,
     /// Refuses requests from web pages of other sites.
     pub(crate) gate: Arc<Gate>,
     /// The tokens that requests need. `None`: none are needed.
@@ -138,6 +157,11 @@ impl Admin {
     }
 }
 
+/// Reads the id of a run in a path.
+fn parse_run(run: &str) -> Result<RunId, Problem> {
+    run.parse().map_err(|error: InvalidRunId| Problem::bad_request(error.to_string()).with("field", "id"))
+}
+
 /// All endpoints.
 fn routes(admin: &Arc<Admin>) -> Routes<Arc<Admin>> {
     let guarded = commands()
@@ -162,8 +186,13 @@ fn commands() -> Routes<Arc<Admin>> {
         .add(get("/events").permit(stream), events::events)
         .add(get("/projects").query(ChangesQuery::KEYS), projects::projects)
         .add(get("/projects/{name}"), projects::project)
+        .add(get("/projects/{name}/tasks").query(TasksQuery::KEYS), tasks::tasks)
         .add(get("/projects/{name}/checkouts").query(CheckoutQuery::KEYS), checkouts::checkouts)
         .add(get("/projects/{name}/checkouts/{short}").query(CheckoutQuery::KEYS), checkouts::checkout)
+        .add(
+            put("/projects/{name}/checkouts/{short}").query(CheckoutQuery::KEYS).body(BodyKind::Upload),
+            checkouts::keep,
+        )
         .add(get("/projects/{name}/logs").query(LogQuery::KEYS).permit(stream), logs::logs)
         .add(put("/projects/{name}/override").body(BodyKind::Json(OVERRIDE)), overrides::set)
         .add(delete("/projects/{name}/override"), overrides::end)
@@ -173,6 +202,16 @@ fn commands() -> Routes<Arc<Admin>> {
         .add(delete("/_deploys/{id}"), deploys::release)
         .add(post("/_deploys/{id}/build"), deploys::build)
         .add(post("/_deploys/{id}/publish"), deploys::publish)
+        .add(post("/_hooks/verify").body(BodyKind::Json(HOOK)), hooks::verify)
+        .add(post("/_runs").body(BodyKind::Json(runs::RUN)), runs::start_run)
+        .add(get("/_runs"), runs::known_runs)
+        .add(get("/_runs/{id}/events").query(EventQuery::KEYS).permit(stream), runs::run_events)
+        .add(post("/_runs/{id}/cancel").body(BodyKind::Json(runs::CANCEL)), runs::cancel_run)
+        .add(post("/_runs/{id}/steps").body(BodyKind::Json(runs::STEP)), runs::answer_step)
+        .add(delete("/_runs/{id}"), runs::acknowledge_run)
+        .add(get("/_files").permit(stream), files::offers)
+        .add(get("/_files/{run}"), files::input)
+        .add(delete("/_files/{run}").query(OutcomeQuery::KEYS), files::settle)
         .add(get("/json/version").any_query(), inspect::version)
         .add(get("/json").any_query(), inspect::targets)
         .add(get("/json/list").any_query(), inspect::target_list)

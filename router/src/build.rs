@@ -8,6 +8,6 @@ mod read;
 mod readers;
 
 pub(crate) use builder::{BuildError, Builder, Built};
-pub(crate) use plan::{Candidate, Plan, RecordedVersion};
+pub(crate) use plan::{Candidate, Plan, RecordedVersion, ServedBy};
 pub(crate) use read::{FolderState, ReadJob, ReadRequest, ReadResult, SlowProjects, read};
 pub(crate) use readers::{Readers, Reading};

@@ -6,6 +6,7 @@ mod budget;
 mod caches;
 mod cgroup;
 mod control;
+mod crons;
 mod data;
 mod exit;
 mod lines;
@@ -25,13 +26,16 @@ use std::time::Duration;
 
 use switchyard_contract::event::Diagnostic;
 use switchyard_detect::entry::{Entry, arguments};
-use switchyard_protocol::{Identity, ModuleCache, PlatformApi, Start};
+use switchyard_protocol::{Identity, Job, ModuleCache, PlatformApi, Start};
 
 pub(crate) use budget::{Budget, CellCount};
 pub(crate) use caches::Caches;
 pub(crate) use cgroup::Groups;
+pub(crate) use crons::{CronRefusal, CronSink};
 pub(crate) use data::DataFolders;
 pub(crate) use exit::Exit;
+#[cfg(test)]
+pub(crate) use exit::ExitReason;
 pub(crate) use output::{OutputLine, OutputSink};
 pub(crate) use pool::Cells;
 pub(crate) use process::{Cell, Inspector};
@@ -69,6 +73,8 @@ pub(crate) struct CellSettings {
     pub(crate) inspect: Inspectable,
     /// Receives every line that a version prints, besides the log.
     pub(crate) sink: Arc<dyn OutputSink>,
+    /// Receives what versions register with `Deno.cron`.
+    pub(crate) crons: Arc<dyn CronSink>,
     /// The bytes that a project may print into the log in a minute.
     pub(crate) log_limit: u64,
     /// Removes the folders of cells that have ended.
@@ -90,6 +96,7 @@ impl CellSettings {
 pub(crate) struct LaunchSpec {
     pub(crate) version: Version,
     pub(crate) checkout: Checkout,
+    /// With an empty path where the version has tasks alone, and the job has its own modules.
     pub(crate) entry: Entry,
     /// The files of the checkout that lie beside the project.
     pub(crate) include: Vec<Include>,
@@ -99,6 +106,12 @@ pub(crate) struct LaunchSpec {
     pub(crate) port: Option<u16>,
     /// The path of the import map, relative to the project, if no deno.json names one.
     pub(crate) import_map: Option<String>,
+    /// The modules of its tasks, relative to the project.
+    pub(crate) modules: Arc<[String]>,
+    /// Work that the cell does instead of serving.
+    pub(crate) job: Option<Job>,
+    /// Receives every line that the cell prints, besides the project's log.
+    pub(crate) output: Option<Arc<dyn OutputSink>>,
 }
 
 impl LaunchSpec {
@@ -144,7 +157,18 @@ impl LaunchSpec {
             permissions: self.grant.permissions.clone(),
             limits: self.grant.limits,
             identity,
+            job: self.job.clone(),
         }
+    }
+
+    /// Returns the specification of a cell that links the modules of the tasks and runs none of the
+    /// version's code. `None`: there are none.
+    pub(crate) fn linking(&self) -> Option<Self> {
+        // Imports are found as in TypeScript if one of the modules is.
+        let main = self.modules.iter().find(|module| is_typescript(module)).or(self.modules.first())?;
+        let entry = Entry { path: main.clone(), env: self.entry.env.clone(), ..Entry::default() };
+        let job = Job::Link { modules: self.modules.to_vec() };
+        Some(Self { entry, port: None, job: Some(job), ..self.clone() })
     }
 
     /// The folder of the checkout, which holds everything of the version.
@@ -157,6 +181,10 @@ impl LaunchSpec {
         let dir = &self.checkout.dir;
         dir.parent().filter(|_| !self.include.is_empty()).unwrap_or(dir)
     }
+}
+
+fn is_typescript(module: &str) -> bool {
+    [".ts", ".tsx", ".mts", ".cts"].iter().any(|extension| module.ends_with(extension))
 }
 
 /// The paths of one cell.

@@ -14,4 +14,4 @@ mod times;
 pub(crate) use bounds::{Interruption, Pace, ReadBounds};
 pub(crate) use node_modules::NodeModules;
 pub(crate) use snapshot::{FileHash, FileHashes, HashCache, Snapshot, SnapshotError};
-pub(crate) use store::{Checkout, CheckoutError, Store, StoredVersion};
+pub(crate) use store::{Checkout, CheckoutError, ReceiveError, ReceivedFiles, Store, StoredVersion};

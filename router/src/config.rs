@@ -146,6 +146,10 @@ pub struct CellConfig {
     #[arg(long, value_name = "N", default_value = "100", value_parser = number::<usize>(1))]
     pub max_cells: usize,
 
+    /// Runs of tasks at once, of all projects [default: twice the number of cores]
+    #[arg(long, value_name = "N", value_parser = number::<u32>(1))]
+    pub max_runs: Option<u32>,
+
     // A React page that is rendered on the server takes 5 MB, a graph of a thousand modules as much.
     /// Compiled modules kept on disk per project; 0: none
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size::<u64>(0))]
@@ -287,6 +291,13 @@ impl Validate for CellConfig {
 }
 
 impl CellConfig {
+    /// Returns the number of runs at once.
+    #[must_use]
+    pub fn runs(&self) -> u32 {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.max_runs.unwrap_or_else(|| u32::try_from(2 * cores()).unwrap_or(u32::MAX))
+    }
+
     /// Returns the projects that debuggers may attach to: none, if a name is invalid.
     #[must_use]
     pub fn inspectable(&self) -> Inspectable {

@@ -65,6 +65,15 @@ pub(crate) fn no_file(Healthcheck { file, path }: &Healthcheck) -> Diagnostic {
     in_file(file, message)
 }
 
+/// The failure of a project that has a health check, and nothing that answers requests.
+pub(crate) fn no_handler(Healthcheck { file, path }: &Healthcheck) -> Diagnostic {
+    let message = format!(
+        "the health check GET {path} has nothing to answer it: the project has tasks and no handler; remove \
+         \"switchyard.healthcheck\" in {file}, or name the file with the handler (\"switchyard.entry\")"
+    );
+    in_file(file, message)
+}
+
 /// Sends the request, and returns the status of the answer.
 async fn send(
     socket: &Path,

@@ -6,6 +6,7 @@ mod error;
 mod file;
 mod host;
 mod limits;
+mod narrow;
 mod paths;
 mod reads;
 mod request;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use switchyard_contract::admin::Grants;
 use switchyard_contract::project::ProjectName;
+use switchyard_contract::task::RunLimits;
 use switchyard_edge::routes::Assignments;
 use switchyard_protocol::{Limits, Permissions};
 
@@ -49,6 +51,8 @@ pub(crate) struct Grant {
     pub(crate) limits: Limits,
     /// The limits of requests to the version.
     pub(crate) requests: RequestLimits,
+    /// The limits of its tasks' runs.
+    pub(crate) runs: RunLimits,
     /// The number of cells of the version.
     pub(crate) cells: usize,
     /// The version's variables. May contain secrets: never shown.
@@ -109,13 +113,19 @@ impl Policy {
         resolve::grant(self.allowance(project), request)
     }
 
+    /// The variable that the policy gives `project`, whatever it requests. May be a secret.
+    pub(crate) fn variable(&self, project: &ProjectName, name: &str) -> Option<&str> {
+        self.allowance(project).env.get(name).map(String::as_str)
+    }
+
     fn allowance(&self, project: &ProjectName) -> &Allowance {
         self.projects.get(project).unwrap_or(&self.defaults)
     }
 }
 
 impl Grant {
-    /// Returns true if cells of `other` can serve with this grant: only limits of requests differ.
+    /// Returns true if cells of `other` can serve with this grant: only limits of requests and runs
+    /// differ.
     pub(crate) fn is_equivalent(&self, other: &Self) -> bool {
         let of_cells = |grant: &Self| (grant.limits, grant.cells);
         (&self.permissions, &self.env) == (&other.permissions, &other.env)
@@ -150,7 +160,9 @@ impl fmt::Debug for Grant {
             .field("permissions", &self.permissions)
             .field("limits", &self.limits)
             .field("requests", &self.requests)
+            .field("runs", &self.runs)
             .field("cells", &self.cells)
+            .field("runs", &self.runs)
             .field("env", &self.env.keys())
             .finish_non_exhaustive()
     }

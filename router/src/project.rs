@@ -11,6 +11,7 @@ mod lifecycle;
 mod routes;
 mod share;
 mod site;
+mod tasks;
 mod worker;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ use switchyard_detect::entry::{Entry, PACKAGE_FILE};
 use switchyard_detect::site::Served;
 use switchyard_detect::wrangler::Worker;
 use switchyard_protocol::assets::Assets;
+use switchyard_tasks::declared::Declared;
 
 pub(crate) use self::diagnostic::diagnostic;
 use self::document::Document;
@@ -43,9 +45,10 @@ use crate::root::Place;
 pub(crate) const MAX_DEPTH: usize = 128;
 
 /// The configuration of a project, from its files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Manifest {
-    pub(crate) entry: Entry,
+    /// `None`: the project has tasks, and nothing that answers requests.
+    pub(crate) entry: Option<Entry>,
     pub(crate) routes: ClaimedRoutes,
     pub(crate) prefix: PrefixHandling,
     pub(crate) requested: PermissionRequest,
@@ -63,13 +66,16 @@ pub(crate) struct Manifest {
     pub(crate) worker: Option<Worker>,
     /// The files that are served without the project's code. A static site ([`Platform::Static`]) has no code.
     pub(crate) assets: Option<Assets>,
+    /// Its tasks and pipelines.
+    pub(crate) tasks: Declared,
 }
 
 impl Manifest {
     /// Reads the configuration of the project `name` in `dir`. `function` is set for a function of Supabase's.
     ///
     /// # Errors
-    /// A configuration does not parse, a field has a wrong type, or the entry does not exist.
+    /// A configuration does not parse, a field has a wrong type, or the entry does not exist. A
+    /// project without tasks needs an entry.
     pub(crate) fn read(
         dir: &Path,
         name: &ProjectName,
@@ -99,12 +105,16 @@ impl Manifest {
         };
         let own_entry = config.as_ref().is_some_and(|config| config.own("entry").is_some());
         let of_worker = worker.as_ref().map(|worker| worker::served(worker, dir, own_entry)).transpose()?;
+        let tasks = tasks::read(dir)?;
         let configured = function.as_ref().and_then(|function| function.entry.as_deref());
         let served = match configured.filter(|path| dir.join(path).is_file()) {
             Some(path) => ServedContent::of_function(path, platform),
             None => match of_worker.flatten() {
                 Some(served) => served,
-                None => ServedContent::find(dir, [&config, &package], worker.as_ref(), platform)?,
+                None => {
+                    let documents = [&config, &package];
+                    ServedContent::find(dir, documents, worker.as_ref(), platform, &tasks)?
+                }
             },
         };
         let import_map = function
@@ -129,6 +139,7 @@ impl Manifest {
             port,
             worker,
             assets,
+            tasks,
         })
     }
 }
@@ -155,7 +166,8 @@ impl Documents {
 
 /// The program and the files that a project serves.
 struct ServedContent {
-    entry: Entry,
+    /// `None`: the project has tasks alone.
+    entry: Option<Entry>,
     platform: Platform,
     /// Files that are served without the program.
     assets: Option<Assets>,
@@ -165,21 +177,29 @@ impl ServedContent {
     /// Returns the entry that config.toml names for a function of Supabase's.
     fn of_function(path: &str, platform: Platform) -> Self {
         let (path, reason) = (path.to_owned(), "entrypoint in config.toml".to_owned());
-        Self { entry: Entry { path, reason, ..Entry::default() }, platform, assets: None }
+        Self { entry: Some(Entry { path, reason, ..Entry::default() }), platform, assets: None }
     }
 
-    /// Searches for the entry or the static site of the project in `dir`.
+    /// Searches for the entry or the static site of the project in `dir`. There need be none if its
+    /// `tasks` do without.
     fn find(
         dir: &Path,
         documents: [&Option<Document>; 2],
         worker: Option<&Worker>,
         platform: Platform,
+        tasks: &Declared,
     ) -> Result<Self, Diagnostic> {
         let [config, package] = documents.map(|file| file.as_ref().map(Document::as_config));
-        let served = switchyard_detect::site::find(dir, config, package);
-        let served = served.map_err(|error| worker::without_main(worker, error))?;
-        let entry = served.entry();
         let platform = if worker.is_some() { Platform::Workers } else { platform };
+        let served = if tasks::suffice(&tasks.set) {
+            switchyard_detect::site::find_any(dir, config, package)
+        } else {
+            switchyard_detect::site::find(dir, config, package).map(Some)
+        };
+        let Some(served) = served.map_err(|error| worker::without_main(worker, error))? else {
+            return Ok(Self { entry: None, platform, assets: None });
+        };
+        let entry = Some(served.entry());
         Ok(match served {
             Served::Code(_) => Self { entry, platform, assets: None },
             Served::Both(_, site) => Self { entry, platform, assets: Some(site.into()) },
@@ -237,12 +257,33 @@ mod tests {
         let files = [("app.ts", ""), ("mod.ts", ""), ("index.js", ""), ("main.ts", "")];
         let entry = |config: &[(&str, &str)]| {
             let all: Vec<_> = config.iter().chain(&files).copied().collect();
-            read(&all).unwrap().entry.path
+            read(&all).unwrap().entry.unwrap().path
         };
         assert_eq!(entry(&[own, package]), "app.ts");
         assert_eq!(entry(&[deno, package]), "mod.ts");
         assert_eq!(entry(&[package]), "index.js");
         assert_eq!(entry(&[]), "main.ts");
+    }
+
+    #[test]
+    fn a_project_with_tasks_alone_needs_no_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let find = |tasks: &str| {
+            let set = serde_json::from_str(tasks).unwrap();
+            let tasks = Declared { set, ..Declared::default() };
+            ServedContent::find(dir.path(), [&None, &None], None, Platform::Plain, &tasks)
+        };
+        let task = |code: &str| {
+            format!(
+                r#"{{"tasks": [{{"name": "a", "declared_in": "deno.json", "code": {{"kind": {code}}}}}]}}"#
+            )
+        };
+        let of_module = task(r#""module", "path": "a.ts""#);
+        assert_eq!(find(&of_module).unwrap().entry, None);
+        assert!(find(&task(r#""scheduled""#)).is_err_and(|error| error.message.starts_with("no entry")));
+        assert!(find(r#"{"tasks": []}"#).is_err());
+        std::fs::write(dir.path().join("main.ts"), "").unwrap();
+        assert_eq!(find(&of_module).unwrap().entry.unwrap().path, "main.ts");
     }
 
     #[test]

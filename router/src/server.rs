@@ -1,6 +1,7 @@
 //! The composition root: checks what the settings name ([`prepare()`]), builds all parts, starts them and
 //! stops them in order ([`run`]).
 
+mod crons;
 mod files;
 mod parts;
 mod prepare;

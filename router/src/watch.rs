@@ -10,7 +10,6 @@ mod fair_queue;
 mod follow;
 mod inotify;
 mod installs;
-mod mount;
 mod polling;
 mod rescan;
 mod stamp;

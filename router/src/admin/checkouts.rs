@@ -1,16 +1,19 @@
-//! `GET /projects/{name}/checkouts`: the versions whose files the router still has, and those files
-//! as a tar.
+//! `/projects/{name}/checkouts`: the versions whose files the router still has, and those files as a
+//! tar; and the files of versions that a bridge has made again.
 
+mod receive;
 mod tar;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use switchyard_contract::admin::{CheckoutInfo, Checkouts, DIGEST, OWN_DIGEST, VERSION};
+use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
-use switchyard_edge::api::answer::json;
+use switchyard_edge::api::answer::{json, no_content};
 use switchyard_edge::api::path::Path;
 use switchyard_edge::api::query::{FromQuery, Query, QueryPairs};
 use switchyard_edge::problem::Problem;
@@ -18,9 +21,11 @@ use tokio::task::spawn_blocking;
 use utoipa::IntoParams;
 
 use super::{Admin, AdminState, unknown_project};
-use crate::version::Tenant;
+use crate::checkout::ReceiveError;
+use crate::live::Command;
+use crate::version::{Tenant, Version};
 
-/// The checkouts that are sent at once: each holds a thread.
+/// The checkouts that are sent or received at once: each holds a thread.
 pub(super) const MAX_SENDS: usize = 8;
 
 /// The parameters of both endpoints.
@@ -121,6 +126,64 @@ pub(super) async fn checkout(
     answer.headers_mut().insert(VERSION, version);
     answer.headers_mut().extend(own.map(|own| (OWN_DIGEST, own)));
     Ok(answer)
+}
+
+/// Keeps a version that no router has any more, for runs
+///
+/// The tar has the project's files below its name, and what it includes beside that folder. Packages are
+/// those that the project has on the volume.
+#[utoipa::path(put, path = "/projects/{name}/checkouts/{short}", tag = "checkouts",
+    request_body(content = [u8], content_type = "application/x-tar"),
+    params(
+        ("name" = String, Path, description = "The project"),
+        ("short" = String, Path, description = "The first 12 digits of the digest"),
+        ("x-switchyard-digest" = String, Header, description = "The version's digest"),
+        CheckoutQuery,
+    ),
+    responses(
+        (status = 204, description = "The version is kept"),
+        (status = 400, description = "bad-request: no digest, or another one than in the path"),
+        (status = 404, description = "unknown-project"),
+        (status = 422, description = "other-files: not those of the version; invalid-checkout"),
+    ),
+)]
+pub(super) async fn keep(
+    State(admin): AdminState,
+    Path((name, short)): Path<(String, String)>,
+    Query(query): Query<CheckoutQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let tenant = admin.tenant(&name, &query)?;
+    if admin.board.one(&name).is_none() {
+        return Err(unknown_project(&name));
+    }
+    let digest = headers.get(DIGEST).and_then(|digest| digest.to_str().ok()?.parse::<Digest>().ok());
+    let digest = digest.filter(|digest| digest.short() == short).ok_or_else(|| {
+        let detail = format!("{DIGEST} must be the version's digest, 64 hex digits that begin with {short}");
+        Problem::bad_request(detail)
+    })?;
+    let Ok(permit) = admin.sends.clone().try_acquire_owned() else {
+        let detail = format!("{MAX_SENDS} checkouts are being sent: try again later");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail));
+    };
+    let received = receive::unpack(admin.store.clone(), tenant.project.clone(), body).await?;
+    let version = Version::new(&tenant, digest);
+    admin.command(|answer| Command::KeepVersion { version, received, answer }).await??;
+    drop(permit);
+    Ok(no_content())
+}
+
+impl From<ReceiveError> for Problem {
+    fn from(error: ReceiveError) -> Self {
+        let (status, slug) = match &error {
+            ReceiveError::OtherFiles(_) => (StatusCode::UNPROCESSABLE_ENTITY, "other-files"),
+            ReceiveError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "checkout"),
+            ReceiveError::Interrupted => (StatusCode::SERVICE_UNAVAILABLE, "slow"),
+            _ => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-checkout"),
+        };
+        Self::new(status, slug, error.to_string())
+    }
 }
 
 impl Admin {

@@ -28,6 +28,7 @@ const HOLD_LIMITS: BodyLimits = BodyLimits { bytes: 1024 * 1024, time: Duration:
 ))]
 pub(super) async fn hold(State(admin): AdminState, body: Body) -> Result<Response, Problem> {
     let hold = read_hold(body).await?;
+    admin.bridge.note().await;
     admin.deploy(|answer| Command::Hold { hold, answer }).await?;
     Ok(no_content())
 }

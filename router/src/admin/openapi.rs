@@ -8,13 +8,16 @@ use switchyard_edge::api::answer::json;
 use switchyard_edge::api::openapi::complete;
 use utoipa::OpenApi;
 
-use super::{checkouts, deploys, events, health, inspect, logs, metrics, overrides, projects, reloads};
+use super::{
+    checkouts, deploys, events, files, health, hooks, inspect, logs, metrics, overrides, projects, reloads,
+    runs, tasks,
+};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Switchyard router: admin listener",
-        description = "Projects, reloads, overrides, deploys, events, logs, checkouts, debuggers, health.",
+        description = "Projects, reloads, overrides, deploys, webhooks, events, logs, checkouts, debuggers, health.",
     ),
     paths(
         health::healthz,
@@ -24,8 +27,10 @@ use super::{checkouts, deploys, events, health, inspect, logs, metrics, override
         events::events,
         projects::projects,
         projects::project,
+        tasks::tasks,
         checkouts::checkouts,
         checkouts::checkout,
+        checkouts::keep,
         logs::logs,
         overrides::set,
         overrides::end,
@@ -33,8 +38,18 @@ use super::{checkouts, deploys, events, health, inspect, logs, metrics, override
         reloads::reload,
         deploys::hold,
         deploys::release,
+        runs::start_run,
+        runs::known_runs,
+        runs::run_events,
+        runs::cancel_run,
+        runs::answer_step,
+        runs::acknowledge_run,
+        files::offers,
+        files::input,
+        files::settle,
         deploys::build,
         deploys::publish,
+        hooks::verify,
         inspect::version,
         inspect::targets,
         inspect::target_list,

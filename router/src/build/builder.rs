@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use switchyard_contract::event::Diagnostic;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, sleep_until};
 
-use super::plan::{Plan, RecordedVersion};
-use super::read::{SlowProjects, find_recorded};
+use super::plan::{Plan, RecordedVersion, ServedBy};
+use super::read::{ReceivedVersion, SlowProjects, find_recorded, keep_received};
 use super::readers::{Readers, Reading, ReadingTurn};
 use crate::cells::{Cell, Cells, LaunchSpec, StartError};
-use crate::checkout::Store;
+use crate::checkout::{ReceiveError, ReceivedFiles, Store};
 use crate::health;
 use crate::packages::Packages;
 use crate::policy::Policy;
 use crate::project::{Healthcheck, diagnostic};
 use crate::root::Root;
+use crate::version::Version;
 
 /// A build that takes longer makes room: for another project's, and for its own project's next
 /// version when that is waiting. Only a hanging build takes that long.
@@ -66,8 +67,17 @@ impl From<LaunchError> for BuildError {
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) plan: Plan,
-    /// Empty for a static site, and for a version that is started by its first request.
+    /// Empty for a version that is started by its first request, and for one that needs none.
     pub(crate) cells: Vec<Arc<Cell>>,
+}
+
+/// The cells that a build starts.
+struct BuildWork<'a> {
+    launch: &'a Arc<LaunchSpec>,
+    healthcheck: Option<&'a Healthcheck>,
+    cells: usize,
+    /// The cell that links the modules of the version's tasks.
+    linking: Option<Arc<LaunchSpec>>,
 }
 
 /// Builds versions. Clones share its limits.
@@ -87,18 +97,24 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Starts a new version in all of its cells and has each pass the health check. `newer` is
-    /// notified when the project has changed again.
+    /// Starts a new version in all of its cells and has each pass the health check, and links the
+    /// modules of its tasks. `newer` is notified when the project has changed again.
     ///
     /// # Errors
     /// The version cannot be served, there was no process for it, or a newer one is waiting.
     pub(crate) async fn build(&self, plan: Plan, newer: &Notify) -> Result<Built, BuildError> {
-        let cells = match plan.healthcheck() {
-            Some(healthcheck) if plan.is_static => {
-                return Err(BuildError::Failed(health::no_file(healthcheck)));
-            }
-            healthcheck => self.run(&plan.launch, healthcheck, plan.cells(), newer).await?,
-        };
+        let healthcheck = plan.healthcheck();
+        let failure = healthcheck.and_then(|healthcheck| match plan.served_by {
+            ServedBy::Cells => None,
+            ServedBy::Files => Some(health::no_file(healthcheck)),
+            ServedBy::Nothing => Some(health::no_handler(healthcheck)),
+        });
+        if let Some(failure) = failure {
+            return Err(BuildError::Failed(failure));
+        }
+        let linking = plan.launch.linking().map(Arc::new);
+        let work = BuildWork { launch: &plan.launch, healthcheck, cells: plan.cells(), linking };
+        let cells = self.run(&work, newer).await?;
         Ok(Built { plan, cells })
     }
 
@@ -112,17 +128,25 @@ impl Builder {
         cells: usize,
         newer: &Notify,
     ) -> Result<Vec<Arc<Cell>>, BuildError> {
-        self.run(&plan.launch, None, cells, newer).await
+        let work = BuildWork { launch: &plan.launch, healthcheck: None, cells, linking: None };
+        self.run(&work, newer).await
     }
 
-    async fn run(
-        &self,
-        launch: &Arc<LaunchSpec>,
-        healthcheck: Option<&Healthcheck>,
-        cells: usize,
-        newer: &Notify,
-    ) -> Result<Vec<Arc<Cell>>, BuildError> {
-        if cells == 0 {
+    /// Has the packages of a version at hand. Fetches them if it misses some, and the router may.
+    /// Returns true if nothing had to be fetched.
+    ///
+    /// # Errors
+    /// They cannot be fetched or used.
+    pub(crate) async fn prepare(&self, launch: &Arc<LaunchSpec>) -> Result<bool, BuildError> {
+        let has_packages = self.find_packages(launch).await?;
+        if self.packages.may_install() && !has_packages {
+            self.install(launch).await?;
+        }
+        Ok(has_packages)
+    }
+
+    async fn run(&self, work: &BuildWork<'_>, newer: &Notify) -> Result<Vec<Arc<Cell>>, BuildError> {
+        if work.cells == 0 && work.linking.is_none() {
             return Ok(Vec::new());
         }
         let permit = tokio::select! {
@@ -143,28 +167,20 @@ impl Builder {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            started = self.start(launch, healthcheck, cells) => started,
+            started = self.start(work) => started,
             () = superseded => Err(BuildError::Superseded),
             () = make_room => unreachable!("this future never ends"),
         }
     }
 
     /// Starts the version's cells. Fetches the packages that they need first, if the router may.
-    async fn start(
-        &self,
-        launch: &Arc<LaunchSpec>,
-        healthcheck: Option<&Healthcheck>,
-        cells: usize,
-    ) -> Result<Vec<Arc<Cell>>, BuildError> {
+    async fn start(&self, work: &BuildWork<'_>) -> Result<Vec<Arc<Cell>>, BuildError> {
         let may_install = self.packages.may_install();
-        let has_packages = self.find_packages(launch).await?;
-        if may_install && !has_packages {
-            self.install(launch).await?;
-        }
-        match self.start_cells(launch, healthcheck, cells).await {
+        let has_packages = self.prepare(work.launch).await?;
+        match self.start_cells(work).await {
             Err(LaunchError::Missing(_)) if may_install && has_packages => {
-                self.install(launch).await?;
-                Ok(self.start_cells(launch, healthcheck, cells).await?)
+                self.install(work.launch).await?;
+                Ok(self.start_cells(work).await?)
             }
             Err(LaunchError::Missing(missing)) if !may_install => {
                 let message = format!("{}; a router with --allow-install fetches it", missing.message);
@@ -174,13 +190,17 @@ impl Builder {
         }
     }
 
-    async fn start_cells(
-        &self,
-        launch: &Arc<LaunchSpec>,
-        healthcheck: Option<&Healthcheck>,
-        cells: usize,
-    ) -> Result<Vec<Arc<Cell>>, LaunchError> {
-        try_join_all((0..cells).map(|_| self.start_cell(launch, healthcheck))).await
+    async fn start_cells(&self, work: &BuildWork<'_>) -> Result<Vec<Arc<Cell>>, LaunchError> {
+        let serving = (0..work.cells).map(|_| self.start_cell(work.launch, work.healthcheck));
+        let (cells, ()) = try_join(try_join_all(serving), self.link(work.linking.as_ref())).await?;
+        Ok(cells)
+    }
+
+    /// Links the modules of tasks in a cell of their own, which ends with it.
+    async fn link(&self, linking: Option<&Arc<LaunchSpec>>) -> Result<(), LaunchError> {
+        let Some(linking) = linking else { return Ok(()) };
+        // The cell ends here, with its last handle.
+        self.start_cell(linking, None).await.map(drop)
     }
 
     async fn start_cell(
@@ -205,7 +225,8 @@ impl Builder {
                 Err(StartError::Missing(diagnostic)) => return Err(LaunchError::Missing(diagnostic)),
                 Err(StartError::Failed(diagnostic)) => return Err(BuildError::Failed(diagnostic).into()),
                 Err(StartError::TimedOut(limit)) => {
-                    return Err(BuildError::Failed(timed_out(limit)).into());
+                    let error = if launch.job.is_some() { not_linked(limit) } else { timed_out(limit) };
+                    return Err(BuildError::Failed(error).into());
                 }
                 Err(StartError::NoProcess(error)) if began.elapsed() < self.time_limit => {
                     tracing::warn!(project.name = %project, "no process yet: {error:#}");
@@ -233,6 +254,37 @@ impl Builder {
         let (_, found) = self.readers.read(&mut Reading::default(), time, wanted, find, || ()).await;
         found.ok().flatten()
     }
+
+    /// Makes the checkout of a version from files that were received. `previous`: a version that has
+    /// some of the same files.
+    ///
+    /// # Errors
+    /// They are not the files of the version, are over a limit of the project, or the disk fails.
+    pub(crate) async fn keep(
+        &self,
+        version: Version,
+        received: ReceivedFiles,
+        previous: Option<Version>,
+        policy: Arc<Policy>,
+    ) -> Result<(), ReceiveError> {
+        let limits = policy.reads(&version.project);
+        let place = self.root.place(version.project.as_str());
+        let received = ReceivedVersion { version, received, previous, place, limits };
+        let wanted = (self.store.clone(), received);
+        let keep = |wanted: &mut (Arc<Store>, ReceivedVersion), turn: &ReadingTurn| {
+            let (store, received) = wanted;
+            keep_received(store, received, turn)
+        };
+        let (_, kept) = self.readers.read(&mut Reading::default(), limits.time, wanted, keep, || ()).await;
+        kept.unwrap_or(Err(ReceiveError::Interrupted))
+    }
+}
+
+fn not_linked(limit: Duration) -> Diagnostic {
+    diagnostic(format!(
+        "the modules of its tasks were not loaded within {} ms (--build-timeout)",
+        limit.as_millis()
+    ))
 }
 
 fn timed_out(limit: Duration) -> Diagnostic {

@@ -76,7 +76,19 @@ fn key(launch: &LaunchSpec) -> io::Result<DependencyKey> {
 }
 
 fn specifiers(launch: &LaunchSpec) -> Specifiers {
-    Specifiers::search(launch.root(), &launch.checkout.dir, &launch.entry.path)
+    Specifiers::search(launch.root(), &launch.checkout.dir, entries(launch))
+}
+
+/// The modules that the version's code begins with: its entry and those of its tasks.
+fn entries(launch: &LaunchSpec) -> impl Iterator<Item = &str> {
+    code_entry(launch).into_iter().chain(launch.modules.iter().map(String::as_str))
+}
+
+/// The entry. `None`: it is the page of a site, or there is none.
+fn code_entry(launch: &LaunchSpec) -> Option<&str> {
+    let path = launch.entry.path.as_str();
+    let is_code = !path.is_empty() && !path.ends_with(".html") && !path.ends_with(".htm");
+    is_code.then_some(path)
 }
 
 /// Returns true if the version names a package that is not on the volume, as far as that can be
@@ -84,7 +96,8 @@ fn specifiers(launch: &LaunchSpec) -> Specifiers {
 fn needs_more(launch: &LaunchSpec, specifiers: &Specifiers) -> bool {
     let dir = &launch.checkout.dir;
     let found = launch.checkout.node_modules();
-    let has_packages = found.cover_entry(&launch.entry.path) || found.others.contains_key("../node_modules");
+    let has_packages =
+        entries(launch).all(|entry| found.cover_entry(entry)) || found.others.contains_key("../node_modules");
     let needs_packages = || {
         specifiers.have_npm()
             || packages::has_dependencies(dir)
@@ -95,14 +108,15 @@ fn needs_more(launch: &LaunchSpec, specifiers: &Specifiers) -> bool {
 
 /// The request to the process that fetches packages.
 fn installation(launch: &LaunchSpec) -> InstallRequest {
-    let LaunchSpec { checkout, entry, grant, import_map, .. } = launch;
+    let LaunchSpec { checkout, grant, import_map, modules, .. } = launch;
     let node_modules = checkout.node_modules();
     InstallRequest {
         checkout: checkout.dir.clone(),
         root: launch.root().to_owned(),
         node_modules: node_modules.own,
         other_node_modules: node_modules.others,
-        entry: entry.path.clone(),
+        entry: code_entry(launch).unwrap_or_default().to_owned(),
+        modules: modules.to_vec(),
         import_map: import_map.clone(),
         folder: PathBuf::new(),
         downloads: None,

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::platform::Platform;
+use switchyard_detect::entry::Entry;
 use switchyard_protocol::PlatformApi;
 use switchyard_protocol::assets::{self, Assets};
+use switchyard_tasks::declared::Declared;
 
 use crate::cells::LaunchSpec;
 use crate::checkout::{Checkout, Store};
@@ -37,8 +39,19 @@ pub(crate) struct Plan {
     pub(crate) installed: Option<InstalledPackages>,
     /// The files that are served without a cell.
     pub(crate) site: Option<Arc<LiveSite>>,
-    /// `true`: the version consists of files alone and has no cell.
-    pub(crate) is_static: bool,
+    pub(crate) served_by: ServedBy,
+    pub(crate) tasks: Arc<Declared>,
+}
+
+/// The part of a version that answers its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServedBy {
+    /// Its code.
+    Cells,
+    /// Its files alone: it has no cell.
+    Files,
+    /// None: it has tasks, and no cell while none of them runs.
+    Nothing,
 }
 
 /// The configuration that a Supabase functions folder has for a project.
@@ -82,19 +95,37 @@ impl Plan {
             port,
             worker,
             assets,
+            tasks,
         } = manifest;
         let before = config.of_live.and_then(|function| function.verify_jwt);
         let verifies = function.map(|function| function.verify_jwt);
         let verifier =
             verifies.map(|verifies| TokenVerifier::of(&version.project, verifies, before, &grant.env));
         let verifier = verifier.transpose()?.flatten().map(Arc::new);
-        let is_static = platform == Platform::Static;
-        let site = assets.map(|assets| Arc::new(site(assets, is_static, &checkout, store)));
+        let served_by = match &entry {
+            None => ServedBy::Nothing,
+            Some(_) if platform == Platform::Static => ServedBy::Files,
+            Some(_) => ServedBy::Cells,
+        };
+        let is_all = served_by == ServedBy::Files;
+        let site = assets.map(|assets| Arc::new(site(assets, is_all, &checkout, store)));
         let api = match worker.filter(|_| platform == Platform::Workers) {
             Some(worker) => PlatformApi::Workers(Box::new(worker)),
             None => platform.into(),
         };
-        let launch = LaunchSpec { version, checkout, entry, include, grant, api, port, import_map };
+        let launch = LaunchSpec {
+            version,
+            checkout,
+            entry: entry.unwrap_or_default(),
+            include,
+            grant,
+            api,
+            port,
+            import_map,
+            modules: tasks.modules.as_slice().into(),
+            job: None,
+            output: None,
+        };
         Ok(Self {
             launch: Arc::new(launch),
             routes,
@@ -105,7 +136,8 @@ impl Plan {
             requested: Arc::new(requested),
             installed: None,
             site,
-            is_static,
+            served_by,
+            tasks: Arc::new(tasks),
         })
     }
 
@@ -113,9 +145,14 @@ impl Plan {
         &self.launch.version
     }
 
-    /// The number of cells that it runs in; 0 for a static site.
+    /// The number of cells that it runs in; 0 for a static site, and without a handler.
     pub(crate) fn cells(&self) -> usize {
-        if self.is_static { 0 } else { self.launch.grant.cells }
+        if self.served_by == ServedBy::Cells { self.launch.grant.cells } else { 0 }
+    }
+
+    /// The entry. `None`: it has none.
+    pub(crate) fn entry(&self) -> Option<&Entry> {
+        (self.served_by != ServedBy::Nothing).then_some(&self.launch.entry)
     }
 
     /// The health check that its cells have to pass. A check that a file answers is left out: it
@@ -146,4 +183,72 @@ fn site(mut assets: Assets, is_all: bool, checkout: &Checkout, store: &Store) ->
     let contents = store.contents(checkout);
     choose_fallback(&mut assets, &checkout.dir, contents.keys().map(String::as_str));
     LiveSite::new(assets, is_all, contents, checkout.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use switchyard_contract::project::ProjectName;
+    use switchyard_protocol::Job;
+
+    use super::*;
+    use crate::checkout::{HashCache, ReadBounds};
+    use crate::policy::{ReadLimits, RequestLimits};
+    use crate::root::Place;
+    use crate::version::Tenant;
+
+    /// The plan of a project with these files and task modules; without an entry if there is none.
+    fn plan(files: &[(&str, &str)], modules: &[&str]) -> Plan {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, folder) = (dir.path().join("state"), dir.path().join("blog"));
+        std::fs::create_dir(&folder).unwrap();
+        for (name, text) in files.iter().copied().chain(modules.iter().map(|module| (*module, ""))) {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let store = Store::open(&state).unwrap();
+        let name = ProjectName::parse("blog").unwrap();
+        let bounds = ReadBounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
+        let place = Place::on_volume(folder);
+        let snapshot = store.snapshot(&name, &place, bounds, &mut HashCache::default()).unwrap();
+        let version = Version::new(&Tenant::first(&name), snapshot.digest);
+        let checkout = store.make(&version, &snapshot, None, &|_| Ok(())).unwrap();
+        let manifest = match Manifest::read(&checkout.dir, &name, None) {
+            Ok(manifest) => manifest,
+            Err(_) => {
+                let entry = checkout.dir.join("main.ts");
+                std::fs::write(&entry, "").unwrap();
+                Manifest { entry: None, ..Manifest::read(&checkout.dir, &name, None).unwrap() }
+            }
+        };
+        let modules = modules.iter().map(ToString::to_string).collect();
+        let manifest = Manifest { tasks: Declared { modules, ..Declared::default() }, ..manifest };
+        let policy = Policy::new(RequestLimits::default(), ReadLimits::default());
+        Plan::new(version, checkout, manifest, FunctionConfig::default(), &policy, &store).unwrap()
+    }
+
+    #[test]
+    fn the_modules_of_tasks_are_linked_in_a_cell_that_does_not_serve() {
+        let plan = plan(&[("main.ts", "")], &["a.js", "b.ts"]);
+        assert_eq!((plan.served_by, plan.cells()), (ServedBy::Cells, 1));
+        assert_eq!(plan.launch.job, None);
+        let linking = plan.launch.linking().unwrap();
+        assert_eq!(linking.entry.path, "b.ts");
+        let modules = vec!["a.js".to_owned(), "b.ts".to_owned()];
+        assert_eq!(linking.job, Some(Job::Link { modules }));
+    }
+
+    #[test]
+    fn a_version_with_tasks_alone_has_no_cells_and_no_entry() {
+        let plan = plan(&[], &["a.ts"]);
+        assert_eq!((plan.served_by, plan.cells()), (ServedBy::Nothing, 0));
+        assert_eq!(plan.entry(), None);
+        assert!(plan.launch.linking().is_some() && plan.site.is_none());
+    }
+
+    #[test]
+    fn a_version_without_tasks_links_nothing() {
+        let page = plan(&[("index.html", "<p>x")], &[]);
+        assert_eq!((page.served_by, page.cells()), (ServedBy::Files, 0));
+        let code = plan(&[("main.ts", "")], &[]);
+        assert!(page.launch.linking().is_none() && code.launch.linking().is_none());
+    }
 }

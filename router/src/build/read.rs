@@ -14,7 +14,8 @@ use tokio::time::sleep;
 use super::plan::{Candidate, FunctionConfig, Plan, RecordedVersion};
 use super::readers::{Readers, Reading, ReadingError, ReadingTurn};
 use crate::checkout::{
-    CheckoutError, HashCache, Interruption, Pace, ReadBounds, Snapshot, SnapshotError, Store,
+    CheckoutError, HashCache, Interruption, Pace, ReadBounds, ReceiveError, ReceivedFiles, Snapshot,
+    SnapshotError, Store,
 };
 use crate::policy::{Policy, ReadLimit, ReadLimits};
 use crate::project::{
@@ -330,6 +331,32 @@ pub(super) fn find_recorded(
     let manifest = Manifest::read(&checkout.dir, &version.project, function.clone()).ok()?;
     let config = FunctionConfig { current: function.clone(), of_live: None };
     Plan::new(version.clone(), checkout, manifest, config, policy, store).ok()
+}
+
+/// The files of a version that came from a bridge.
+pub(super) struct ReceivedVersion {
+    pub(super) version: Version,
+    pub(super) received: ReceivedFiles,
+    /// A version that has some of the same files.
+    pub(super) previous: Option<Version>,
+    /// The place of the project, whose packages the version gets.
+    pub(super) place: Place,
+    pub(super) limits: ReadLimits,
+}
+
+/// Makes the checkout of a version whose files were received.
+pub(super) fn keep_received(
+    store: &Store,
+    received: &ReceivedVersion,
+    turn: &ReadingTurn,
+) -> Result<Result<(), ReceiveError>, Interruption> {
+    let ReceivedVersion { version, received, previous, place, limits } = received;
+    let pace = |bytes| turn.count(bytes);
+    let bounds = ReadBounds { limits: *limits, pace: &pace };
+    match store.keep(version, received, previous.as_ref(), place, bounds) {
+        Err(ReceiveError::Interrupted) => Err(Interruption),
+        kept => Ok(kept),
+    }
 }
 
 /// The current incarnation of `project` according to the volume or, if the volume names none, the

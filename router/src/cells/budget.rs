@@ -14,6 +14,8 @@ pub(crate) struct Budget {
     /// The projects that have cells, or are about to.
     projects: BTreeMap<ProjectName, CellCount>,
     total: CellCount,
+    /// The cells of runs. They make no room: others make it for them.
+    runs: usize,
 }
 
 /// The cells of one project, or of all.
@@ -27,7 +29,7 @@ pub(crate) struct CellCount {
 
 impl Budget {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, projects: BTreeMap::new(), total: CellCount::default() }
+        Self { limit, projects: BTreeMap::new(), total: CellCount::default(), runs: 0 }
     }
 
     /// Sets the number of cells that `project` has.
@@ -45,10 +47,20 @@ impl Budget {
         self.total.expected = self.total.expected + count.expected - before.expected;
     }
 
+    /// Counts the cell of a run that begins.
+    pub(super) fn add_run(&mut self) {
+        self.runs += 1;
+    }
+
+    /// Leaves out the cell of a run that has ended.
+    pub(super) fn remove_run(&mut self) {
+        self.runs = self.runs.saturating_sub(1);
+    }
+
     /// Returns true if there are, or will soon be, more cells than the limit allows. What is not
     /// needed at once is then started by its first request.
     pub(crate) fn is_exceeded(&self) -> bool {
-        self.total.expected > self.limit
+        self.total.expected + self.runs > self.limit
     }
 
     /// The projects whose live version has running cells.
@@ -64,7 +76,7 @@ impl Budget {
         spared: &ProjectName,
         idle_since: impl Fn(&ProjectName) -> Option<Instant>,
     ) -> Vec<ProjectName> {
-        let mut excess = self.total.running.saturating_sub(self.limit);
+        let mut excess = (self.total.running + self.runs).saturating_sub(self.limit);
         if excess == 0 {
             return Vec::new();
         }
@@ -129,6 +141,15 @@ mod tests {
         assert_eq!(evicted(&budget), [name("older"), name("old")]);
         budget.set(&name("older"), CellCount::default());
         budget.set(&name("old"), CellCount::default());
+        assert!(!budget.is_exceeded() && evicted(&budget).is_empty());
+        for project in ["old", "wanted"] {
+            budget.set(&name(project), CellCount { running: 1, expected: 1 });
+        }
+        assert!(!budget.is_exceeded());
+        budget.add_run();
+        assert!(budget.is_exceeded());
+        assert_eq!(evicted(&budget), [name("old")], "a run is never evicted itself");
+        budget.remove_run();
         assert!(!budget.is_exceeded() && evicted(&budget).is_empty());
     }
 }

@@ -2,7 +2,7 @@
 //! messages are read within bounds, and one beyond them ends the cell.
 
 use switchyard_contract::bounds::{self, cut};
-use switchyard_protocol::FromCell;
+use switchyard_protocol::{FromCell, Job};
 use tokio::io::AsyncRead;
 
 use super::lines::LineReader;
@@ -21,12 +21,18 @@ pub(super) enum ProtocolViolation {
 pub(super) struct ControlMessages<R> {
     lines: LineReader<R>,
     count: usize,
+    most: usize,
     is_over: bool,
 }
 
 impl<R: AsyncRead + Unpin> ControlMessages<R> {
     pub(super) fn new(socket: R) -> Self {
-        Self { lines: LineReader::new(socket, bounds::CONTROL_LINE), count: 0, is_over: false }
+        Self {
+            lines: LineReader::new(socket, bounds::CONTROL_LINE),
+            count: 0,
+            most: bounds::CONTROL_LINES,
+            is_over: false,
+        }
     }
 
     /// The next message. `None`: the stream has ended, or there was a violation before. Dropping
@@ -40,7 +46,7 @@ impl<R: AsyncRead + Unpin> ControlMessages<R> {
         }
         let line = self.lines.next().await?;
         self.count += 1;
-        let message = if line.continues || self.count > bounds::CONTROL_LINES {
+        let message = if line.continues || self.count > self.most {
             Err(ProtocolViolation::Flood)
         } else {
             // The error quotes the message.
@@ -49,6 +55,19 @@ impl<R: AsyncRead + Unpin> ControlMessages<R> {
         };
         self.is_over = message.is_err();
         Some(message)
+    }
+
+    /// Allows the messages of a job: its result, and those of its steps, which have a result each.
+    pub(super) fn allow_job(&mut self, job: &Job) {
+        let max_result = match job {
+            Job::Link { .. } => return,
+            Job::Call(call) => call.max_result,
+            Job::Registry { max_result } => *max_result,
+        };
+        // The cell counts the bytes of its own spelling, which can be shorter.
+        let result = usize::try_from(max_result).unwrap_or(usize::MAX).saturating_mul(2);
+        self.lines.allow(result.saturating_add(bounds::CONTROL_LINE).min(bounds::JOB_LINE));
+        self.most = bounds::JOB_LINES;
     }
 
     /// Does not count the last message, whose kind has a bound of its own.
@@ -120,6 +139,31 @@ mod tests {
         let read = read(&many);
         assert_eq!(read.len(), bounds::CONTROL_LINES + 1);
         assert_eq!(read.last(), Some(&Err(ProtocolViolation::Flood)));
+    }
+
+    #[test]
+    fn a_job_may_send_a_result_and_its_steps() {
+        let result = "x".repeat(3 * bounds::CONTROL_LINE);
+        let sent = line(&FromCell::Returned { result: result.into() });
+        let sent = [line(&SERVING).repeat(bounds::CONTROL_LINES), sent].concat();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let last = |job: Option<Job>| {
+            runtime.block_on(async {
+                let mut messages = ControlMessages::new(sent.as_slice());
+                job.iter().for_each(|job| messages.allow_job(job));
+                let mut last = None;
+                while let Some(message) = messages.next().await {
+                    last = Some(message);
+                }
+                last
+            })
+        };
+        assert!(matches!(
+            last(Some(Job::Registry { max_result: 1 << 20 })),
+            Some(Ok(FromCell::Returned { .. }))
+        ));
+        assert_eq!(last(Some(Job::Link { modules: Vec::new() })), Some(Err(ProtocolViolation::Flood)));
+        assert_eq!(last(None), Some(Err(ProtocolViolation::Flood)));
     }
 
     #[test]

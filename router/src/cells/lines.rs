@@ -65,6 +65,11 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         Self { reader: BufReader::with_capacity(BUFFER, reader), longest, line: Vec::new() }
     }
 
+    /// Reads pieces of up to `longest` bytes from now on, if that is more than before.
+    pub(super) fn allow(&mut self, longest: usize) {
+        self.longest = self.longest.max(longest);
+    }
+
     /// The next piece. `None`: the stream has ended. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Option<LinePiece> {
         loop {

@@ -25,7 +25,14 @@ use crate::version::Version;
 const REPORTS: Duration = Duration::from_secs(5);
 
 /// The version of a cell; set when a spare gets its version.
-pub(super) type AssignedVersion = Arc<OnceLock<Version>>;
+pub(super) type AssignedVersion = Arc<OnceLock<Assignment>>;
+
+/// The version that a cell runs, and the receiver of the lines of this cell alone.
+#[derive(Debug)]
+pub(super) struct Assignment {
+    pub(super) version: Version,
+    pub(super) output: Option<Arc<dyn OutputSink>>,
+}
 
 /// A receiver of the lines that versions print. Called for each line, so it must not block.
 pub(crate) trait OutputSink: Debug + Send + Sync {
@@ -188,10 +195,13 @@ impl OutputState {
 impl OutputSource {
     fn log(&self, line: &OutputLine<'_>) {
         let OutputLine { pid, stream, request, continues, text } = *line;
-        let Some(version) = self.assigned.get() else {
+        let Some(Assignment { version, output }) = self.assigned.get() else {
             return tracing::warn!(cell.pid = pid, stream, "a spare cell prints: {text}");
         };
         self.shared.sink.line(version, line);
+        if let Some(output) = output {
+            output.line(version, line);
+        }
         let now = std::time::Instant::now();
         if !self.shared.throttle().admits(&version.project, text.len(), now) {
             return;
@@ -271,8 +281,22 @@ mod tests {
     fn assigned() -> AssignedVersion {
         let assigned = AssignedVersion::default();
         let blog = Tenant::first(&ProjectName::parse("blog").unwrap());
-        assigned.set(Version::new(&blog, Digest::from([1; 32]))).unwrap();
+        let version = Version::new(&blog, Digest::from([1; 32]));
+        assigned.set(Assignment { version, output: None }).unwrap();
         assigned
+    }
+
+    #[tokio::test]
+    async fn a_cell_of_its_own_receiver_has_its_lines_there_too() {
+        let own = Arc::new(RecordingSink::default());
+        let assigned = AssignedVersion::default();
+        let blog = Tenant::first(&ProjectName::parse("blog").unwrap());
+        let version = Version::new(&blog, Digest::from([1; 32]));
+        assigned.set(Assignment { version, output: Some(own.clone()) }).unwrap();
+        let (source, taken) = source(assigned);
+        log_lines(b"one\n".as_slice(), "stdout", source).await;
+        assert_eq!(*own.0.lock().unwrap(), ["blog 7 stdout -: one"]);
+        assert_eq!(*taken.0.lock().unwrap(), *own.0.lock().unwrap());
     }
 
     #[tokio::test]

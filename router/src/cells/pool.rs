@@ -1,7 +1,8 @@
 //! The spares: a few warmed cells, replaced in the background as they are used.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::output::Output;
 use super::probe::Prober;
 use super::process::Cell;
 use super::{Budget, Caches, CellSettings, DataFolders, LaunchSpec, LogVolume, StartError};
+use crate::version::Tenant;
 
 /// Longest delay of a new spare. Until then it waits for versions that are being started, so that
 /// warming it does not slow them down.
@@ -144,6 +146,12 @@ impl Cells {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts the cell of a run in the budget until the guard is dropped.
+    pub(crate) fn count_run(self: &Arc<Self>) -> CountedRun {
+        self.budget().add_run();
+        CountedRun(self.clone())
+    }
+
     /// The compiled modules that the projects' cells keep.
     pub(crate) fn caches(&self) -> &Caches {
         &self.settings.caches
@@ -164,6 +172,18 @@ impl Cells {
         &self.settings.data
     }
 
+    /// The `DATA_DIR` of a tenant, which is made if it is missing. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be made, or given to the tenant's user.
+    pub(crate) fn make_data(&self, tenant: &Tenant) -> io::Result<PathBuf> {
+        let data = self.settings.data.of(tenant);
+        let users = &self.settings.users;
+        let user = users.of(tenant).map_err(io::Error::other)?;
+        users.claim(&data, user)?;
+        Ok(data)
+    }
+
     pub(crate) fn spare_count(&self) -> usize {
         self.spares().len()
     }
@@ -175,6 +195,16 @@ impl Cells {
 
     fn spares(&self) -> MutexGuard<'_, VecDeque<Cell>> {
         self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The cell of a run in the budget, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct CountedRun(Arc<Cells>);
+
+impl Drop for CountedRun {
+    fn drop(&mut self) {
+        self.0.budget().remove_run();
     }
 }
 

@@ -9,16 +9,16 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use switchyard_contract::event::Diagnostic;
-use switchyard_protocol::{Limit, Limits, ToCell};
+use switchyard_protocol::{FromCell, Limit, Limits, ToCell};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
@@ -26,8 +26,9 @@ use self::owner::Owner;
 use super::answers::AnswerTally;
 use super::cgroup::Group;
 use super::control::ControlMessages;
+use super::crons::{CellCrons, CronRefusal};
 use super::exit::Exit;
-use super::output::{AssignedVersion, Output};
+use super::output::{AssignedVersion, Assignment, Output};
 use super::recount::Recount;
 use super::{CellSettings, Groups, LaunchSpec, StartError};
 use crate::folder::DiskUsage;
@@ -56,6 +57,9 @@ const OVERDUE: Duration = Duration::from_secs(2);
 
 /// Interval between two checks of an ending process.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// Messages of jobs and crons that wait to be read: each step and cron has one at a time.
+const MESSAGES: usize = 256;
 
 /// The state of a cell. The outcome of its start stays known after its end.
 #[derive(Debug, Clone, Default)]
@@ -105,6 +109,8 @@ pub(crate) struct Cell {
     recount: Arc<Recount>,
     takes_urls: Arc<AtomicBool>,
     commands: mpsc::Sender<ToOwner>,
+    messages: Mutex<Option<mpsc::Receiver<FromCell>>>,
+    crons: Arc<CellCrons>,
     status: watch::Receiver<CellStatus>,
 }
 
@@ -135,10 +141,12 @@ impl Cell {
         let mut child = make_process(&settings.binary, &dir, user, theirs.into())?;
         let pid = child.id().context("a child that was just started has an id")?;
         let recount = Arc::new(recount);
+        let crons = Arc::new(CellCrons::new(id, settings.crons.clone()));
         let group = enter_group(settings.groups.clone(), id, pid).await?;
         let (read, write) = UnixStream::from_std(ours).context("register the socket pair")?.into_split();
         // A start, a reason to end it, a drain, and a count of its folders.
         let (commands, received) = mpsc::channel(4);
+        let (message_sender, messages) = mpsc::channel(MESSAGES);
         let (status_sender, status) = watch::channel(CellStatus::default());
         let assigned = AssignedVersion::default();
         let takes_urls = Arc::new(AtomicBool::new(false));
@@ -154,6 +162,9 @@ impl Cell {
             child,
             control: write,
             commands: received,
+            messages: message_sender,
+            crons: crons.clone(),
+            assigned: assigned.clone(),
             recount: recount.clone(),
             takes_urls: takes_urls.clone(),
             status: status_sender,
@@ -175,6 +186,8 @@ impl Cell {
             recount,
             takes_urls,
             commands,
+            messages: Mutex::new(Some(messages)),
+            crons,
             status,
         })
     }
@@ -251,7 +264,8 @@ impl Cell {
             return Err(StartError::TimedOut(limit));
         };
         let start = prepared.map_err(|error| StartError::NoProcess(error.into())).flatten()?;
-        let _ = self.assigned.set(launch.version.clone());
+        let assignment = Assignment { version: launch.version.clone(), output: launch.output.clone() };
+        let _ = self.assigned.set(assignment);
         let start = ToCell::Start(Box::new(start));
         let _ = self.commands.send(ToOwner::Send(start)).await;
         let mut status = self.status.clone();
@@ -280,7 +294,7 @@ impl Cell {
 
     /// The name of its version's project. `None`: it is a spare.
     pub(super) fn project(&self) -> Option<&str> {
-        self.assigned.get().map(|version| version.project.as_str())
+        self.assigned.get().map(|assigned| assigned.version.project.as_str())
     }
 
     /// The cell's `TMPDIR`.
@@ -313,7 +327,7 @@ impl Cell {
         );
         self.exceed(Limit::Disk);
         self.exited().await;
-        let Some(tenant) = self.assigned.get().map(|version| version.tenant()) else { return };
+        let Some(tenant) = self.assigned.get().map(|assigned| assigned.version.tenant()) else { return };
         let settings = self.settings.clone();
         let pruned = spawn_blocking(move || settings.caches.prune(&tenant)).await;
         // A panic in it is logged.
@@ -350,6 +364,31 @@ impl Cell {
         );
         // A full queue has a message in it already that ends the cell.
         let _ = self.commands.try_send(ToOwner::Unhealthy(why));
+    }
+
+    /// The messages of its job, or of its crons. `None`: they were taken before.
+    pub(crate) fn take_messages(&self) -> Option<mpsc::Receiver<FromCell>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Sends a message to its job, or to its crons.
+    pub(crate) async fn send(&self, message: ToCell) {
+        let _ = self.commands.send(ToOwner::Send(message)).await;
+    }
+
+    /// Has the handler of a cron called for a run. The receiver gets `true` if it ends well, and an
+    /// error if the process ends. Whether anybody waits or not, the handler works to its end.
+    ///
+    /// # Errors
+    /// The handler cannot be called.
+    pub(crate) async fn run_cron(
+        &self,
+        name: &str,
+        run: &str,
+    ) -> Result<oneshot::Receiver<bool>, CronRefusal> {
+        let end = self.crons.begin(name, run)?;
+        self.send(ToCell::RunCron { name: name.to_owned(), run: run.to_owned() }).await;
+        Ok(end)
     }
 
     /// Waits for the end of the process.

@@ -4,6 +4,7 @@ mod copy;
 mod entry;
 mod error;
 mod links;
+mod received;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -23,6 +24,7 @@ use self::copy::copy;
 pub(crate) use self::entry::{Checkout, StoredVersion};
 use self::entry::{Pin, linked_packages};
 pub(crate) use self::error::CheckoutError;
+pub(crate) use self::received::{ReceiveError, ReceivedFiles};
 use super::bounds::{Pace, ReadBounds};
 use super::node_modules;
 use super::scan::{IncludeRefusal, IncludeSource};
@@ -207,6 +209,12 @@ impl Store {
         let pin = state.pins.get(folder).and_then(Weak::upgrade).unwrap_or_default();
         state.pins.insert(folder.to_owned(), Arc::downgrade(&pin));
         Checkout { dir: folder.join(project.as_str()), pin }
+    }
+
+    /// Returns a handle to the checkout of `version`, which need not exist.
+    #[cfg(test)]
+    pub(crate) fn pinned(&self, version: &Version) -> Checkout {
+        self.pin(&self.folder(&version.tenant(), &version.digest.short()), &version.project)
     }
 
     /// Returns the digits of the checkouts of `tenant`, and the time at which each was made, newest

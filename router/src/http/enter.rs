@@ -137,6 +137,7 @@ impl Entrance {
                     timeout_at(by, changed.changed()).await.map_err(|_| RequestProblem::Restarting)?
                 }
                 CellState::Stopped => return Err(RequestProblem::Stopped),
+                CellState::NotNeeded if live.site.is_none() => return Err(RequestProblem::NoHandler),
                 // The caller looks for a file: see `is_static`.
                 CellState::NotNeeded => return Err(RequestProblem::Restarting),
             };

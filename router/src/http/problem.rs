@@ -15,6 +15,8 @@ pub(super) enum RequestProblem {
     Refused(Refusal),
     /// Neither host nor path names a project.
     UnknownProject,
+    /// The project has tasks, and nothing that answers requests.
+    NoHandler,
     /// No version of the project has ever been live.
     NoGoodVersion,
     /// The project's first build has not ended yet.
@@ -48,7 +50,7 @@ impl RequestProblem {
             Self::Refused(refusal) => refusal.status(),
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::UnknownProject => StatusCode::NOT_FOUND,
+            Self::UnknownProject | Self::NoHandler => StatusCode::NOT_FOUND,
             Self::NoGoodVersion | Self::NotReady | Self::Restarting | Self::Stopped | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -67,6 +69,7 @@ impl RequestProblem {
             Self::Refused(refusal) => refusal.slug(),
             Self::BadRequest(_) => "bad-request",
             Self::UnknownProject => "unknown-project",
+            Self::NoHandler => "no-handler",
             Self::NoGoodVersion | Self::NotReady => "no-good-version",
             Self::Timeout => "timeout",
             Self::CellDied => "cell-died",
@@ -87,6 +90,7 @@ impl RequestProblem {
             Self::Refused(refusal) => refusal.title(),
             Self::BadRequest(_) => "Bad request",
             Self::UnknownProject => "Unknown project",
+            Self::NoHandler => "No handler",
             Self::NoGoodVersion | Self::NotReady => "No good version",
             Self::Timeout => "No response in time",
             Self::CellDied => "The project's process ended",
@@ -107,6 +111,7 @@ impl RequestProblem {
             Self::Refused(refusal) => refusal.rule(),
             Self::BodyTooSlow => "the request body did not arrive in time",
             Self::UnknownProject => "neither the host nor the path names a project",
+            Self::NoHandler => "the project has tasks, and no handler for requests",
             Self::NoGoodVersion => "no version of the project can be served",
             Self::NotReady => "the project is being built for the first time",
             Self::Timeout => "the project did not begin its response in time",

@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use switchyard_contract::admin::{Hold, Report};
+use switchyard_contract::commit::CommitInfo;
+use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
+use switchyard_tasks::declared::Declared;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::cells::LaunchSpec;
+use crate::checkout::{ReceiveError, ReceivedFiles};
 use crate::policy::Policy;
 use crate::version::Version;
 
@@ -46,6 +51,8 @@ pub(crate) enum Command {
     ReloadAll { answer: oneshot::Sender<Vec<Report>> },
     /// Apply another policy of the operator.
     Policy(Arc<Policy>),
+    /// Tell the variable of this name that the policy gives a project. May be a secret.
+    Variable { project: ProjectName, name: String, answer: oneshot::Sender<Option<String>> },
     /// Start a live version without cells: a request waits for it.
     Wake(Version),
     /// Read a project from this folder from now on, or from the volume again, and at once. The answer
@@ -60,6 +67,38 @@ pub(crate) enum Command {
     Publish { deploy: DeployId, answer: DeployReply<Vec<Report>> },
     /// Let go of the projects that a deploy holds.
     Release { deploy: DeployId, answer: DeployReply<()> },
+    /// Find the files and the tasks of a version, for a run. `digest`: `None` for the live version.
+    FindVersion {
+        project: ProjectName,
+        digest: Option<Digest>,
+        answer: oneshot::Sender<Result<Box<RunnableVersion>, NotRunnable>>,
+    },
+    /// Make the checkout of a version from files that were received.
+    KeepVersion {
+        version: Version,
+        received: ReceivedFiles,
+        answer: oneshot::Sender<Result<(), ReceiveError>>,
+    },
+}
+
+/// A version whose tasks can be run. Its checkout is pinned as long as the launch specification.
+#[derive(Debug, Clone)]
+pub(crate) struct RunnableVersion {
+    pub(crate) launch: Arc<LaunchSpec>,
+    pub(crate) tasks: Arc<Declared>,
+    /// The commit that it came from, if it is known.
+    pub(crate) commit: Option<Arc<CommitInfo>>,
+}
+
+/// The reason why nothing of a version can be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotRunnable {
+    #[error("unknown project")]
+    UnknownProject,
+    #[error("the project has no live version: it has never been built without an error")]
+    NoLiveVersion,
+    #[error("the files of this version are not kept any more: deploy them again, or run the live version")]
+    UnknownVersion,
 }
 
 /// The channel for the reply to a deploy's call.

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::debuggers::Debuggers;
 use super::site::LiveSite;
+use super::tasks::LiveTasks;
 use crate::cells::{Cell, LaunchSpec};
 use crate::drain::InFlight;
 use crate::metrics::ResponseCounters;
@@ -79,9 +80,12 @@ pub(crate) struct LiveVersion {
     pub(crate) header: http::HeaderValue,
     /// The version's commit as the value of `x-switchyard-commit`.
     pub(crate) commit: Option<http::HeaderValue>,
+    /// The commit that the version's files came from, if a deploy said so.
+    pub(crate) came_from: Option<Arc<CommitInfo>>,
     pub(crate) process: CellState,
     /// The files that are served without a process.
     pub(crate) site: Option<Arc<LiveSite>>,
+    pub(crate) tasks: LiveTasks,
 }
 
 /// The state of a live version's cells.
@@ -94,7 +98,8 @@ pub(crate) enum CellState {
     Restarting,
     /// Cells crashed again and again. None is started.
     Stopped,
-    /// The version has no code: its files are served without a cell.
+    /// The version has no code that answers requests: its files are served without a cell, or it
+    /// has tasks alone.
     NotNeeded,
 }
 
@@ -131,12 +136,13 @@ impl LiveVersion {
         launch: Arc<LaunchSpec>,
         process: CellState,
         site: Option<Arc<LiveSite>>,
-        commit: Option<&CommitInfo>,
+        came_from: Option<Arc<CommitInfo>>,
+        tasks: LiveTasks,
     ) -> Self {
         let version = launch.version.clone();
         let header = header(&version.to_string());
-        let commit = commit.and_then(|commit| http::HeaderValue::from_str(&commit.commit).ok());
-        Self { version, launch, header, commit, process, site }
+        let commit = came_from.as_ref().and_then(|commit| http::HeaderValue::from_str(&commit.commit).ok());
+        Self { version, launch, header, commit, came_from, process, site, tasks }
     }
 }
 
@@ -176,6 +182,13 @@ impl CellSet {
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.cells.len().max(1);
         let (before, from) = self.cells.split_at(first);
         from.iter().chain(before).filter(may).min_by_key(|cell| cell.in_flight.count())
+    }
+
+    /// The cells that are not about to end, those with the fewest requests first.
+    pub(crate) fn by_load(&self) -> Vec<&Arc<RunningCell>> {
+        let mut cells: Vec<_> = self.cells.iter().filter(|cell| !cell.in_flight.is_in_doubt()).collect();
+        cells.sort_by_key(|cell| cell.in_flight.count());
+        cells
     }
 
     /// The time until one of the cells is known to be running. `None`: one of them is.

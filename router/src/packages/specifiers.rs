@@ -41,8 +41,12 @@ pub(crate) struct Specifiers(BTreeSet<String>);
 
 impl Specifiers {
     /// Searches the version with its project in `checkout`, and all of its files below `root`, from
-    /// its `entry` on. Blocking.
-    pub(crate) fn search(root: &Path, checkout: &Path, entry: &str) -> Self {
+    /// its `entries` on. Blocking.
+    pub(crate) fn search<'e>(
+        root: &Path,
+        checkout: &Path,
+        entries: impl IntoIterator<Item = &'e str>,
+    ) -> Self {
         let mut search = ModuleSearch {
             root,
             checkout,
@@ -53,7 +57,9 @@ impl Specifiers {
             bytes_left: MAX_ALL,
             lookups_left: MAX_LOOKUPS,
         };
-        search.visit(&checkout.join(entry));
+        for entry in entries {
+            search.visit(&checkout.join(entry));
+        }
         while let Some(module) = search.waiting.pop() {
             search.read(&module);
         }
@@ -257,7 +263,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        Specifiers::search(dir.path(), dir.path(), "main.ts").0.into_iter().collect()
+        Specifiers::search(dir.path(), dir.path(), ["main.ts"]).0.into_iter().collect()
     }
 
     #[test]
@@ -303,8 +309,18 @@ mod tests {
         fs::create_dir(&project).unwrap();
         fs::write(dir.path().join("b.ts"), "import 'npm:b'").unwrap();
         fs::write(project.join("main.ts"), "import '../b.ts'").unwrap();
-        assert_eq!(Specifiers::search(&project, &project, "main.ts"), Specifiers::default());
-        assert!(Specifiers::search(dir.path(), &project, "main.ts").have_npm());
+        assert_eq!(Specifiers::search(&project, &project, ["main.ts"]), Specifiers::default());
+        assert!(Specifiers::search(dir.path(), &project, ["main.ts"]).have_npm());
+    }
+
+    #[test]
+    fn a_search_begins_at_several_modules() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(dir.path().join(format!("{name}.ts")), format!("import 'npm:{name}'")).unwrap();
+        }
+        let found = Specifiers::search(dir.path(), dir.path(), ["a.ts", "b.ts"]);
+        assert_eq!(found.0.into_iter().collect::<Vec<_>>(), ["npm:a", "npm:b"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use switchyard_contract::task::RunLimits;
 use switchyard_edge::routes::Pattern;
 use switchyard_protocol::{Limits, NetTarget};
 
@@ -33,6 +34,7 @@ pub(super) struct Allowance {
     pub(super) requests: RequestLimits,
     pub(super) reads: ReadLimits,
     pub(super) cells: usize,
+    pub(super) runs: RunLimits,
     /// The variables that it gets, unless it requests fewer. May contain secrets.
     pub(super) env: BTreeMap<String, String>,
 }
@@ -60,6 +62,7 @@ impl Allowance {
             requests,
             reads,
             cells: 4,
+            runs: RunLimits::default(),
             env: BTreeMap::new(),
         }
     }

@@ -166,6 +166,7 @@ impl PolicyReader<'_> {
                 Unit::Size => size(entry.value),
                 Unit::Time => millis(entry.value),
                 Unit::Count => count(entry.value),
+                Unit::Flag => flag(entry.value),
             };
             match read.and_then(|value| limit.check(value, &shown(entry.value)).map(|()| value)) {
                 Ok(value) => (limit.set)(allowance, value),
@@ -361,6 +362,11 @@ fn count(value: &DeValue<'_>) -> Result<u64, InvalidValue> {
     number.ok_or_else(|| {
         InvalidValue::new(format_args!("invalid number {}: expected a whole number", shown(value)))
     })
+}
+
+fn flag(value: &DeValue<'_>) -> Result<u64, InvalidValue> {
+    let is_set = value.as_bool().map(u64::from);
+    is_set.ok_or_else(|| InvalidValue::new(format_args!("invalid {}: expected true or false", shown(value))))
 }
 
 /// Returns a value roughly as the file spells it.

@@ -11,7 +11,7 @@ pub(super) struct Limit {
     pub(super) unit: Unit,
     pub(super) least: Bound,
     pub(super) most: Bound,
-    /// Stores the value: bytes, milliseconds or a count.
+    /// Stores the value: bytes, milliseconds, a count, or 1 for `true`.
     pub(super) set: fn(&mut Allowance, u64),
 }
 
@@ -23,6 +23,8 @@ pub(super) enum Unit {
     /// Milliseconds: `"30s"`
     Time,
     Count,
+    /// `true` or `false`.
+    Flag,
 }
 
 /// The end of a limit's range.
@@ -166,6 +168,48 @@ pub(super) const LIMITS: &[Limit] = &[
         least: bound(1000, "1s", "a busy machine can take that long"),
         most: bound(3_600_000, "1h", "another project may wait for it to end"),
         set: |allowance, value| allowance.reads.time = Duration::from_millis(value),
+    },
+    Limit {
+        name: "runs",
+        unit: Unit::Count,
+        least: bound(1, "1", "with less no task could run"),
+        most: bound(1000, "1000", "each is a process with a V8 of its own"),
+        set: |allowance, value| allowance.runs.runs = u32::try_from(value).unwrap_or(u32::MAX),
+    },
+    Limit {
+        name: "run_queue",
+        unit: Unit::Count,
+        least: NONE,
+        most: A_HUNDRED_THOUSAND,
+        set: |allowance, value| allowance.runs.queue = u32::try_from(value).unwrap_or(u32::MAX),
+    },
+    Limit {
+        name: "run_time",
+        unit: Unit::Time,
+        least: bound(1000, "1s", "starting a process on a busy machine can take that long"),
+        most: bound(2_592_000_000, "720h", "a longer time would not limit anything"),
+        set: |allowance, value| allowance.runs.time_ms = value,
+    },
+    Limit {
+        name: "run_result",
+        unit: Unit::Size,
+        least: bound(1000, "1KB", "an error message needs part of it"),
+        most: bound(16_000_000, "16MB", "the router and the bridge hold it in memory"),
+        set: |allowance, value| allowance.runs.result = value,
+    },
+    Limit {
+        name: "run_log",
+        unit: Unit::Size,
+        least: bound(10_000, "10KB", "an error with its stack needs part of it"),
+        most: bound(64_000_000, "64MB", "the router holds it in memory while the run is under way"),
+        set: |allowance, value| allowance.runs.log = value,
+    },
+    Limit {
+        name: "open_webhooks",
+        unit: Unit::Flag,
+        least: NONE,
+        most: bound(1, "true", ""),
+        set: |allowance, value| allowance.runs.open_webhooks = value == 1,
     },
 ];
 

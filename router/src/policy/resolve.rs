@@ -74,6 +74,7 @@ pub(super) fn grant(allowed: &Allowance, requested: &PermissionRequest) -> Grant
         limits: allowed.limits,
         requests: allowed.requests,
         cells: requested.cells.unwrap_or(1).clamp(1, allowed.cells),
+        runs: allowed.runs,
         env: env.granted,
         shown,
     }
@@ -244,7 +245,7 @@ fn shown(requested: &PermissionRequest) -> Rights {
 }
 
 fn limits(allowed: &Allowance) -> ProjectLimits {
-    let Allowance { limits, requests, reads, cells, .. } = allowed;
+    let Allowance { limits, requests, reads, cells, runs, .. } = allowed;
     let RequestLimits { time, body, max_in_flight, max_queued, queue_timeout } = *requests;
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     ProjectLimits {
@@ -265,5 +266,6 @@ fn limits(allowed: &Allowance) -> ProjectLimits {
         project_size: reads.bytes,
         file_size: reads.file_bytes,
         read_ms: millis(reads.time),
+        runs: *runs,
     }
 }

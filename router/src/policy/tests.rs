@@ -70,6 +70,8 @@ fn every_problem_is_reported_at_once_with_its_position_and_key() {
         max_queued = "many"
         request_time = "-3s"
         body = "10MB"
+        open_webhooks = "yes"
+        run_time = "900h"
         [projects.blog.env]
         A-B = "hunter2"
         TMPDIR = "hunter2"
@@ -104,6 +106,8 @@ fn every_problem_is_reported_at_once_with_its_position_and_key() {
         "projects.blog.limits.disk: invalid size 1.5",
         "projects.blog.limits.max_queued: invalid number \"many\"",
         "projects.blog.limits.request_time: invalid time \"-3s\"",
+        "projects.blog.limits.open_webhooks: invalid \"yes\": expected true or false",
+        "projects.blog.limits.run_time: \"900h\" is too much: at most 720h is possible",
         "projects.blog.env.A-B: invalid variable name \"A-B\"",
         "projects.blog.env.TMPDIR: is reserved",
         "projects.blog.env.LD_PRELOAD: is reserved",
@@ -113,7 +117,7 @@ fn every_problem_is_reported_at_once_with_its_position_and_key() {
     ] {
         assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");
     }
-    assert_eq!(problems.len(), 29, "{problems:#?}");
+    assert_eq!(problems.len(), 31, "{problems:#?}");
     let all = problems.join("\n");
     assert!(
         all.contains("/gone cannot be read") && !all.contains("hunter2") && !all.contains("12345"),
@@ -172,6 +176,29 @@ fn a_project_overrides_key_by_key_and_its_environment_name_by_name() {
     assert_eq!(shop.permissions.read, [Path::new("/srv/shared")]);
     assert_eq!((shop.limits.memory, shop.limits.files), (128_000_000, 1024));
     assert_eq!(env(&shop), [("LOG_LEVEL", "info"), ("REGION", "north")]);
+}
+
+#[test]
+fn the_limits_of_runs_are_the_policy_s_and_shown_and_no_cell_has_to_change_for_them() {
+    let (before, after) = (
+        grant("", json!({})),
+        grant(
+            "[projects.blog.limits]\nruns = 2\nrun_queue = 0\nrun_time = \"2h\"\nrun_result = \"2MiB\"\n\
+             run_log = 20_000\nopen_webhooks = true",
+            json!({}),
+        ),
+    );
+    assert_eq!(before.runs, RunLimits::default());
+    let runs = RunLimits {
+        runs: 2,
+        queue: 0,
+        time_ms: 7_200_000,
+        result: 2 << 20,
+        log: 20_000,
+        open_webhooks: true,
+    };
+    assert_eq!((after.runs, after.shown.limits.runs), (runs, runs));
+    assert!(before != after && before.is_equivalent(&after));
 }
 
 #[test]

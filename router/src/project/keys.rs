@@ -11,21 +11,25 @@ use switchyard_program::position::line_and_column;
 use crate::policy::InvalidField;
 
 /// The keys of `"switchyard"`. All others are refused.
-pub(super) const OWN: [&str; 14] = [
+pub(super) const OWN: [&str; 18] = [
     "args",
     "cells",
+    "crons",
     "entry",
     "env",
     "environment",
     "healthcheck",
     "idle",
     "include",
+    "pipelines",
     "platform",
     "port",
+    "registry",
     "routes",
     "share",
     "static",
     "stripPrefix",
+    "tasks",
 ];
 
 /// The top-level keys that Deno 2.9 reads, and `switchyard` (`ConfigFileJson` in deno_config).
@@ -272,7 +276,7 @@ mod tests {
             ("entyr", "did you mean \"entry\"?"),
             ("health_check", "did you mean \"healthcheck\"?"),
             ("shares", "did you mean \"share\"?"),
-            ("colour", "expected one of args, cells, entry, "),
+            ("colour", "expected one of args, cells, crons, entry, "),
             ("permissions", "move it out of \"switchyard\""),
         ] {
             let wrong = check(&json!({ "switchyard": { key: true } })).unwrap_err();

@@ -44,11 +44,11 @@ pub(super) fn served(worker: &Worker, dir: &Path, own: bool) -> Result<Option<Se
     let reason = |field: &str| format!("{field} in {}", worker.file);
     if let Some(main) = worker.entry(dir)? {
         let entry = Entry { path: main.to_owned(), reason: reason("main"), ..Entry::default() };
-        return Ok(Some(ServedContent { entry, platform: Platform::Workers, assets }));
+        return Ok(Some(ServedContent { entry: Some(entry), platform: Platform::Workers, assets }));
     }
     let Some(assets) = assets else { return Ok(None) };
     let entry = Entry { path: assets.file(INDEX), reason: reason("assets"), ..Entry::default() };
-    Ok(Some(ServedContent { entry, platform: Platform::Static, assets: Some(assets) }))
+    Ok(Some(ServedContent { entry: Some(entry), platform: Platform::Static, assets: Some(assets) }))
 }
 
 /// Adds to an error about a missing entry that the Worker's configuration can name one.

@@ -14,6 +14,7 @@ mod pruning;
 mod public_effect;
 mod publish;
 mod routes;
+mod runnable;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -39,7 +40,7 @@ use super::tasks::{ProjectTask, RouterTask, TaskEnd, TaskResult, Tasks};
 use crate::build::{BuildError, Builder, FolderState, Readers, SlowProjects};
 use crate::cells::Cells;
 use crate::checkout::Store;
-use crate::live::{Command, Events, LiveTable, LogBuffer, StatusBoard};
+use crate::live::{Command, Crons, Events, LiveTable, LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
 use crate::packages::Packages;
 use crate::policy::Policy;
@@ -71,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) events: Arc<Events>,
     pub(crate) logs: Arc<LogBuffer>,
+    pub(crate) crons: Arc<Crons>,
     pub(crate) metrics: Metrics,
     pub(crate) policy: Arc<Policy>,
 }
@@ -181,6 +183,7 @@ impl Control {
                 _ = sweeps.tick() => self.sweep(),
                 Some(change) = changes.recv() => self.change(change),
                 Some(command) = commands.recv() => self.command(command),
+                project = self.parts.crons.next_changed() => self.crons_changed(&project),
                 Some(project) = self.slow.recv() => self.stop_waiting_for(project.as_str()),
                 ended = self.tasks.next() => self.tasks_ended(ended),
             }
@@ -194,12 +197,45 @@ impl Control {
             Command::ReloadAll { answer } => self.list(Purpose::Reload(answer)),
             Command::Wake(version) => self.wake(&version),
             Command::Policy(policy) => self.follow_policy(policy),
+            Command::Variable { project, name, answer } => {
+                let _ = answer.send(self.parts.policy.variable(&project, &name).map(str::to_owned));
+            }
             Command::Override { project, folder, answer } => self.set_override(project, folder, answer),
             Command::Hold { hold, answer } => self.hold(&hold, answer),
             Command::Build { deploy, answer } => self.build_deploy(&deploy, answer),
             Command::Publish { deploy, answer } => self.publish_deploy(&deploy, answer),
             Command::Release { deploy, answer } => self.release_deploy(&deploy, answer),
+            Command::FindVersion { project, digest, answer } => self.find_version(&project, digest, answer),
+            Command::KeepVersion { version, received, answer } => {
+                self.keep_version(version, received, answer)
+            }
         }
+    }
+
+    /// Shows a project whose crons have changed, and keeps them on disk.
+    fn crons_changed(&mut self, project: &ProjectName) {
+        if self.projects.contains(project.as_str()) && self.update_crons(project) {
+            self.put_in_table(project);
+        }
+        self.show(project);
+        let (crons, project) = (self.parts.crons.clone(), project.clone());
+        self.tasks.spawn_for_router(async move {
+            // A panic is logged.
+            let _ = spawn_blocking(move || crons.keep(&project)).await;
+            RouterTask::Done
+        });
+    }
+
+    /// Takes over the crons that the live version's code has registered. Returns true if they have
+    /// changed.
+    fn update_crons(&mut self, project: &ProjectName) -> bool {
+        let crons = self.parts.crons.clone();
+        let Some(live) = self.projects.of(project).live_mut() else { return false };
+        let specs = crons.specs(live.plan.version(), &live.plan.launch.entry.path);
+        let tasks = live.tasks.with_crons(specs);
+        let has_changed = tasks.hash() != live.tasks.hash();
+        live.tasks = tasks;
+        has_changed
     }
 
     /// Takes the result of a task. During the scan at start: of all tasks that have ended by now,

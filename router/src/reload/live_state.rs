@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use switchyard_contract::commit::CommitInfo;
 
 use super::restarts::{DownReason, Restarts};
-use crate::build::{Built, Plan};
+use crate::build::{Built, Plan, ServedBy};
 use crate::cells::Cell;
-use crate::live::{CellSet, CellState, Counters, LiveSite, LiveVersion, RunningCell};
+use crate::live::{CellSet, CellState, Counters, LiveSite, LiveTasks, LiveVersion, RunningCell};
 use crate::policy::{Grant, Policy};
 
 /// A live version.
@@ -19,12 +19,14 @@ pub(super) struct LiveState {
     pub(super) commit: Option<Arc<CommitInfo>>,
     pub(super) running: Vec<Arc<RunningCell>>,
     pub(super) restarts: Restarts,
+    pub(super) tasks: LiveTasks,
 }
 
 impl From<Built> for LiveState {
     fn from(Built { plan, cells }: Built) -> Self {
         let running = cells.into_iter().map(|cell| Arc::new(RunningCell::new(cell))).collect();
-        Self { plan, commit: None, running, restarts: Restarts::default() }
+        let tasks = LiveTasks::new(plan.tasks.clone());
+        Self { plan, commit: None, running, restarts: Restarts::default(), tasks }
     }
 }
 
@@ -32,12 +34,12 @@ impl LiveState {
     /// The version as requests see it.
     pub(super) fn to_version(&self) -> LiveVersion {
         let (launch, site) = (self.plan.launch.clone(), self.plan.site.clone());
-        LiveVersion::new(launch, self.cell_state(), site, self.commit.as_deref())
+        LiveVersion::new(launch, self.cell_state(), site, self.commit.clone(), self.tasks.clone())
     }
 
     pub(super) fn cell_state(&self) -> CellState {
         match self.restarts.rest {
-            _ if self.plan.is_static => CellState::NotNeeded,
+            _ if self.plan.served_by != ServedBy::Cells => CellState::NotNeeded,
             _ if !self.running.is_empty() => CellState::Running(Arc::new(CellSet::new(self.running.clone()))),
             DownReason::Idle => CellState::Idle,
             DownReason::Restarting => CellState::Restarting,

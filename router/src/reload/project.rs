@@ -9,6 +9,7 @@ use switchyard_contract::event::{Diagnostic, RouteConflict};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 use switchyard_detect::entry::Entry as Entrypoint;
+use switchyard_tasks::declared::Declared;
 
 use super::attempt::{AttemptData, Look};
 use super::claims::{ClaimSet, RefusedClaim};
@@ -111,6 +112,8 @@ pub(super) struct VolumeFiles {
     pub(super) recorded_commit: Option<RecordedCommit>,
     /// The entry that was logged last.
     logged_entry: Option<Entrypoint>,
+    /// The tasks that were logged last.
+    logged_tasks: Arc<Declared>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -257,11 +260,17 @@ impl Project {
         self.live().map(|live| &live.plan).or_else(|| self.newest())
     }
 
-    /// The entry of `plan`, if it differs from the one that was logged last.
-    pub(super) fn entry_to_log(&mut self, plan: &Plan) -> Option<Entrypoint> {
-        let entry = &plan.launch.entry;
-        (self.files.logged_entry.as_ref() != Some(entry))
-            .then(|| self.files.logged_entry.insert(entry.clone()).clone())
+    /// Notes that the entry and the tasks of `plan` are logged. Returns true for each of the two that
+    /// differs from what was logged last.
+    pub(super) fn note_logged(&mut self, plan: &Plan) -> (bool, bool) {
+        let (files, entry) = (&mut self.files, &plan.launch.entry);
+        let has_new_entry = files.logged_entry.as_ref() != Some(entry);
+        let has_new_tasks = *files.logged_tasks != *plan.tasks;
+        if has_new_entry {
+            files.logged_entry = Some(entry.clone());
+        }
+        files.logged_tasks = plan.tasks.clone();
+        (has_new_entry, has_new_tasks)
     }
 
     pub(super) fn grant(&self) -> Option<&Grant> {

@@ -8,6 +8,7 @@ use switchyard_protocol::PlatformApi;
 use super::live_state::LiveState;
 use super::machine::Work;
 use super::project::Project;
+use crate::build::Plan;
 use crate::live::{CellState, ProjectStatus};
 use crate::project::diagnostic;
 use crate::version::Version;
@@ -44,8 +45,9 @@ impl Project {
             sequence: self.sequence,
             grants: self.grant().map(|grant| grant.shown.clone()),
             crashes: self.history.crashes(),
-            entry: self.shown_plan().map(|plan| (&plan.launch.entry).into()),
+            entry: self.shown_plan().and_then(Plan::entry).map(Into::into),
             crons: live.map(crons).unwrap_or_default(),
+            tasks: live.and_then(|live| live.tasks.hash()).map(str::to_owned),
         };
         ProjectStatus {
             status,

@@ -12,6 +12,7 @@ use switchyard_program::descriptors;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::crons::ProjectCrons;
 use super::files::SettingsFiles;
 use super::prepare::Ready;
 use super::sandbox::Sandbox;
@@ -19,13 +20,16 @@ use crate::admin::{self, Admin, Tokens};
 use crate::cells::{Caches, CellSettings, Cells, DataFolders, Groups};
 use crate::checkout::Store;
 use crate::config::RouterConfig;
+use crate::crons::{BridgeMark, CronClock};
 use crate::folder::Trash;
 use crate::http;
-use crate::live::{Command, Commands, Events, LiveTable, LogBuffer, StatusBoard, commands};
+use crate::live::{Command, Commands, CronRuns, Crons, Events, LiveTable, LogBuffer, StatusBoard, commands};
 use crate::metrics::Metrics;
 use crate::packages::{self, Authorities, Packages};
+use crate::pickup::Pickups;
 use crate::reload::{Control, ControlSettings, Parts};
 use crate::root::{Overrides, Root};
+use crate::runs::{MarkedLines, RunSettings, Runs};
 use crate::user::Users;
 use crate::watch;
 
@@ -39,10 +43,13 @@ pub(super) struct RouterParts {
     pub(super) live: Arc<LiveTable>,
     pub(super) board: Arc<StatusBoard>,
     pub(super) cells: Arc<Cells>,
+    pub(super) cron_clock: CronClock,
     pub(super) control: Control,
     pub(super) commands: Commands,
     pub(super) command_queue: mpsc::Receiver<Command>,
     pub(super) admin: Admin,
+    pub(super) runs: Runs,
+    pub(super) pickups: Pickups,
     pub(super) files: SettingsFiles,
     pub(super) publisher: Option<(Publisher, JoinHandle<()>)>,
     /// Limits of the largest project that the policy allows: folders and files.
@@ -74,8 +81,14 @@ impl RouterParts {
         let store = Arc::new(Store::open(&config.state)?);
         let install = installer_settings(&config, &cell, &users, &authorities);
         let packages = Arc::new(Packages::open(&config.state, install)?);
-        let cells = Cells::new(cell_settings(&config, cell, users, groups, logs.clone())?)?;
+        let lines = Arc::new(MarkedLines::new(logs.clone()));
+        let crons = Arc::new(Crons::open(&config.state, live.clone())?);
+        let cells = Cells::new(cell_settings(&config, cell, users, groups, (lines.clone(), crons.clone()))?)?;
         let (commands, command_queue) = commands();
+        let runs = Runs::open(run_settings(&config, &events), cells.clone(), commands.clone(), lines)
+            .context("open the folder for ends of runs")?;
+        let pickups = Pickups::open(config.state.join("files"), cells.clone())
+            .context("open the folder for files that start tasks")?;
         let most = policy.most_read();
         let parts = Parts {
             store,
@@ -85,11 +98,21 @@ impl RouterParts {
             board: board.clone(),
             events,
             logs,
+            crons: crons.clone(),
             metrics: metrics.clone(),
             policy: Arc::new(policy),
         };
         let overrides = projects.overrides().clone();
-        let admin_part = admin_part(&config, &parts, tokens.clone(), commands.clone(), overrides);
+        let mark = BridgeMark::open(&config.state);
+        let cron_runs = CronRuns::new(live.clone(), commands.clone());
+        runs.start_crons_with(Arc::new(ProjectCrons {
+            live: live.clone(),
+            crons: crons.clone(),
+            runs: cron_runs.clone(),
+        }));
+        let cron_clock = CronClock { live: live.clone(), crons, runs: cron_runs, mark: mark.clone() };
+        let called = CalledParts { overrides, mark, runs: runs.clone(), pickups: pickups.clone() };
+        let admin_part = admin_part(&config, &parts, tokens.clone(), commands.clone(), called);
         let control = Control::new(control_settings(&config, &projects), parts)?;
         let files = SettingsFiles {
             config: config.clone(),
@@ -107,10 +130,13 @@ impl RouterParts {
             live,
             board,
             cells,
+            cron_clock,
             control,
             commands,
             command_queue,
             admin: admin_part,
+            runs,
+            pickups,
             files,
             publisher,
             largest_project: [most.folders, most.files],
@@ -160,7 +186,7 @@ fn cell_settings(
     binary: PathBuf,
     users: Arc<Users>,
     groups: Option<Groups>,
-    sink: Arc<LogBuffer>,
+    (sink, crons): (Arc<MarkedLines>, Arc<Crons>),
 ) -> Result<CellSettings> {
     Ok(CellSettings {
         binary,
@@ -173,10 +199,19 @@ fn cell_settings(
         max_cells: config.cells.max_cells,
         inspect: config.cells.inspectable(),
         sink,
+        crons,
         log_limit: config.cells.project_log,
         trash: Trash::open(&config.state.join("trash")).context("create the trash folder")?,
         dev: config.reload.dev,
     })
+}
+
+/// Parts that the admin listener calls.
+struct CalledParts {
+    overrides: Overrides,
+    mark: BridgeMark,
+    runs: Runs,
+    pickups: Pickups,
 }
 
 fn admin_part(
@@ -184,7 +219,7 @@ fn admin_part(
     parts: &Parts,
     tokens: Option<Arc<Tokens>>,
     commands: Commands,
-    overrides: Overrides,
+    CalledParts { overrides, mark, runs, pickups }: CalledParts,
 ) -> Admin {
     Admin {
         board: parts.board.clone(),
@@ -196,11 +231,23 @@ fn admin_part(
         metrics: parts.metrics.clone(),
         commands,
         overrides,
+        runs,
+        pickups,
+        bridge: mark,
         gate: Arc::new(Gate::new(config.admin.public_host.clone())),
         tokens,
         sends: admin::sends(),
         inspect: config.cells.inspectable(),
         installs: config.cells.allow_install,
+    }
+}
+
+fn run_settings(config: &RouterConfig, events: &Events) -> RunSettings {
+    RunSettings {
+        dir: config.state.join("runs"),
+        most: config.cells.runs(),
+        load_time: config.reload.build_timeout,
+        router: events.router().to_owned(),
     }
 }
 

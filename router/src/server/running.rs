@@ -15,6 +15,8 @@ use super::parts::RouterParts;
 use crate::http;
 use crate::live::StatusBoard;
 use crate::metrics::Metrics;
+use crate::pickup::PickupWatch;
+use crate::runs::Runs;
 use crate::watch::{self, Measurement, Watch};
 
 /// Time for undelivered events when the router stops.
@@ -27,8 +29,11 @@ enum StopStep {
     Delay,
     /// No change of the volume is seen any more.
     Watch,
-    /// No connection is accepted, and open requests finish within the grace.
+    /// No connection is accepted, and open requests finish within the grace. Runs are cancelled, and
+    /// have the same time.
     PublicListener,
+    /// No cron is started, and no file is picked up. Handlers that work count as requests.
+    Crons,
     /// No spare is started, and limits are no longer enforced.
     CellTasks,
     /// Every cell runs its SIGTERM handlers within the rest of the grace, and ends.
@@ -42,10 +47,11 @@ enum StopStep {
 }
 
 /// The order of stopping: a part stops after all parts that need it.
-const STOP_ORDER: [StopStep; 8] = [
+const STOP_ORDER: [StopStep; 9] = [
     StopStep::Delay,
     // Before the control task, which takes the changes that the watch waits to hand over.
     StopStep::Watch,
+    StopStep::Crons,
     StopStep::PublicListener,
     StopStep::CellTasks,
     StopStep::Control,
@@ -61,9 +67,12 @@ pub(super) struct RunningRouter {
     drain_delay: Duration,
     watch: Option<Watch>,
     server: Option<Server>,
+    runs: Runs,
+    pickup: Option<PickupWatch>,
     cell_tasks: [JoinHandle<()>; 2],
     end_control: Option<oneshot::Sender<Duration>>,
     control: JoinHandle<()>,
+    crons: JoinHandle<()>,
     admin: JoinHandle<()>,
     reloads: JoinHandle<()>,
     publisher: Option<(Publisher, JoinHandle<()>)>,
@@ -85,6 +94,8 @@ impl RunningRouter {
             tokio::spawn(parts.cells.clone().keep_within_limits()),
         ];
         let http_settings = parts.http_settings();
+        let crons = tokio::spawn(parts.cron_clock.run());
+        let pickup = parts.pickups.start(parts.live.clone()).context("watch for files that start tasks")?;
         let RouterParts { config, listener, admin_listener, live, board, control, commands, .. } = parts;
         let (end_control, control_ended) = oneshot::channel::<Duration>();
         // Before the first request: every project on the volume is then known.
@@ -113,9 +124,12 @@ impl RunningRouter {
             drain_delay: config.reload.drain_delay,
             watch: Some(watch),
             server: Some(server),
+            runs: parts.runs,
+            pickup: Some(pickup),
             cell_tasks,
             end_control: Some(end_control),
             control,
+            crons,
             admin,
             reloads,
             publisher: parts.publisher,
@@ -139,9 +153,18 @@ impl RunningRouter {
                 }
                 StopStep::PublicListener => {
                     drain_began = Instant::now();
-                    if let Some(server) = self.server.take() {
-                        server.stop(self.grace).await;
-                    }
+                    let server = self.server.take();
+                    let requests = async {
+                        if let Some(server) = server {
+                            server.stop(self.grace).await;
+                        }
+                    };
+                    tokio::join!(requests, self.runs.stop(self.grace));
+                }
+                StopStep::Crons => {
+                    self.crons.abort();
+                    let pickup = self.pickup.take();
+                    spawn_blocking(move || drop(pickup)).await.context("stop the watch for files")?;
                 }
                 StopStep::CellTasks => self.cell_tasks.iter().for_each(JoinHandle::abort),
                 StopStep::Control => {
@@ -201,7 +224,7 @@ mod tests {
             (StopStep::Delay, StopStep::PublicListener),
             // The watch waits for the control task to take its changes.
             (StopStep::Watch, StopStep::Control),
-            // Open requests need their cells.
+            // Open requests and runs need their cells.
             (StopStep::PublicListener, StopStep::Control),
             // A limit that is reached while cells end would report a crash.
             (StopStep::CellTasks, StopStep::Control),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use notify_debouncer_full::DebouncedEvent;
 use notify_debouncer_full::notify::{Error, ErrorKind, EventKind};
+use switchyard_program::file_system;
 use tokio::sync::mpsc::Sender;
 
 use super::classify::{PathKind, file_activity, is_restructuring};
@@ -15,7 +16,6 @@ use super::debounce::{FileActivity, ProjectDebouncer, QuietProject};
 use super::fair_queue::FairQueue;
 use super::follow::{self, RootChange, RootFollower};
 use super::installs::{InstallCheck, PendingInstalls};
-use super::mount;
 use super::polling::Polling;
 use super::rescan::RescanTimer;
 use super::tree::WatchTree;
@@ -112,7 +112,7 @@ impl WatchLoop {
     }
 
     fn check_mount(&mut self) {
-        if let Some(kind) = mount::without_events(self.tree.root()) {
+        if let Some(kind) = file_system::without_events(self.tree.root()) {
             let root = self.root.path().display();
             self.polling.activate(&format!("{root} is on {kind}, which does not report all changes"));
         }
@@ -121,7 +121,7 @@ impl WatchLoop {
     /// Polls from now on if the override of the project `name` lies where changes are not reported.
     fn check_mount_of(&mut self, name: &str) {
         let place = self.tree.place(name);
-        if let Some(kind) = place.is_override().then(|| mount::without_events(&place.dir)).flatten() {
+        if let Some(kind) = place.is_override().then(|| file_system::without_events(&place.dir)).flatten() {
             let folder = place.dir.display();
             self.polling.activate(&format!("{folder} is on {kind}, which does not report all changes"));
         }

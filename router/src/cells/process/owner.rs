@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use switchyard_protocol::{FromCell, Limit, ServerKind, ToCell};
+use switchyard_protocol::{CronRegistration, FromCell, Limit, ServerKind, ToCell};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -17,11 +18,13 @@ use tokio::time::timeout;
 use super::{CellStatus, OutputTask, StartOutcome, ToOwner};
 use crate::cells::cgroup::Group;
 use crate::cells::control::{ControlMessages, ProtocolViolation};
+use crate::cells::crons::CellCrons;
 use crate::cells::exit::Exit;
+use crate::cells::output::AssignedVersion;
 use crate::cells::recount::Recount;
 use crate::folder::Trash;
 
-/// Time that a cell has to take a control message. A cell that does not is stuck beyond repair.
+/// Time that a cell has to take a control message of up to a megabyte, and for each further one. A cell that does not is stuck beyond repair.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Time in which the last lines and messages of a cell are read after its end. They are there
@@ -39,6 +42,9 @@ pub(super) struct Owner {
     pub(super) child: Child,
     pub(super) control: OwnedWriteHalf,
     pub(super) commands: mpsc::Receiver<ToOwner>,
+    pub(super) messages: mpsc::Sender<FromCell>,
+    pub(super) crons: Arc<CellCrons>,
+    pub(super) assigned: AssignedVersion,
     pub(super) recount: Arc<Recount>,
     pub(super) takes_urls: Arc<AtomicBool>,
     pub(super) status: watch::Sender<CellStatus>,
@@ -55,7 +61,12 @@ impl Owner {
                     None => control_open = false,
                 },
                 command = self.commands.recv() => match command {
-                    Some(ToOwner::Send(message)) => self.send(&message).await,
+                    Some(ToOwner::Send(message)) => {
+                        if let ToCell::Start(start) = &message {
+                            start.job.iter().for_each(|job| messages.allow_job(job));
+                        }
+                        self.send(&message).await;
+                    }
                     Some(ToOwner::Exceed(limit)) => {
                         self.exceeded(limit);
                         self.kill();
@@ -85,6 +96,7 @@ impl Owner {
                 _ => Exit::new(ended, exceeded, last_words),
             });
         });
+        self.crons.end(self.assigned.get().map(|assigned| &assigned.version));
     }
 
     fn received(
@@ -97,6 +109,21 @@ impl Owner {
             Ok(FromCell::Serving { by }) => {
                 self.takes_urls.store(by == ServerKind::Deno, Relaxed);
                 StartOutcome::Serves
+            }
+            Ok(FromCell::Linked | FromCell::Running) => StartOutcome::Serves,
+            Ok(message @ (FromCell::Returned { .. } | FromCell::Threw(_) | FromCell::Step(_))) => {
+                return self.pass_on(message);
+            }
+            // Both have bounds of their own: reports by their time, ends by the runs that began.
+            Ok(FromCell::Crons { crons }) => {
+                messages.leave_out();
+                return self.crons_registered(crons);
+            }
+            Ok(FromCell::CronEnded { name, run, success }) => {
+                if self.crons.ended(&name, &run, success) {
+                    messages.leave_out();
+                }
+                return;
             }
             Ok(FromCell::Failed(diagnostic)) => StartOutcome::Failed(diagnostic),
             Ok(FromCell::Missing(diagnostic)) => StartOutcome::Missing(diagnostic),
@@ -116,6 +143,27 @@ impl Owner {
         self.status.send_modify(|status| {
             status.outcome.get_or_insert(outcome);
         });
+    }
+
+    fn crons_registered(&mut self, crons: Vec<CronRegistration>) {
+        if !self.crons.registered(self.assigned.get().map(|assigned| &assigned.version), crons) {
+            tracing::warn!(
+                cell.pid = self.child.id(),
+                "a cell is ended: it reports more crons than it may have, or too often"
+            );
+            self.kill();
+        }
+    }
+
+    /// Passes a message of a job on to whoever reads them. Ends a cell that sends more than is read.
+    fn pass_on(&mut self, message: FromCell) {
+        if let Err(TrySendError::Full(_)) = self.messages.try_send(message) {
+            tracing::warn!(
+                cell.pid = self.child.id(),
+                "a cell is ended: it sends more messages than are read"
+            );
+            self.kill();
+        }
     }
 
     /// Removes the cell's folder. Returns true if the kernel ended the process for its memory.
@@ -138,8 +186,12 @@ impl Owner {
     async fn send(&mut self, message: &ToCell) {
         let mut text = serde_json::to_vec(message).expect("a control message is plain data");
         text.push(b'\n');
+        let size = u32::try_from(text.len() >> 20).unwrap_or(u32::MAX);
         // The end of a cell is noticed by its exit, not by this write.
-        if timeout(CONTROL_PATIENCE, self.control.write_all(&text)).await.is_err() {
+        if timeout(CONTROL_PATIENCE.saturating_mul(size.saturating_add(1)), self.control.write_all(&text))
+            .await
+            .is_err()
+        {
             self.kill();
         }
     }

@@ -6,7 +6,7 @@ use switchyard_contract::event::Trigger;
 use switchyard_contract::project::ProjectName;
 
 use super::Control;
-use crate::build::{BuildError, Built, FolderState, Plan, ReadResult};
+use crate::build::{BuildError, Built, FolderState, Plan, ReadResult, ServedBy};
 use crate::reload::attempt::Look;
 use crate::reload::machine::{BuildOutcome, Event};
 use crate::reload::project::Project;
@@ -23,7 +23,7 @@ impl Control {
         let trigger = project.machine.attempt_mut().map(|attempt| attempt.trigger);
         let retry = read.is_late || trigger == Some(Trigger::Request);
         if let FolderState::Candidate(_, Ok(plan)) = &read.state {
-            log_entry(project, plan);
+            log_plan(project, plan);
         }
         // The policy may have changed meanwhile.
         let again = project.failed_with_other_limits(&self.parts.policy);
@@ -108,17 +108,37 @@ impl Control {
     }
 }
 
-/// Logs the entry of the newest version, once for each change of it.
-fn log_entry(project: &mut Project, plan: &Plan) {
-    let Some(entry) = project.entry_to_log(plan) else { return };
+/// Logs the entry and the tasks of the newest version, once for each change of them.
+fn log_plan(project: &mut Project, plan: &Plan) {
+    let (has_new_entry, has_new_tasks) = project.note_logged(plan);
     let name = &project.name;
+    if has_new_entry {
+        log_entry(name, plan);
+    }
+    if has_new_tasks {
+        let (tasks, pipelines) = (plan.tasks.set.tasks.len(), plan.tasks.set.pipelines.len());
+        tracing::info!(project.name = %name, tasks, pipelines, "{name} declares tasks or pipelines");
+        for warning in &plan.tasks.warnings {
+            let (file, line) = (warning.file.as_deref(), warning.line);
+            tracing::warn!(project.name = %name, file, line, "{name}: {}", warning.message);
+        }
+    }
+}
+
+fn log_entry(name: &ProjectName, plan: &Plan) {
+    let entry = &plan.launch.entry;
     let (path, reason) = (&entry.path, &entry.reason);
-    match plan.is_static {
-        true => tracing::info!(
+    match plan.served_by {
+        ServedBy::Files => tracing::info!(
             project.name = %name,
             "{name} is a static site, served from the folder of {path} without a process; chosen by {reason}"
         ),
-        false => tracing::info!(project.name = %name, "the entry of {name} is {path}, chosen by {reason}"),
+        ServedBy::Cells => {
+            tracing::info!(project.name = %name, "the entry of {name} is {path}, chosen by {reason}");
+        }
+        ServedBy::Nothing => {
+            tracing::info!(project.name = %name, "{name} has tasks, and nothing that answers requests");
+        }
     }
     for warning in &entry.warnings {
         tracing::warn!(project.name = %name, "{name}: {warning}");

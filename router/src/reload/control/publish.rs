@@ -98,6 +98,7 @@ impl Control {
                     project.history.clear();
                 }
                 project.keep_commit(version, previous);
+                self.update_crons(name);
             }
             PublicEffect::Remove { .. } => {
                 project.files.on_disk = None;
@@ -232,6 +233,7 @@ impl Control {
         if let Some(previous) = previous {
             self.drain(name, previous, replaced, true);
         }
+        self.parts.crons.forget(name);
         self.forget(name);
         report
     }
