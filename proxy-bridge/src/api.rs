@@ -1,6 +1,7 @@
-//! The API: deploys, the projects that routers serve, and events that routers post. Its requests
+//! The API: deploys, the projects that routers serve, tasks and runs, and events that routers post. Its requests
 //! never come through the forwarding listener.
 
+mod bodies;
 mod deploy;
 mod deploys;
 mod events;
@@ -10,9 +11,15 @@ mod logs;
 mod metrics;
 mod openapi;
 mod overrides;
+mod pipelines;
 mod projects;
 mod rollback;
+mod run_logs;
+mod run_queries;
+mod runs;
 mod sources;
+mod standby;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,13 +31,19 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::bodies::{RESUME, RETRY, START};
 use self::deploy::{RemovalQuery, UploadQuery};
 use self::overrides::OVERRIDE;
 use self::rollback::RollbackQuery;
+use self::run_logs::RunLogQuery;
+use self::runs::{RunsQuery, WaitQuery};
 use self::sources::{ExplainQuery, FreezeQuery, PublishQuery, SyncQuery};
+pub use self::standby::StandbyApi;
+use self::tasks::{ExplainTaskQuery, StartQuery, TasksQuery};
 use super::deploys::Deploys;
 use super::metrics::{MetricSource, Metrics};
 use super::routers::Routers;
+use super::runs::Runs;
 use super::sources::control::Sources;
 use super::tokens::{Caller, Tokens};
 use super::upload_limits::UploadLimits;
@@ -86,8 +99,12 @@ pub struct Api {
     pub metrics: Metrics,
     /// The git sources, if there are any.
     pub sources: Option<Sources>,
+    /// The tasks and runs.
+    pub runs: Runs,
     /// The metrics of the forwarding listener, if there is one.
     pub forward: Option<Arc<dyn MetricSource>>,
+    /// Lines for `/readyz` about what an operator has to know, and what keeps nothing from being served.
+    pub notices: Arc<[String]>,
     /// The limits on uploads.
     pub limits: UploadLimits,
     /// True from when the bridge stops: no connection is accepted any more, and streams end.
@@ -145,6 +162,8 @@ fn commands() -> Routes<Arc<Api>> {
         .add(get("/projects/{project}/versions"), projects::versions)
         .add(post("/projects/{project}/rollback").query(RollbackQuery::KEYS), rollback::rollback)
         .merge(source_routes())
+        .merge(task_routes())
+        .merge(run_routes())
         .add(get("/projects/{project}/logs").query(LogQuery::KEYS).permit(RequestKind::Stream), logs::logs)
 }
 
@@ -163,6 +182,32 @@ fn source_routes() -> Routes<Arc<Api>> {
         .add(get("/sources/{source}/commits"), sources::commits)
         .add(get("/sources/{source}/commits/{commit}"), sources::deployed_commit)
         .add(get("/sources/{source}/explain").query(ExplainQuery::KEYS), sources::explain)
+}
+
+fn task_routes() -> Routes<Arc<Api>> {
+    let start = |path| post(path).query(StartQuery::KEYS).body(BodyKind::Json(START.example));
+    Routes::default()
+        .add(get("/tasks").query(TasksQuery::KEYS), tasks::tasks)
+        .add(get("/tasks/{task}"), tasks::task)
+        .add(get("/tasks/{task}/explain").query(ExplainTaskQuery::KEYS), tasks::explain_task)
+        .add(start("/tasks/{task}/run"), tasks::run_task)
+        .add(get("/pipelines/{pipeline}"), pipelines::pipeline)
+        .add(start("/pipelines/{pipeline}/run"), pipelines::run_pipeline)
+        .add(get("/schema"), tasks::schema)
+}
+
+fn run_routes() -> Routes<Arc<Api>> {
+    let again =
+        |path, body: bodies::BodyShape| post(path).query(WaitQuery::KEYS).body(BodyKind::Json(body.example));
+    let logs = get("/runs/{run}/logs").query(RunLogQuery::KEYS).permit(RequestKind::Stream);
+    Routes::default()
+        .add(get("/runs").query(RunsQuery::KEYS), runs::runs)
+        .add(get("/runs/{run}").query(WaitQuery::KEYS), runs::run)
+        .add(delete("/runs/{run}"), runs::delete)
+        .add(logs, run_logs::run_log)
+        .add(post("/runs/{run}/cancel").query(WaitQuery::KEYS), runs::cancel)
+        .add(again("/runs/{run}/retry", RETRY), runs::retry)
+        .add(again("/runs/{run}/resume", RESUME), runs::resume)
 }
 
 /// Identifies the caller of a request, and adds it to the request as an extension.

@@ -15,6 +15,7 @@ use switchyard_program::units::Span;
 
 use super::address::{Dns, RouterAddress};
 use super::git_user::GitUser;
+use super::ledger::Retention;
 use super::upload_limits::UploadLimits;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -32,8 +33,8 @@ pub struct BridgeConfig {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000", value_parser = address)]
     pub listen: SocketAddr,
 
-    /// Folder for mirrors of git repositories and the states of git sources [default: .switchyard-bridge/state
-    /// on the volume]
+    /// Folder for the history of runs, mirrors of git repositories and the states of git sources [default:
+    /// .switchyard-bridge/state on the volume]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
 
@@ -66,6 +67,9 @@ pub struct BridgeConfig {
 
     #[command(flatten)]
     pub sources: SourceConfig,
+
+    #[command(flatten)]
+    pub runs: RunConfig,
 }
 
 /// The routers, and how they and the bridge know each other.
@@ -132,10 +136,6 @@ pub struct SourceConfig {
     #[arg(long, value_name = "FILE")]
     pub sources: Option<PathBuf>,
 
-    /// Address at which webhooks of git servers are received [default: off]
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub hooks: Option<SocketAddr>,
-
     /// Folder below which sources may name repositories of this machine (file://); repeatable
     #[arg(long, value_name = "DIR")]
     pub allow_local: Vec<PathBuf>,
@@ -143,6 +143,35 @@ pub struct SourceConfig {
     /// User that git runs as, by name or id; needs root [default: the user of the bridge]
     #[arg(long, value_name = "NAME|UID[:GID]")]
     pub git_user: Option<GitUser>,
+}
+
+/// Runs of tasks and pipelines.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tasks and runs")]
+pub struct RunConfig {
+    /// Address at which webhooks of tasks and of git servers are received [default: off]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub hooks: Option<SocketAddr>,
+
+    // Thirty days: a run of the last month's end is still there.
+    /// Time for which ended runs and their logs are kept; those that failed, twice as long
+    #[arg(long, value_name = "TIME", default_value = "720h", value_parser = time(Duration::from_secs(60)))]
+    pub keep_runs: Duration,
+
+    /// Ended runs of one task that are kept
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = number::<u64>(1))]
+    pub max_runs_kept: u64,
+
+    /// Size of the history of runs, with their logs; the oldest go first
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size::<u64>(16 << 20))]
+    pub history_size: u64,
+}
+
+impl RunConfig {
+    /// Returns how much of the history is kept.
+    pub fn retention(&self) -> Retention {
+        Retention { age: self.keep_runs, per_task: self.max_runs_kept, bytes: self.history_size }
+    }
 }
 
 /// Bounds of one upload.
@@ -230,11 +259,7 @@ impl Validate for SourceConfig {
         if self.sources.is_some() {
             return;
         }
-        let flags = [
-            ("hooks", self.hooks.is_some()),
-            ("allow-local", !self.allow_local.is_empty()),
-            ("git-user", self.git_user.is_some()),
-        ];
+        let flags = [("allow-local", !self.allow_local.is_empty()), ("git-user", self.git_user.is_some())];
         for (flag, is_set) in flags {
             if is_set {
                 problems.flag(flag, "has no effect without sources: add --sources FILE, or leave it out");

@@ -29,7 +29,7 @@ use switchyard_edge::routes::Routes;
 
 use crate::address::{Dns, RouterAddress};
 pub use calls::CallError;
-pub(crate) use router::InFlight;
+pub(crate) use router::{InFlight, TaskVersion};
 pub use router::{Presence, Router};
 
 mod behind;
@@ -37,6 +37,7 @@ mod calls;
 mod follow;
 mod recent;
 mod router;
+mod run_calls;
 mod state;
 mod supervisor;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The composition root: checks what the settings name ([`prepare()`]), builds all parts, starts them and
-//! stops them in order ([`run`]).
+//! The composition root: checks what the settings name ([`prepare()`]), waits for the volume ([`Standby`]),
+//! builds all parts, starts them and stops them in order ([`run`]).
 
 use std::future::Future;
 
@@ -9,10 +9,12 @@ use switchyard_program::signal::Reloads;
 use self::parts::BridgeParts;
 pub use self::prepare::{Ready, prepare};
 use self::running::RunningBridge;
+pub use self::standby::{Prepared, Standby, prepare_or_wait};
 
 mod parts;
 mod prepare;
 mod running;
+mod standby;
 
 /// Serves until the first future of `shutdown` resolves, then lets deploys and requests finish within
 /// the grace, unless the second one resolves before that. Each resolves with the name of its cause.

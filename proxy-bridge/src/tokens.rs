@@ -5,7 +5,7 @@
 //! name = "ci"                          # shown in records and audit lines
 //! token = "4f1c09e2d7b35a86"           # or: sha256 = "<the token's SHA-256 in hex>"
 //! projects = ["blog", "shop-*"]
-//! actions = ["deploy", "rollback"]     # also: delete, read, sync, publish; "*" for all
+//! actions = ["deploy", "rollback"]     # also: delete, read, sync, publish, run, cancel; "*" for all
 //! ```
 
 mod file;
@@ -206,7 +206,8 @@ impl TokenEntry {
                 (Some(action), _) => actions.push(action),
                 (None, "*") => actions.extend(Action::ALL),
                 (None, _) => problems.push(TokenFault(format!(
-                    "actions: invalid action {text:?}: expected deploy, rollback, delete, read, sync, publish or *"
+                    "actions: invalid action {text:?}: expected deploy, rollback, delete, read, sync, publish, \
+                     run, cancel or *"
                 ))),
             }
         }

@@ -1,7 +1,10 @@
 //! A project's files in the staging folder, on their way from an upload to the volume.
 
+mod archive;
+
 use std::path::PathBuf;
 
+pub(crate) use self::archive::archive;
 use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
 

@@ -61,15 +61,30 @@ pub struct UnfinishedDeploy {
     pub changes: Vec<Change>,
 }
 
+/// What was opened, and the deploys that a killed bridge left in it.
+type Opened<T> = Result<(T, Vec<UnfinishedDeploy>), OpenError>;
+
 impl Volume {
     /// Opens the volume, and removes what a killed bridge left before it had changed anything.
     ///
     /// # Errors
     /// The folder is missing, cannot be written, or is in use by another bridge.
     pub fn open(projects: &Path) -> Result<(Self, Vec<UnfinishedDeploy>), OpenError> {
+        Self::open_by(projects, VolumeFolder::open)
+    }
+
+    /// Opens the volume once no other bridge uses it, as [`Self::open`] does. Blocks until then.
+    ///
+    /// # Errors
+    /// The folder is missing, or cannot be written.
+    pub fn wait(projects: &Path) -> Result<(Self, Vec<UnfinishedDeploy>), OpenError> {
+        Self::open_by(projects, VolumeFolder::wait)
+    }
+
+    fn open_by(projects: &Path, open: fn(&Path) -> Opened<VolumeFolder>) -> Opened<Self> {
         let missing = |source| OpenError::Missing { path: projects.to_owned(), source };
         let name = std::path::absolute(projects).map_err(missing)?;
-        let (folder, unfinished) = VolumeFolder::open(&name)?;
+        let (folder, unfinished) = open(&name)?;
         let own = name.join(OWN);
         Ok((Self { name, own, folder: Mutex::new(Arc::new(folder)) }, unfinished))
     }

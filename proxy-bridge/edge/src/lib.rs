@@ -21,6 +21,7 @@
 //! - [`tunnel`]: the bytes of two connections, copied both ways after a protocol switch
 //! - [`upload`]: a request body with limits on its size and pace
 //! - [`upstream`]: a connection to a server behind, and the errors of its responses
+//! - [`webhook`]: the proofs that webhooks carry
 
 pub mod accept;
 #[cfg(feature = "api")]
@@ -45,6 +46,8 @@ pub mod tunnel;
 mod turn;
 pub mod upload;
 pub mod upstream;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 /// The settings of tests with generated input: always the same, and few enough for every test run.
 #[cfg(test)]

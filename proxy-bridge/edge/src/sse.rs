@@ -22,6 +22,8 @@ pub struct SseEvent {
     pub kind: String,
     /// The event's lines of data, without the last line end.
     pub data: String,
+    /// The id of the event, if it has one of its own.
+    pub id: Option<String>,
 }
 
 /// The reason why a stream cannot be read on.
@@ -65,6 +67,7 @@ pub struct Parser {
     begun: bool,
     kind: String,
     data: String,
+    id: Option<String>,
 }
 
 impl Parser {
@@ -105,7 +108,8 @@ impl Parser {
                 self.data.push_str(value);
                 self.data.push('\n');
             }
-            // The id is in the data too, and the reconnection time is decided by the clients here.
+            "id" => self.id = Some(value.to_owned()),
+            // The reconnection time is decided by the clients here.
             _ => {}
         }
         None
@@ -113,11 +117,11 @@ impl Parser {
 
     fn end_event(&mut self) -> Option<SseItem> {
         let kind = std::mem::take(&mut self.kind);
-        let mut data = std::mem::take(&mut self.data);
+        let (mut data, id) = (std::mem::take(&mut self.data), self.id.take());
         // Each line of data ends with a line end, of which the last one does not count.
         data.pop()?;
         let kind = if kind.is_empty() { "message".to_owned() } else { kind };
-        Some(SseItem::Event(SseEvent { kind, data }))
+        Some(SseItem::Event(SseEvent { kind, data, id }))
     }
 }
 
@@ -126,7 +130,7 @@ mod tests {
     use super::*;
 
     fn event(kind: &str, data: &str) -> SseItem {
-        SseItem::Event(SseEvent { kind: kind.to_owned(), data: data.to_owned() })
+        SseItem::Event(SseEvent { kind: kind.to_owned(), data: data.to_owned(), id: None })
     }
 
     #[test]
@@ -134,7 +138,7 @@ mod tests {
         let text = "\u{feff}: router 7\n\nid: 3\nevent: a\ndata: {\"x\":\r\ndata:1}\r\n\r\n:\n\ndata: é\r\revent: no\n\n";
         let expected = [
             SseItem::Comment("router 7".into()),
-            event("a", "{\"x\":\n1}"),
+            SseItem::Event(SseEvent { kind: "a".into(), data: "{\"x\":\n1}".into(), id: Some("3".into()) }),
             SseItem::Comment("".into()),
             event("message", "é"),
         ];

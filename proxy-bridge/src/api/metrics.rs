@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Shared;
+use crate::metrics::MetricSource as _;
 use crate::routers::Routers;
 use switchyard_edge::api::answer::{OPEN_METRICS, whole};
 use switchyard_edge::problem::Problem;
@@ -25,6 +26,7 @@ pub(super) async fn metrics(State(api): Shared) -> Result<Response, Problem> {
     if let Some(forward) = &api.forward {
         forward.register(&mut registry);
     }
+    api.runs.register(&mut registry);
     if let Some(sources) = &api.sources {
         sources.metrics().register(&mut registry);
     }

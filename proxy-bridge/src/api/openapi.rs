@@ -6,7 +6,10 @@ use axum::response::Response;
 use http::StatusCode;
 use utoipa::OpenApi;
 
-use super::{deploy, deploys, events, health, logs, metrics, overrides, projects, rollback, sources};
+use super::{
+    deploy, deploys, events, health, logs, metrics, overrides, pipelines, projects, rollback, run_logs, runs,
+    sources, tasks,
+};
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
 use switchyard_edge::api::answer::json;
 use switchyard_edge::api::openapi::complete;
@@ -15,7 +18,7 @@ use switchyard_edge::api::openapi::complete;
 #[openapi(
     info(
         title = "Switchyard bridge",
-        description = "Deploys, rollbacks and removals, and the projects that routers serve.",
+        description = "Deploys, rollbacks and removals, the projects that routers serve, and their tasks and runs.",
     ),
     paths(
         health::healthz,
@@ -47,6 +50,20 @@ use switchyard_edge::api::openapi::complete;
         sources::commits,
         sources::deployed_commit,
         sources::explain,
+        tasks::tasks,
+        tasks::task,
+        tasks::explain_task,
+        tasks::run_task,
+        pipelines::pipeline,
+        pipelines::run_pipeline,
+        tasks::schema,
+        runs::runs,
+        runs::run,
+        runs::delete,
+        run_logs::run_log,
+        runs::cancel,
+        runs::retry,
+        runs::resume,
     ),
     components(schemas(DeployStep, DeployAnswer))
 )]

@@ -1,4 +1,4 @@
-//! The listener of webhooks: `POST /hooks/git/{source}`, and nothing else.
+//! The listener of webhooks: `POST /hooks/git/{source}` for sources, and `/hooks/{path}` for tasks.
 
 mod body;
 
@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -23,10 +22,10 @@ use switchyard_edge::connections::{ConnectionLimits, PermitBody, RequestKind};
 use switchyard_edge::guarded;
 use switchyard_edge::problem::Problem;
 use switchyard_edge::throttle::LogThrottle;
+use switchyard_edge::webhook::{Refused, Verifier, WebhookSecret, has_proof, is_unsigned_ping};
 
 use self::body::read;
-use super::forge::{has_proof, is_unsigned_ping};
-use super::{Deliveries, Event, Payload, Push, Rate, Refused, Verifier, WebhookSecret};
+use super::{Deliveries, Event, Payload, Push, Rate, TaskHooks, TaskWebhooks, pong, unauthorized};
 
 /// The listener. An answer takes no time once the body is there.
 const LISTENER: ApiListener = ApiListener {
@@ -37,9 +36,10 @@ const LISTENER: ApiListener = ApiListener {
     grace: Duration::from_secs(2),
 };
 
-/// Anyone may send a delivery, and each may take 1 MiB until it is known who did.
+/// Anyone may send a delivery, and each may take 1 MiB until it is known who did. Those that wait
+/// for the result of a run are requests.
 const LIMITS: ConnectionLimits =
-    ConnectionLimits { streams: 0, requests: 0, unproven: 64, metrics: 0, reserve: 64 };
+    ConnectionLimits { streams: 0, requests: 256, unproven: 64, metrics: 0, reserve: 64 };
 
 /// Forges send heads of some 1 KB, and wait 10 s for an answer.
 const GUARD: guarded::StreamLimits = guarded::StreamLimits {
@@ -63,30 +63,49 @@ pub trait HookTarget: Send + Sync + 'static {
 }
 
 /// The listener of webhooks. Clones share what they remember.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Hooks {
-    target: Arc<dyn HookTarget>,
+    target: Option<Arc<dyn HookTarget>>,
+    tasks: Option<TaskWebhooks>,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What is remembered of past deliveries.
-#[derive(Debug, Default)]
+/// The deliveries that a source may send in a minute. A monorepo of a busy team pushes a few;
+/// scripts that push commit by commit send a hundred.
+const PER_MINUTE: u32 = 600;
+
+/// What is remembered of past deliveries to sources.
+#[derive(Debug)]
 struct Seen {
     deliveries: Deliveries,
     rate: Rate,
     refused: LogThrottle,
 }
 
+impl Default for Seen {
+    fn default() -> Self {
+        let (deliveries, refused) = (Deliveries::default(), LogThrottle::default());
+        Self { deliveries, rate: Rate::new(PER_MINUTE), refused }
+    }
+}
+
 impl Hooks {
-    /// No deliveries yet.
+    /// Takes webhooks of these sources, and of no tasks. [`Hooks::default`] takes none at all.
     pub fn new(target: Arc<dyn HookTarget>) -> Self {
-        Self { target, seen: Arc::default() }
+        Self { target: Some(target), ..Self::default() }
+    }
+
+    /// Takes webhooks of these tasks as well.
+    #[must_use]
+    pub fn with_tasks(self, tasks: Arc<dyn TaskHooks>) -> Self {
+        Self { tasks: Some(TaskWebhooks::new(tasks)), ..self }
     }
 
     /// Serves `listener` until `stop` is true or its sender is gone.
     pub async fn serve(self, listener: TcpListener, stop: watch::Receiver<bool>) {
         let app = axum::Router::new()
             .route("/hooks/git/{source}", axum::routing::post(receive))
+            .route("/hooks/{*path}", axum::routing::any(receive_task))
             .fallback(unknown_path)
             .with_state(self);
         LISTENER.serve(listener, app, stop).await;
@@ -98,9 +117,9 @@ impl Hooks {
             return Ok(pong());
         }
         if !has_proof(headers) {
-            return Err(unauthorized());
+            return Err(unknown_sender());
         }
-        let webhook = self.target.webhook(source);
+        let webhook = self.target.as_ref().and_then(|target| target.webhook(source));
         let mut verifier = match &webhook {
             Some(webhook) => {
                 Verifier::new(webhook, headers, Timestamp::now()).unwrap_or_else(Verifier::refusing)
@@ -132,7 +151,7 @@ impl Hooks {
         tracing::debug!(source, delivery = %id, is_new, "received a webhook");
         if is_new {
             for push in pushes {
-                self.target.hint(source, push);
+                self.target.iter().for_each(|target| target.hint(source, push.clone()));
             }
         }
         accepted(&id)
@@ -140,14 +159,14 @@ impl Hooks {
 
     /// Logs why a delivery is refused, and returns the answer that is the same for all of them.
     fn refuse(&self, source: &str, why: Refused) -> Problem {
-        self.target.refused(source, &why.to_string());
+        self.target.iter().for_each(|target| target.refused(source, &why.to_string()));
         let source: String = source.chars().take(64).collect();
         match self.seen().refused.hit() {
             Some(1) => tracing::warn!("refused a webhook for {source:?}: {why}"),
             Some(count) => tracing::warn!("refused {count} webhooks, the last for {source:?}: {why}"),
             None => {}
         }
-        unauthorized()
+        unknown_sender()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -174,9 +193,21 @@ async fn receive(
     Ok(response.map(|body| Body::new(PermitBody::new(body, permit))))
 }
 
+async fn receive_task(
+    State(hooks): State<Hooks>,
+    conn: ClientConn,
+    Path(path): Path<String>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let tasks = hooks.tasks.filter(|_| path != "git" && !path.starts_with("git/"));
+    let Some(tasks) = tasks else { return Err(unknown_path().await) };
+    let (parts, body) = request.into_parts();
+    tasks.answer(&conn, &path, &parts, body).await
+}
+
 async fn unknown_path() -> Problem {
-    let detail =
-        "webhooks of git are sent to /hooks/git/ and the source's name: correct the URL at the forge";
+    let detail = "webhooks of git are sent to /hooks/git/ and the source's name, those of tasks to /hooks/ and \
+                  the path that the task declares: correct the URL at the sender";
     Problem::new(StatusCode::NOT_FOUND, "unknown-path", detail)
 }
 
@@ -185,16 +216,11 @@ fn accepted(id: &str) -> Response {
     answer::json(StatusCode::ACCEPTED, &json!({ "delivery": id }))
 }
 
-/// The answer to a forge that tests the webhook.
-fn pong() -> Response {
-    answer::json(StatusCode::OK, &json!({ "ping": true }))
-}
-
-fn unauthorized() -> Problem {
-    let detail = "there is no source of this name, or the secret is not its own: compare the URL, the kind \
-                  and the secret at the forge with the file of sources";
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
-        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"webhook\""))
+fn unknown_sender() -> Problem {
+    unauthorized(
+        "there is no source of this name, or the secret is not its own: compare the URL, the kind and the \
+         secret at the forge with the file of sources",
+    )
 }
 
 /// An id for a delivery whose forge gives it none.

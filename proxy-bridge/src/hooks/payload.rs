@@ -8,10 +8,9 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
+use switchyard_edge::webhook::{ForgeKind, is_delivery_id, is_form, single};
 
 use self::documents::{AzureDocument, BitbucketDocument, FlatDocument};
-use super::ForgeKind;
-use super::forge::{is_form, is_id, single};
 
 /// The largest number of refs that are taken from one payload. A larger push counts as one of which
 /// no more is known.
@@ -127,7 +126,7 @@ fn gitlab_payload(headers: &HeaderMap, json: Option<&[u8]>) -> Payload {
     // this one, so that it needs the commit beside it.
     let after = document.and_then(|document| document.after);
     let id = single(headers, "x-gitlab-event-uuid").zip(after).map(|(id, after)| format!("{id}:{after}"));
-    Payload { event, id: id.filter(|id| is_id(id)) }
+    Payload { event, id: id.filter(|id| is_delivery_id(id)) }
 }
 
 fn bitbucket_event(headers: &HeaderMap, json: Option<&[u8]>) -> Event {
@@ -149,7 +148,7 @@ fn azure_payload(json: Option<&[u8]>) -> Payload {
         None | Some("git.push") => Event::push(document.pushes()),
         Some(_) => Event::Ignored,
     };
-    Payload { event, id: document.id.filter(|id| is_id(id)) }
+    Payload { event, id: document.id.filter(|id| is_delivery_id(id)) }
 }
 
 /// Reads `{"type": "push", "ref": …, "after": …}`, or the same with the fields in `data`.

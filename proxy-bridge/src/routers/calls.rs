@@ -27,18 +27,21 @@ use switchyard_edge::sse::{self, SseError, SseEvent, SseItem};
 const CONNECT: Duration = Duration::from_secs(1);
 
 /// Time limit for answers that a router has in memory.
-const SOON: Duration = Duration::from_secs(5);
+pub(super) const SOON: Duration = Duration::from_secs(5);
 
 /// Between two pieces of a checkout, which a router reads from its disk.
 const PIECE: Duration = Duration::from_secs(30);
 
 /// A router says something every 15 s on a stream of events; one that misses two turns is gone.
-const QUIET: Duration = Duration::from_secs(40);
+pub(super) const QUIET: Duration = Duration::from_secs(40);
 
 /// A call that failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
-    /// No connection, or one that ended before the answer did: it may have done it.
+    /// No connection could be made: it has not got the call.
+    #[error("it cannot be reached: {0}")]
+    NotConnected(String),
+    /// The connection ended before the answer did: it may have done it.
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
     #[error("it did not answer in time")]
@@ -66,7 +69,8 @@ impl From<reqwest::Error> for CallError {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        Self::Unreachable(cause.to_string())
+        let cause = cause.to_string();
+        if error.is_connect() { Self::NotConnected(cause) } else { Self::Unreachable(cause) }
     }
 }
 
@@ -234,7 +238,7 @@ impl Router {
                 Ok(SseItem::Comment(_)) => None,
                 Err(broken) => {
                     let data = serde_json::json!({ "error": broken.to_string() }).to_string();
-                    Some(SseEvent { kind: "error".to_owned(), data })
+                    Some(SseEvent { kind: "error".to_owned(), data, id: None })
                 }
             })
         })))
@@ -273,8 +277,12 @@ impl Router {
         }
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         self.common.client().request(method, self.url(path))
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.common.client()
     }
 
     fn of_incarnation(&self, path: &[&str], incarnation: Incarnation) -> RequestBuilder {
@@ -283,7 +291,7 @@ impl Router {
         self.common.client().request(Method::GET, url)
     }
 
-    fn url(&self, path: &[&str]) -> Url {
+    pub(super) fn url(&self, path: &[&str]) -> Url {
         let mut url = self.address.admin().clone();
         url.path_segments_mut().expect("an http URL has a path").clear().extend(path);
         url
@@ -291,7 +299,7 @@ impl Router {
 }
 
 /// Returns the head of a successful answer.
-async fn head(request: RequestBuilder, within: Duration) -> Result<Response, CallError> {
+pub(super) async fn head(request: RequestBuilder, within: Duration) -> Result<Response, CallError> {
     timeout(within, async {
         let response = request.send().await?;
         let status = response.status();
@@ -309,12 +317,15 @@ async fn head(request: RequestBuilder, within: Duration) -> Result<Response, Cal
     .unwrap_or(Err(CallError::TimedOut))
 }
 
-async fn whole(request: RequestBuilder, within: Duration) -> Result<Bytes, CallError> {
+pub(super) async fn whole(request: RequestBuilder, within: Duration) -> Result<Bytes, CallError> {
     let whole = async { body(head(request, within).await?, bounds::ROUTER_ANSWER).await };
     timeout(within, whole).await.unwrap_or(Err(CallError::TimedOut))
 }
 
-async fn json<T: DeserializeOwned>(request: RequestBuilder, within: Duration) -> Result<T, CallError> {
+pub(super) async fn json<T: DeserializeOwned>(
+    request: RequestBuilder,
+    within: Duration,
+) -> Result<T, CallError> {
     let body = whole(request, within).await?;
     serde_json::from_slice(&body).map_err(|error| {
         // The error may repeat parts of the answer.
@@ -344,7 +355,7 @@ async fn body(mut response: Response, most: usize) -> Result<Bytes, CallError> {
 }
 
 /// The rest of an answer, piece by piece, each within the time.
-fn pieces(
+pub(super) fn pieces(
     response: Response,
     within: Duration,
 ) -> impl Stream<Item = Result<Bytes, CallError>> + Send + Unpin + 'static {

@@ -74,7 +74,7 @@ async fn probe(router: &Router) {
     loop {
         ticks.tick().await;
         let mut answer = ask_whether_ready(router).await;
-        if matches!(answer, Err(CallError::Unreachable(_))) {
+        if matches!(answer, Err(CallError::NotConnected(_) | CallError::Unreachable(_))) {
             // Only a kept connection may have ended.
             answer = ask_whether_ready(router).await;
         }

@@ -11,6 +11,7 @@ use super::RouterAddress;
 use super::behind::BehindMarks;
 use super::state::RouterState;
 use switchyard_contract::admin::Status;
+use switchyard_contract::task::RunLimits;
 
 /// The state that all routers share.
 #[derive(Debug)]
@@ -67,6 +68,18 @@ pub enum Presence {
     NotReady,
     /// The listener takes no connections, or has not answered for a while.
     Away,
+}
+
+/// The tasks of a project, as a router's status has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TaskVersion {
+    pub(crate) project: String,
+    /// The digest of the live version.
+    pub(crate) digest: String,
+    /// The hash of its tasks.
+    pub(crate) hash: String,
+    /// The limits of its runs, once they are known.
+    pub(crate) limits: Option<RunLimits>,
 }
 
 /// A request that is with a router. Dropped when the last byte of the answer is out.
@@ -161,6 +174,30 @@ impl Router {
     /// Returns the last reported statuses of all projects, by name.
     pub fn statuses(&self) -> Vec<Status> {
         self.state().all().cloned().collect()
+    }
+
+    /// Returns the projects whose live version declares tasks.
+    pub(crate) fn task_versions(&self) -> Vec<TaskVersion> {
+        let state = self.state();
+        let declaring = state.all().filter_map(|status| {
+            Some(TaskVersion {
+                project: status.name.clone(),
+                digest: status.live.as_ref()?.digest.clone(),
+                hash: status.tasks.clone()?,
+                limits: status.grants.as_ref().map(|grants| grants.limits.runs),
+            })
+        });
+        declaring.collect()
+    }
+
+    /// Returns true if the project's live version declares tasks.
+    pub(crate) fn has_tasks(&self, project: &str) -> bool {
+        self.state().get(project).is_some_and(|status| status.tasks.is_some())
+    }
+
+    /// Returns the id of the router's process, once it is known.
+    pub fn process_id(&self) -> Option<String> {
+        self.state().router_id().map(str::to_owned)
     }
 
     /// Returns true if the router may still serve `project` as it was before a deploy that was

@@ -88,6 +88,11 @@ impl RouterState {
         self.router.as_deref() == Some(router)
     }
 
+    /// Returns the router's id, once it is known.
+    pub(super) fn router_id(&self) -> Option<&str> {
+        self.router.as_deref()
+    }
+
     /// Notes that the stream has come to this event.
     pub(super) fn follow(&mut self, event: &Event) {
         self.followed = Some(event.data.sequence);

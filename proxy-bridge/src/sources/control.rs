@@ -16,6 +16,7 @@ mod remake;
 mod report;
 mod store;
 mod task;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,7 +42,7 @@ use super::machine::SyncOptions;
 use super::settings::{SourceSettings, SourcesFile};
 use crate::deploys::Deploys;
 use crate::git::{Git, ObjectId, RefTarget};
-use crate::hooks::{HookTarget, Push, WebhookSecret};
+use crate::hooks::{HookTarget, Push};
 use crate::routers::Routers;
 use crate::upload_limits::UploadLimits;
 use switchyard_contract::digest::Digest;
@@ -49,6 +50,7 @@ use switchyard_contract::project::ProjectName;
 use switchyard_contract::settings_file::read_text;
 use switchyard_contract::source::{Explanation, HookDelivery, SourceState, SourceStatus, SyncReport};
 use switchyard_edge::problem::Problem;
+use switchyard_edge::webhook::WebhookSecret;
 use switchyard_program::settings::InvalidSetting;
 
 /// Commands that wait for one task. Hints beyond it are dropped, because the task asks the server
@@ -104,6 +106,8 @@ pub(super) struct Context {
     overriding: tokio::sync::Mutex<()>,
     /// Held while a version is made again.
     remaking: tokio::sync::Mutex<()>,
+    /// The folder for files of versions that are made again for runs. Emptied at the start.
+    remakes: PathBuf,
     metrics: SourceMetrics,
     /// The source of each project.
     owners: Mutex<Owners>,
@@ -144,6 +148,10 @@ impl Sources {
     /// The state folder cannot be made, or a webhook's secret cannot be used.
     pub fn start(parts: SourceParts) -> anyhow::Result<Self> {
         let SourceParts { file, git, state, deploys, routers, limits } = parts;
+        let remakes = state.join("remakes");
+        // Leftovers of a bridge that was killed.
+        let _ = std::fs::remove_dir_all(&remakes);
+        std::fs::create_dir_all(&remakes)?;
         let context = Arc::new(Context {
             deploys,
             routers: routers.clone(),
@@ -153,6 +161,7 @@ impl Sources {
             gits: Semaphore::new(MAX_GITS),
             overriding: tokio::sync::Mutex::default(),
             remaking: tokio::sync::Mutex::default(),
+            remakes,
             metrics: SourceMetrics::default(),
             owners: Mutex::default(),
             tasks: Mutex::default(),

@@ -29,10 +29,10 @@ pub use self::preview::PreviewOf;
 use self::reader::Reader;
 pub use self::values::{InvalidSourceName, OnDrift, OnRemoval, PublishMode, SourceName, Together};
 use crate::git::{Credential, GitUrl, RefTarget};
-use crate::hooks::ForgeKind;
 use crate::sources::pattern::Pattern;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::settings_file::read_text;
+use switchyard_edge::webhook::ForgeKind;
 use switchyard_program::settings::InvalidSetting;
 use switchyard_program::units::{Size, Span};
 

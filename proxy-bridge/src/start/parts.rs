@@ -1,6 +1,7 @@
 //! Construction of the bridge's parts: no request is accepted yet.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::{Context as _, Result};
 use switchyard_edge::gate::Gate;
 use switchyard_program::descriptors;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::prepare::Ready;
 use crate::api::Api;
@@ -17,10 +18,13 @@ use crate::deploys::{self, Deploys};
 use crate::files::SettingsFiles;
 use crate::forward::{ForwardServer, ForwardSettings};
 use crate::git::{Git, GitSettings};
+use crate::ledger::{Ledger, LedgerSettings};
 use crate::metrics::{MetricSource, Metrics};
 use crate::routers::{self, Routers};
+use crate::runs::{NoMaker, Runs, VersionMaker};
 use crate::sources::control::{SourceParts, Sources};
 use crate::sources::settings::SourcesFile;
+use crate::tasks::Catalog;
 use crate::volume::Volume;
 
 /// The bound of a git that asks a server, where no source sets one.
@@ -36,6 +40,7 @@ pub(super) struct BridgeParts {
     pub(super) following: JoinHandle<()>,
     pub(super) files: SettingsFiles,
     pub(super) sources: Option<Sources>,
+    pub(super) history: RunParts,
     pub(super) hooks: Option<TcpListener>,
     pub(super) api: Api,
     /// Ends the API once it holds true.
@@ -75,6 +80,10 @@ impl BridgeParts {
             }
             None => None,
         };
+        let maker =
+            sources.clone().map_or_else(no_maker, |sources| Arc::new(sources) as Arc<dyn VersionMaker>);
+        let history = start_runs(&config, &deploys, &routers, maker).await;
+        let history = history.context("start the control of runs")?;
         let forward = forward
             .map(|listener| ForwardServer::start(listener, forward_settings(&config), routers.clone()))
             .transpose()
@@ -90,6 +99,8 @@ impl BridgeParts {
             verifier,
             metrics,
             sources: sources.clone(),
+            notices: history.notices.clone(),
+            runs: history.runs.clone(),
             forward: forward.as_ref().map(|server| server.metrics() as Arc<dyn MetricSource>),
             limits: config.uploads.limits(),
             stopping,
@@ -105,11 +116,52 @@ impl BridgeParts {
             following,
             files,
             sources,
+            history,
             hooks,
             api,
             stop_api,
         })
     }
+}
+
+/// The control of runs, and its tasks.
+pub(super) struct RunParts {
+    pub(super) runs: Runs,
+    pub(super) ledger: Ledger,
+    /// Lines for `/readyz`.
+    notices: Arc<[String]>,
+    /// The tasks that keep the catalog, the files that start tasks, and the runs.
+    pub(super) tasks: [JoinHandle<()>; 3],
+}
+
+/// Opens the history, and takes over the runs in it.
+async fn start_runs(
+    config: &BridgeConfig,
+    deploys: &Deploys,
+    routers: &Routers,
+    maker: Arc<dyn VersionMaker>,
+) -> Result<RunParts> {
+    let dir = state_folder(config, deploys).join("history");
+    let settings = LedgerSettings { dir, retention: config.runs.retention() };
+    // Opening checks the whole database.
+    let (ledger, report) = spawn_blocking(move || Ledger::open(settings)).await??;
+    let notices: Arc<[String]> = report.notice().into_iter().collect();
+    for notice in notices.iter() {
+        tracing::error!("{notice}");
+    }
+    let (catalog, following) = Catalog::start(routers.clone(), ledger.clone()).await?;
+    let (runs, control) = Runs::start_control(routers.clone(), ledger.clone(), catalog, maker).await?;
+    let files = tokio::spawn(runs.clone().follow_files());
+    Ok(RunParts { runs, ledger, notices, tasks: [following, files, control] })
+}
+
+fn no_maker() -> Arc<dyn VersionMaker> {
+    Arc::new(NoMaker)
+}
+
+/// The bridge's own folder for everything but deploys.
+fn state_folder(config: &BridgeConfig, deploys: &Deploys) -> PathBuf {
+    config.state.clone().unwrap_or_else(|| deploys.volume().state_dir().join("state"))
 }
 
 /// Looks for git, and starts to follow the sources.
@@ -120,10 +172,7 @@ async fn start_sources(
     deploys: &Deploys,
     routers: &Routers,
 ) -> Result<Sources> {
-    let state = match &config.state {
-        Some(state) => state.clone(),
-        None => deploys.volume().state_dir().join("state"),
-    };
+    let state = state_folder(config, deploys);
     let git = GitSettings {
         program: "git".into(),
         search_path: std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use switchyard_contract::secret::Secret;
 use switchyard_contract::verifier::Verifier;
+use switchyard_program::file_system;
 use switchyard_program::settings::{InvalidSetting, Problem, Problems};
 
 use crate::config::{BridgeConfig, SourceConfig};
@@ -14,7 +15,7 @@ use crate::git_user::GitUser;
 use crate::records::RecordStore;
 use crate::sources::settings::SourcesFile;
 use crate::tokens::Tokens;
-use crate::volume::{UnfinishedDeploy, Volume};
+use crate::volume::{OpenError, UnfinishedDeploy, Volume};
 use switchyard_contract::deploy::DeployRecord;
 
 /// Everything that a start needs, checked and opened.
@@ -53,11 +54,94 @@ impl Ready {
     }
 }
 
-/// Checks and opens everything that the settings name.
+/// Checks and opens everything that the settings name. A volume that another bridge has is a problem.
 ///
 /// # Errors
 /// All problems.
 pub fn prepare(config: BridgeConfig) -> Result<Ready, Vec<Problem>> {
+    let (checked, volume, mut problems) = check(config);
+    let volume = problems.check("projects", volume);
+    finish(checked.zip(volume).map(|(checked, volume)| checked.with(volume)), problems)
+}
+
+/// Returns the value, unless there are problems.
+pub(super) fn finish<T>(value: Option<T>, problems: Problems) -> Result<T, Vec<Problem>> {
+    match value {
+        Some(value) => problems.into_result(value),
+        None => Err(problems.into_vec()),
+    }
+}
+
+/// A [`Ready`] without the volume.
+pub(super) struct Checked {
+    pub(super) config: BridgeConfig,
+    pub(super) listener: TcpListener,
+    pub(super) forward: Option<TcpListener>,
+    tokens: Tokens,
+    verifier: Verifier,
+    sources: Option<SourcesFile>,
+    git_user: Option<(u32, u32)>,
+    pub(super) hooks: Option<TcpListener>,
+    admin_token: Option<String>,
+}
+
+impl Checked {
+    pub(super) fn with(self, volume: OpenVolume) -> Ready {
+        let Self { config, listener, forward, tokens, verifier, sources, git_user, hooks, admin_token } =
+            self;
+        let OpenVolume { volume, unfinished, records } = volume;
+        Ready {
+            config,
+            listener,
+            forward,
+            volume,
+            unfinished,
+            records,
+            tokens,
+            verifier,
+            sources,
+            git_user,
+            hooks,
+            admin_token,
+        }
+    }
+}
+
+/// The volume, which this bridge alone has, with what lies on it.
+pub(super) struct OpenVolume {
+    volume: Volume,
+    unfinished: Vec<UnfinishedDeploy>,
+    records: (RecordStore, Vec<DeployRecord>),
+}
+
+/// A volume that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VolumeFault {
+    #[error(transparent)]
+    Open(OpenError),
+    #[error("cannot read the records of deploys: {0}")]
+    Records(io::Error),
+}
+
+impl OpenVolume {
+    fn open(projects: &Path) -> Result<Self, VolumeFault> {
+        Self::of(Volume::open(projects))
+    }
+
+    /// Opens it once no other bridge has it. Blocks until then.
+    pub(super) fn wait(projects: &Path) -> Result<Self, VolumeFault> {
+        Self::of(Volume::wait(projects))
+    }
+
+    fn of(opened: Result<(Volume, Vec<UnfinishedDeploy>), OpenError>) -> Result<Self, VolumeFault> {
+        let (volume, unfinished) = opened.map_err(VolumeFault::Open)?;
+        let records = RecordStore::open(volume.state_dir().join("deploys")).map_err(VolumeFault::Records)?;
+        Ok(Self { volume, unfinished, records })
+    }
+}
+
+/// Checks all settings. `None`: there are problems.
+pub(super) fn check(config: BridgeConfig) -> (Option<Checked>, Result<OpenVolume, VolumeFault>, Problems) {
     let mut problems = Problems::default();
     let tokens = Tokens::open(config.deploys.token_file.clone()).map_err(|faults| {
         faults.into_iter().for_each(|fault| problems.add(Problem::flag("token-file", fault.0)));
@@ -73,22 +157,15 @@ pub fn prepare(config: BridgeConfig) -> Result<Ready, Vec<Problem>> {
     });
     let git_user = config.sources.git_user.as_ref().map(GitUser::find).transpose();
     let git_user = problems.check("git-user", git_user);
-    let hooks = problems.check("hooks", config.sources.hooks.map(bind).transpose());
-    let volume = problems.check("projects", Volume::open(&config.projects));
-    let records = volume.as_ref().and_then(|(volume, _)| {
-        let records = RecordStore::open(volume.state_dir().join("deploys"));
-        let records = records.map_err(|error| format!("cannot read the records of deploys: {error}"));
-        problems.check("projects", records)
-    });
-    let ready = || {
-        let (volume, unfinished) = volume?;
-        Some(Ready {
+    let hooks = problems.check("hooks", config.runs.hooks.map(bind).transpose());
+    let state = problems.check("state", check_state(&config));
+    let volume = OpenVolume::open(&config.projects);
+    let checked = || {
+        state?;
+        Some(Checked {
             config,
             listener: listener?,
             forward: forward?,
-            volume,
-            unfinished,
-            records: records?,
             tokens: tokens.ok()?,
             verifier: verifier?,
             sources: sources.ok()?,
@@ -97,10 +174,20 @@ pub fn prepare(config: BridgeConfig) -> Result<Ready, Vec<Problem>> {
             admin_token: admin_token?,
         })
     };
-    match ready() {
-        Some(ready) => problems.into_result(ready),
-        None => Err(problems.into_vec()),
-    }
+    (checked(), volume, problems)
+}
+
+/// Refuses a state folder on which the history, a database, might be damaged.
+fn check_state(config: &BridgeConfig) -> Result<(), InvalidSetting> {
+    let dir = config.state.as_ref().unwrap_or(&config.projects);
+    let Some(kind) = file_system::unsafe_for_databases(dir) else { return Ok(()) };
+    let place = match &config.state {
+        Some(dir) => dir.display().to_string(),
+        None => "the default, .switchyard-bridge/state on the volume,".to_owned(),
+    };
+    Err(InvalidSetting(format!(
+        "{place} is on {kind}, where the history of runs is not safe: name a folder on a local disk"
+    )))
 }
 
 /// Reads the file of sources.

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::parts::BridgeParts;
+use super::parts::{BridgeParts, RunParts};
 use crate::deploys::Deploys;
 use crate::forward::ForwardServer;
 use crate::hooks::Hooks;
@@ -20,6 +20,8 @@ use crate::sources::control::Sources;
 enum StopStep {
     /// No webhook is received.
     Hooks,
+    /// No run is started or followed. Those under way go on at their routers.
+    Runs,
     /// No sync begins, and none but a deploy goes on.
     Sources,
     /// No deploy begins, and those under way finish within the grace.
@@ -35,8 +37,9 @@ enum StopStep {
 }
 
 /// The order of stopping: a part stops after all parts that need it.
-const STOP_ORDER: [StopStep; 7] = [
+const STOP_ORDER: [StopStep; 8] = [
     StopStep::Hooks,
+    StopStep::Runs,
     // Their deploys go on as those of others.
     StopStep::Sources,
     // Deploys need the routers, and the API shows their end.
@@ -52,6 +55,7 @@ pub(super) struct RunningBridge {
     grace: Duration,
     deploys: Deploys,
     sources: Option<Sources>,
+    history: RunParts,
     stop_hooks: watch::Sender<bool>,
     hooks: Option<JoinHandle<()>>,
     forward: Option<ForwardServer>,
@@ -75,17 +79,23 @@ impl RunningBridge {
             "listening"
         );
         let (stop_hooks, stopping) = watch::channel(false);
-        let hooks = match (parts.hooks, &parts.sources) {
-            (Some(listener), Some(sources)) => {
+        let hooks = match parts.hooks {
+            Some(listener) => {
                 let listener = TcpListener::from_std(listener).context("prepare the listener of webhooks")?;
                 let address = listener.local_addr().context("read the address")?;
                 tracing::info!(hooks = %address, "receiving webhooks");
-                Some(tokio::spawn(Hooks::new(Arc::new(sources.clone())).serve(listener, stopping)))
+                let hooks = match &parts.sources {
+                    Some(sources) => Hooks::new(Arc::new(sources.clone())),
+                    None => Hooks::default(),
+                };
+                let hooks = hooks.with_tasks(Arc::new(parts.history.runs.clone()));
+                Some(tokio::spawn(hooks.serve(listener, stopping)))
             }
-            _ => None,
+            None => None,
         };
         Ok(Self {
             sources: parts.sources,
+            history: parts.history,
             stop_hooks,
             hooks,
             grace: parts.grace,
@@ -108,6 +118,14 @@ impl RunningBridge {
                         // The task fails only by a panic, which is logged.
                         let _ = hooks.await;
                     }
+                }
+                StopStep::Runs => {
+                    self.history.tasks.iter().for_each(JoinHandle::abort);
+                    for task in &mut self.history.tasks {
+                        // Fails because it is aborted.
+                        let _ = task.await;
+                    }
+                    self.history.ledger.close().await;
                 }
                 StopStep::Sources => {
                     if let Some(sources) = &self.sources {
@@ -148,6 +166,8 @@ mod tests {
             (StopStep::Deploys, StopStep::Api),
             // A webhook is a hint to a source, and a sync is a deploy.
             (StopStep::Hooks, StopStep::Sources),
+            // A webhook starts a run.
+            (StopStep::Hooks, StopStep::Runs),
             (StopStep::Sources, StopStep::Deploys),
             // SIGHUP has sources follow other settings.
             // A deploy and a forwarded request need to know which routers are ready.

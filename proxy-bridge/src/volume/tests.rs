@@ -10,6 +10,7 @@ use switchyard_contract::incarnation::{DataFate, Incarnation};
 
 mod removals;
 mod shared;
+mod standby;
 
 struct Scene {
     dir: tempfile::TempDir,

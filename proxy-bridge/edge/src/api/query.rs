@@ -38,6 +38,15 @@ impl<T: FromQuery, S: Sync> FromRequestParts<S> for Query<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryPairs(Vec<(String, String)>);
 
+impl IntoIterator for QueryPairs {
+    type Item = (String, String);
+    type IntoIter = std::vec::IntoIter<(String, String)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl QueryPairs {
     /// Reads a query.
     pub fn parse(query: Option<&str>) -> Self {

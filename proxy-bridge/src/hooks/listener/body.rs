@@ -9,8 +9,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
 use switchyard_edge::problem::Problem;
-
-use crate::hooks::Verifier;
+use switchyard_edge::webhook::Verifier;
 
 /// The largest body that is verified, in bytes: GitHub's own limit.
 pub(super) const MAX_BODY: usize = 25 * 1024 * 1024;

@@ -1,3 +1,5 @@
+mod tasks;
+
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -7,8 +9,8 @@ use tokio::time::timeout;
 
 use super::body::{MAX_BODY, MAX_KEPT};
 use super::*;
-use crate::hooks::ForgeKind;
 use crate::hooks::recorded::{self, AFTER, Delivery, SECRET};
+use switchyard_edge::webhook::ForgeKind;
 
 /// Sources that are called like their forge, and the hints that they got.
 #[derive(Default)]
@@ -44,11 +46,16 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        Self::with(|hooks| hooks).await
+    }
+
+    async fn with(change: impl FnOnce(Hooks) -> Hooks) -> Self {
         let sources = Arc::new(Sources::default());
+        let hooks = change(Hooks::new(sources.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(Hooks::new(sources.clone()).serve(listener, stopped));
+        tokio::spawn(hooks.serve(listener, stopped));
         Self { address, sources, _stop: stop }
     }
 

@@ -48,7 +48,7 @@ async fn a_call_that_fails_says_how() {
     assert!(matches!(error, CallError::NotUnderstood(_)), "{error}");
     fake.go_away().await;
     let error = router.checkouts("blog", Incarnation::FIRST).await.unwrap_err();
-    assert!(matches!(&error, CallError::Unreachable(why) if why.contains("refused")), "{error}");
+    assert!(matches!(&error, CallError::NotConnected(why) if why.contains("refused")), "{error}");
 }
 
 #[tokio::test]
@@ -86,5 +86,5 @@ async fn a_checkout_comes_with_its_digest_and_log_lines_one_by_one() {
     assert_eq!(tar.try_collect::<Vec<_>>().await.unwrap().concat(), b"a tar");
     fake.script("GET /projects/blog/logs?lines=5&follow=0", 200, ": hi\n\nevent: line\ndata: {}\n\n");
     let lines: Vec<_> = router.logs("blog", 5, false).await.unwrap().collect().await;
-    assert_eq!(lines, [SseEvent { kind: "line".into(), data: "{}".into() }]);
+    assert_eq!(lines, [SseEvent { kind: "line".into(), data: "{}".into(), id: None }]);
 }

@@ -34,6 +34,19 @@ impl Sources {
         project: &ProjectName,
         into: &Path,
     ) -> Result<Tree, Problem> {
+        self.remake_with(source, commit, project, into, false).await
+    }
+
+    /// As [`Self::remake`]; also puts what the source has beside its projects into `into/<name>`, if
+    /// `with_shared`.
+    pub(super) async fn remake_with(
+        &self,
+        source: &str,
+        commit: &ObjectId,
+        project: &ProjectName,
+        into: &Path,
+        with_shared: bool,
+    ) -> Result<Tree, Problem> {
         let settings = self.sources().get(source).map(|running| running.settings.clone());
         let settings = settings.ok_or_else(|| unknown(source))?;
         let context = &self.0.context;
@@ -47,7 +60,11 @@ impl Sources {
         let made = async {
             let read = commit::read(&mirror, &context.mirrors, &settings, commit, &context.limits).await;
             let read = read.map_err(|error| unreadable(&error, &settings))?;
-            Ok(read.receive(&mirror, project, into, &context.limits).await?)
+            let tree = read.receive(&mirror, project, into, &context.limits).await?;
+            for name in read.shared().keys().filter(|_| with_shared) {
+                read.receive_shared(&mirror, name, into, &context.limits).await?;
+            }
+            Ok(tree)
         };
         let made = made.await;
         release(&mirror, source).await;

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use http::HeaderMap;
 
 use switchyard_contract::suggest::did_you_mean;
-use switchyard_edge::gate::media_type;
+
+use crate::gate::media_type;
 
 /// The headers of Standard Webhooks, which GitLab uses as well.
 pub(super) const ID: &str = "webhook-id";
@@ -67,13 +68,13 @@ pub struct UnknownForge {
 }
 
 impl ForgeKind {
-    /// Returns the name, as in a file of sources.
+    /// Returns the name, as in a file of sources and in declarations of tasks.
     pub fn as_str(self) -> &'static str {
         NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
     }
 
     /// Returns the name of the event in the headers. `None` where only the body names it.
-    pub(super) fn event(self, headers: &HeaderMap) -> Option<&str> {
+    pub fn event(self, headers: &HeaderMap) -> Option<&str> {
         let names: &[&str] = match self {
             Self::Github => &["x-github-event"],
             Self::Gitlab => &["x-gitlab-event"],
@@ -86,7 +87,7 @@ impl ForgeKind {
 
     /// Returns the id of a delivery, which is the same when the forge sends it again. `None` where
     /// the headers have no usable one.
-    pub(super) fn delivery(self, headers: &HeaderMap) -> Option<&str> {
+    pub fn delivery(self, headers: &HeaderMap) -> Option<&str> {
         let names: &[&str] = match self {
             Self::Github => &["x-github-delivery"],
             // Not x-gitlab-event-uuid: hooks that follow from one another share it.
@@ -96,33 +97,38 @@ impl ForgeKind {
             Self::Azure => &[],
             Self::Standard => &[ID],
         };
-        names.iter().find_map(|name| single(headers, name)).filter(|id| is_id(id))
+        names.iter().find_map(|name| single(headers, name)).filter(|id| is_delivery_id(id))
     }
 }
 
 /// Returns true for a delivery id that can be kept and shown.
-pub(super) fn is_id(id: &str) -> bool {
+pub fn is_delivery_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_graphic())
 }
 
 /// Returns true if the headers have any proof of the sender. A request without one is refused
 /// whatever the kind of its source, before its body is read.
-pub(super) fn has_proof(headers: &HeaderMap) -> bool {
+pub fn has_proof(headers: &HeaderMap) -> bool {
     PROOFS.iter().any(|name| headers.contains_key(*name))
 }
 
+/// Returns true for a header that a [`Verifier`](super::Verifier) reads.
+pub fn is_checked(name: &str) -> bool {
+    PROOFS.contains(&name) || [ID, TIMESTAMP, "content-type"].contains(&name)
+}
+
 /// Returns true for Bitbucket Data Center's test of a connection, which it does not sign.
-pub(super) fn is_unsigned_ping(headers: &HeaderMap) -> bool {
+pub fn is_unsigned_ping(headers: &HeaderMap) -> bool {
     single(headers, "x-event-key") == Some("diagnostics:ping") && !has_proof(headers)
 }
 
 /// Returns true if the body is a form with the document in its field `payload`.
-pub(super) fn is_form(headers: &HeaderMap) -> bool {
+pub fn is_form(headers: &HeaderMap) -> bool {
     media_type(headers).is_some_and(|kind| kind == "application/x-www-form-urlencoded")
 }
 
 /// Returns the value of a header that is there exactly once.
-pub(super) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|_| values.next().is_none())?;
     value.to_str().ok()
@@ -176,7 +182,7 @@ mod tests {
         headers.append("x-github-delivery", "another".parse().unwrap());
         assert_eq!(ForgeKind::Github.delivery(&headers), None);
         for unusable in ["", "a b", "\u{e4}", &"x".repeat(MAX_ID + 1)] {
-            assert!(!is_id(unusable), "{unusable}");
+            assert!(!is_delivery_id(unusable), "{unusable}");
         }
     }
 }

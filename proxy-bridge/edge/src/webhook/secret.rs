@@ -1,4 +1,4 @@
-//! The secrets of a source's webhook.
+//! The secrets of a webhook.
 
 use std::fmt;
 use std::sync::Arc;

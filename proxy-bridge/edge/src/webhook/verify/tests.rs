@@ -1,5 +1,30 @@
 use super::*;
-use crate::hooks::recorded::{AFTER, Delivery, SECRET, gitea, github, gitlab, pushes, standard};
+use crate::webhook::testing::Delivery;
+
+const SECRET: &str = "It's a Secret to Everybody";
+
+fn github(body: &str) -> Delivery {
+    Delivery::new(ForgeKind::Github, &[], body)
+}
+
+fn gitlab(body: &str) -> Delivery {
+    Delivery::new(ForgeKind::Gitlab, &[], body)
+}
+
+fn gitea(body: &str) -> Delivery {
+    Delivery::new(ForgeKind::Gitea, &[], body)
+}
+
+fn standard(body: &str) -> Delivery {
+    Delivery::new(ForgeKind::Standard, &[], body)
+}
+
+/// A delivery of each kind, unsigned.
+fn pushes() -> [Delivery; 6] {
+    let body = r#"{"ref": "refs/heads/main"}"#;
+    let of = |kind| Delivery::new(kind, &[], body);
+    [github(body), gitlab(body), gitea(body), of(ForgeKind::Bitbucket), of(ForgeKind::Azure), standard(body)]
+}
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_614_265_330).unwrap()
@@ -31,7 +56,7 @@ fn a_delivery_that_its_forge_signed_is_accepted() {
 #[test]
 fn the_examples_of_github_and_of_standard_webhooks_are_accepted() {
     let published = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
-    let delivery = github("push", "Hello, World!").with("x-hub-signature-256", published);
+    let delivery = github("Hello, World!").with("x-hub-signature-256", published);
     assert_eq!(verify(&delivery), Ok(()));
     let delivery = standard(r#"{"test": 2432232314}"#)
         .with("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek")
@@ -68,8 +93,8 @@ fn a_changed_body_is_refused_where_the_body_is_signed() {
 #[test]
 fn a_signature_that_is_cut_or_repeated_is_refused() {
     for (push, name) in [
-        (github("push", "{}"), "x-hub-signature-256"),
-        (gitea("push", "{}"), "x-gitea-signature"),
+        (github("{}"), "x-hub-signature-256"),
+        (gitea("{}"), "x-gitea-signature"),
         (standard("{}"), "webhook-signature"),
     ] {
         let signed = push.signed(SECRET, at());
@@ -82,8 +107,7 @@ fn a_signature_that_is_cut_or_repeated_is_refused() {
         repeated.headers.append(name, value.parse().unwrap());
         assert_eq!(verify(&repeated), Err(Refused::Missing(name)));
     }
-    let sha1 =
-        github("push", "{}").with("x-hub-signature-256", "sha1=7d38cdd689735b008b3c702edd92eea23791c5f6");
+    let sha1 = github("{}").with("x-hub-signature-256", "sha1=7d38cdd689735b008b3c702edd92eea23791c5f6");
     assert!(verify(&sha1).is_err());
 }
 
@@ -127,20 +151,20 @@ fn one_of_several_signatures_of_a_sender_is_enough() {
 fn a_hook_of_gitlab_may_have_a_token_or_a_signature() {
     let key = b"a key of thirty-two bytes, just so";
     let secret = format!("whsec_{}", STANDARD.encode(key));
-    let signed = gitlab("Push Hook", "{}").standard("id", key, at());
+    let signed = gitlab("{}").standard("id", key, at());
     assert_eq!(verify_with(&signed, &[&secret]), Ok(()));
     // Both are sent where a hook has both, and the source may know either.
     let both = signed.clone().with("x-gitlab-token", SECRET);
     assert_eq!(verify_with(&both, &[&secret]), Ok(()));
     assert_eq!(verify_with(&both, &[SECRET]), Ok(()));
     assert_eq!(verify_with(&both, &["another"]), Err(Refused::Mismatch));
-    let stale = gitlab("Push Hook", "{}").standard("id", key, at() - 400);
+    let stale = gitlab("{}").standard("id", key, at() - 400);
     assert_eq!(verify_with(&stale, &[&secret]), Err(Refused::Stale));
 }
 
 #[test]
 fn forgejo_signs_with_its_own_header_too() {
-    let signed = gitea("push", "{}").signed(SECRET, at());
+    let signed = gitea("{}").signed(SECRET, at());
     let mut forgejo =
         signed.clone().with("x-forgejo-signature", signed.headers["x-gitea-signature"].to_str().unwrap());
     forgejo.headers.remove("x-gitea-signature");
@@ -167,7 +191,7 @@ fn credentials_that_are_not_basic_are_refused() {
 
 #[test]
 fn a_decoy_costs_as_much_as_a_verifier_and_never_accepts() {
-    let delivery = github("push", AFTER).signed("no secret of a source", at());
+    let delivery = github("{}").signed("no secret of a source", at());
     let webhook = WebhookSecret::new(ForgeKind::Github, [SECRET]).unwrap();
     let real = Verifier::new(&webhook, &delivery.headers, now()).unwrap();
     let decoy = Verifier::decoy();

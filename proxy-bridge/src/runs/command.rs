@@ -1,0 +1,82 @@
+//! The commands to the control, and the results of its tasks.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::StartRun;
+use super::active::StartReply;
+use super::pipeline_state::{Loaded, NotLoaded, Registry};
+use super::start_call::DispatchError;
+use crate::ledger::{Accepted, LedgerError};
+use crate::routers::{CallError, Router};
+use switchyard_contract::admin::{KnownRuns, RunAccepted};
+use switchyard_contract::run::{Run, RunError, RunId};
+use switchyard_contract::task::TaskId;
+use switchyard_edge::problem::Problem;
+
+/// A command to the control.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Accept a run.
+    Start { start: Box<StartRun>, resumes: Option<Resumption>, reply: StartReply },
+    /// Accept the run that a file starts.
+    StartFile { start: Box<FileStart>, reply: StartReply },
+    /// Answer with the run once it has ended. `None`: it is not among those under way.
+    Wait { id: RunId, reply: oneshot::Sender<Option<oneshot::Receiver<Run>>> },
+    /// End a run.
+    Cancel { id: RunId, error: RunError, reply: oneshot::Sender<Result<Run, Problem>> },
+    /// The numbers of the task's runs under way and waiting, and its next due time.
+    Look { task: TaskId, reply: oneshot::Sender<TaskLook> },
+}
+
+/// The run that a file starts.
+#[derive(Debug, Clone)]
+pub(super) struct FileStart {
+    /// Its id, which the router has made.
+    pub(super) run: RunId,
+    pub(super) task: TaskId,
+    /// The router that has the file, by name.
+    pub(super) router: String,
+    pub(super) input: Value,
+}
+
+/// A run that goes on where another one stopped.
+#[derive(Debug, Clone)]
+pub(super) struct Resumption {
+    pub(super) run: RunId,
+    /// The first step that is run again.
+    pub(super) from_step: Option<String>,
+}
+
+/// What the control knows of a task.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TaskLook {
+    pub(super) under_way: u32,
+    pub(super) waiting: u32,
+    pub(super) next: Option<Timestamp>,
+}
+
+/// The result of a task of the control.
+pub(super) enum Done {
+    /// The acceptance of a run is recorded.
+    Accepted(RunId, Result<Accepted, LedgerError>),
+    /// A due time is recorded. False: it was before.
+    Claimed(TaskId, Timestamp, Option<RunId>, Result<bool, LedgerError>),
+    /// A router has answered.
+    Dispatched(RunId, Result<RunAccepted, DispatchError>),
+    /// The end of a run is recorded, and its router has forgotten it.
+    Ended(RunId),
+    /// The steps that a pipeline has finished before are known.
+    PipelineLoaded(RunId, Result<Loaded, NotLoaded>),
+    /// The registry of a pipeline's version was read, for this step.
+    RegistryRead(RunId, String, Result<Registry, RunError>),
+    /// The router of a run that an earlier process started. `None`: it is not one of the routers.
+    RouterFound(RunId, String, Option<Arc<Router>>),
+    /// The runs that a router knows.
+    Known(Arc<Router>, Result<KnownRuns, CallError>),
+    /// Nothing follows.
+    Nothing,
+}

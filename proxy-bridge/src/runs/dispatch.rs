@@ -1,0 +1,271 @@
+//! The start of queued runs at routers: which router, and what its answer means.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::active::{Active, Phase};
+use super::command::Done;
+use super::control::Control;
+use super::follow::{FollowEvent, FollowMessage, Follower};
+use super::launch::Launch;
+use super::log::log_started;
+use super::pipeline::steps_so_far;
+use super::start_call::{DispatchError, start};
+use super::versions::{self, VersionMaker};
+use crate::ledger::{Ledger, StoredRun};
+use crate::routers::Router;
+use switchyard_contract::admin::{JournalEntry, RunAccepted, RunRequest, RunWork};
+use switchyard_contract::run::{RunError, RunId, RunState, Step};
+use switchyard_contract::task::Consistency;
+
+/// The pause before a router is asked again that was busy, unless one of its runs ends before.
+const BUSY: Duration = Duration::from_millis(500);
+
+impl Control {
+    /// Starts the runs whose turn it is.
+    pub(super) fn dispatch(&mut self) {
+        let now = Instant::now();
+        let due: Vec<_> =
+            self.active.iter().filter(|active| active.is_due(now)).map(|active| active.run().id).collect();
+        for id in due {
+            let Some(active) = self.active.get(id) else { continue };
+            if active.launch.alone && self.active.has_other(active.run()) {
+                continue;
+            }
+            if active.launch.work.is_none() {
+                self.begin_pipeline(id);
+                continue;
+            }
+            let Some(router) = self.choose(active) else { continue };
+            self.dispatch_to(id, router);
+        }
+    }
+
+    /// The router with the fewest runs of those that can take this one. One that does not have its
+    /// version is chosen only if none has it: the version is made again there.
+    fn choose(&self, active: &Active) -> Option<Arc<Router>> {
+        let project = &active.run().task.project;
+        let most = self.limits(project).runs as usize;
+        let list = self.shared.routers.list();
+        let is_there = |router: &&Arc<Router>| {
+            router.is_ready()
+                && active.launch.may_run_at(router.name())
+                && router.has_tasks(project.as_str())
+                && !router.is_behind(project.as_str())
+        };
+        let there: Vec<_> = list.iter().filter(is_there).collect();
+        let may_have = |router: &Arc<Router>| !active.lacking.contains(router.name());
+        let is_gone = !there.iter().any(|router| may_have(router));
+        let has_room = |router: &Arc<Router>| self.active.at_router(router, Some(project)) < most;
+        let can_take = there.into_iter().filter(|router| (is_gone || may_have(router)) && has_room(router));
+        can_take.min_by_key(|router| self.active.at_router(router, None)).cloned()
+    }
+
+    fn dispatch_to(&mut self, id: RunId, router: Arc<Router>) {
+        let Some(active) = self.active.get_mut(id) else { return };
+        active.phase = Phase::Dispatching(router.clone());
+        let is_lacking = active.lacking.contains(router.name());
+        active.stored.boot = router.process_id();
+        let run = active.run_mut();
+        run.state = RunState::Starting;
+        run.router = Some(router.name().to_owned());
+        run.next_attempt_at = None;
+        active.is_taken_over = false;
+        let (stored, launch) = (active.stored.clone(), active.launch.clone());
+        let saved = self.save_noted(stored.clone());
+        let ledger = self.shared.ledger.clone();
+        let maker = self.shared.maker.clone();
+        self.work.spawn(async move {
+            // Another process of the bridge has to know which router may have it.
+            let result = match saved.await {
+                Ok(true) => request(&ledger, &stored, &launch).await,
+                Ok(false) | Err(_) => Err("its state cannot be recorded".to_owned()),
+            };
+            let result = match result {
+                Ok(request) => {
+                    let make = is_lacking.then_some(&*maker);
+                    start_version(&router, &request, stored.boot, make).await.map(|mut accepted| {
+                        let digest = request.version.filter(|_| accepted.version.commit.is_none());
+                        // A router does not know the commit of a version that is not live.
+                        let commit = digest.and_then(|digest| maker.commit(&request.project, digest));
+                        accepted.version.commit = accepted.version.commit.take().or(commit);
+                        accepted
+                    })
+                }
+                Err(error) => Err(DispatchError::NotStarted(error)),
+            };
+            Done::Dispatched(id, result)
+        });
+    }
+
+    /// Takes the answer of a router.
+    pub(super) fn dispatched(&mut self, id: RunId, result: Result<RunAccepted, DispatchError>) {
+        let Some(active) = self.active.get_mut(id) else { return };
+        let Phase::Dispatching(router) = &active.phase else { return };
+        let router = router.clone();
+        match result {
+            Ok(accepted) => {
+                active.stored.boot = Some(accepted.router);
+                active.run_mut().version = Some(accepted.version);
+                let stored = active.stored.clone();
+                self.save(stored);
+                self.follow(id, router, 0);
+            }
+            Err(DispatchError::Busy) => self.queue_again(id, Some(BUSY)),
+            Err(DispatchError::NotStarted(why)) => {
+                tracing::debug!(run = %id, router = router.name(), "a run is not started yet: {why}");
+                self.queue_again(id, Some(BUSY));
+            }
+            Err(DispatchError::Lost(why)) => {
+                self.attempt_ended(id, RunState::Lost, None, Some(RunError::new("lost", why)))
+            }
+            Err(DispatchError::NoVersion(_)) => {
+                active.lacking.insert(router.name().to_owned());
+                self.queue_again(id, None);
+            }
+            Err(DispatchError::Refused(error)) => {
+                self.end(id, RunState::Failed, None, Some(error));
+            }
+        }
+        self.apply_cancellation(id);
+    }
+
+    /// Follows a run that a router has.
+    pub(super) fn follow(&mut self, id: RunId, router: Arc<Router>, next_line: u64) {
+        let Some(project) = self.active.get(id).map(|active| active.run().task.project.clone()) else {
+            return;
+        };
+        let max_log = self.limits(&project).log;
+        let Some(active) = self.active.get_mut(id) else { return };
+        let follower = Follower {
+            run: id,
+            attempt: active.run().attempt,
+            router: router.clone(),
+            ledger: self.shared.ledger.clone(),
+            progress: self.shared.progress.clone(),
+            messages: self.messages.clone(),
+            next_line,
+            max_log,
+        };
+        let task = self.followers.spawn(follower.run());
+        active.phase = Phase::Following { router, task };
+    }
+
+    /// Takes an event of a run that is followed.
+    pub(super) fn followed(&mut self, message: FollowMessage) {
+        let FollowMessage { run: id, attempt, event } = message;
+        let Some(active) = self.active.get_mut(id).filter(|active| active.run().attempt == attempt) else {
+            return;
+        };
+        if !matches!(active.phase, Phase::Following { .. }) {
+            return;
+        }
+        match event {
+            FollowEvent::Started(at) => {
+                let run = active.run_mut();
+                run.state = RunState::Running;
+                run.started_at = Some(at);
+                let stored = active.stored.clone();
+                self.shared.metrics.started(&stored.run);
+                log_started(&stored.run);
+                self.save(stored);
+            }
+            FollowEvent::Step(step) => self.step(id, step),
+            FollowEvent::Ended(end) => {
+                active.run_mut().log_lines += end.lines;
+                let by_router = end.error.as_ref().is_some_and(|error| error.reason == "router");
+                // A router that stops ends its runs: that is nobody's wish.
+                let is_lost = end.state == RunState::Cancelled && by_router;
+                let state = if is_lost { RunState::Lost } else { end.state };
+                self.attempt_ended(id, state, end.result, end.error);
+            }
+            FollowEvent::Unknown => self.unknown_at_router(id),
+            FollowEvent::Lost(why) => {
+                self.attempt_ended(id, RunState::Lost, None, Some(RunError::new("lost", why)));
+            }
+        }
+    }
+
+    /// The router does not know a run that it was asked to start, or had.
+    fn unknown_at_router(&mut self, id: RunId) {
+        let Some(active) = self.active.get(id) else { return };
+        let Some(router) = active.router() else { return };
+        let is_same_process = active.stored.boot.is_some() && active.stored.boot == router.process_id();
+        if active.is_taken_over && is_same_process && active.run().state == RunState::Starting {
+            // The request of the bridge's earlier process to start it has not arrived.
+            if active.cancelled.is_some() {
+                self.queue_again(id, None);
+                return self.apply_cancellation(id);
+            }
+            // It may still arrive: for this router both are one.
+            let router = router.clone();
+            return self.dispatch_to(id, router);
+        }
+        let why = format!("the router {} does not know it any more: it was restarted", router.name());
+        self.attempt_ended(id, RunState::Lost, None, Some(RunError::new("lost", why)));
+    }
+
+    /// Puts a run back into the queue.
+    pub(super) fn queue_again(&mut self, id: RunId, pause: Option<Duration>) {
+        let Some(active) = self.active.get_mut(id) else { return };
+        active.phase = Phase::Queued { not_before: pause.map(|pause| Instant::now() + pause) };
+        active.run_mut().state = RunState::Queued;
+        active.run_mut().router = None;
+        active.stored.boot = None;
+        let stored = active.stored.clone();
+        self.save(stored);
+    }
+}
+
+/// The call that starts an attempt, with the results of the steps that earlier ones have finished.
+async fn request(ledger: &Ledger, stored: &StoredRun, launch: &Launch) -> Result<RunRequest, String> {
+    let run = &stored.run;
+    let from_step = launch.from_step.as_deref();
+    let places = BTreeMap::new();
+    let steps = steps_so_far(ledger, run.id, launch.resumes, from_step, &places);
+    let steps = steps.await.map_err(|error| error.to_string())?;
+    let finished = |step: Step| match (step.state, step.result) {
+        (RunState::Succeeded, result) => {
+            Some(JournalEntry { step: step.name, result: result.unwrap_or_default() })
+        }
+        _ => None,
+    };
+    // Further attempts keep to the version of the first, unless each step takes the newest.
+    let pinned =
+        run.version.as_ref().filter(|_| run.consistency != Consistency::Step).map(|version| version.digest);
+    Ok(RunRequest {
+        run: run.id,
+        attempt: run.attempt,
+        project: run.task.project.clone(),
+        version: launch.version.or(pinned),
+        work: launch.work.clone().unwrap_or(RunWork::Registry),
+        params: run.params.clone(),
+        input: launch.input.clone(),
+        config: launch.config.clone(),
+        parent: run.parent,
+        pipeline: launch.context.clone(),
+        trigger: run.trigger.as_str().to_owned(),
+        scheduled_at: run.scheduled_at,
+        time_ms: launch.time_ms,
+        journal: steps.into_iter().filter_map(finished).collect(),
+    })
+}
+
+/// Starts a run at a router. With a maker, its version is made again there before.
+async fn start_version(
+    router: &Arc<Router>,
+    request: &RunRequest,
+    boot: Option<String>,
+    make: Option<&dyn VersionMaker>,
+) -> Result<RunAccepted, DispatchError> {
+    let Some((maker, digest)) = make.zip(request.version) else {
+        return start(router, request, boot).await;
+    };
+    let made = versions::make(maker, &request.project, digest, router).await;
+    made.map_err(DispatchError::Refused)?;
+    start(router, request, boot).await.map_err(|error| match error {
+        DispatchError::NoVersion(error) => DispatchError::Refused(error),
+        error => error,
+    })
+}
