@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::Method;
 
 pub(crate) use self::args::ClientCommand;
+use self::args::TaskCommand;
 use self::bridge::Bridge;
 use self::failure::{Failure, NO_ANSWER, USAGE};
 use self::requests::{ApiRequest, send};
@@ -20,6 +21,7 @@ use switchyard_contract::visible;
 mod args;
 mod bridge;
 mod deploy;
+mod ending;
 mod failure;
 mod files;
 mod folder;
@@ -29,9 +31,12 @@ mod progress;
 mod remove;
 mod report;
 mod requests;
+mod run;
 mod source;
 mod status;
 mod table;
+mod task;
+mod times;
 
 /// The streams of a command.
 pub(crate) struct Console<'a> {
@@ -43,6 +48,8 @@ pub(crate) struct Console<'a> {
     pub(crate) terminal: bool,
     /// Standard input, if it is a terminal: for confirmation before something is destroyed.
     pub(crate) input: Option<&'a mut dyn BufRead>,
+    /// Standard input, if it is not a terminal: for data.
+    pub(crate) piped: Option<&'a mut dyn BufRead>,
 }
 
 impl Console<'_> {
@@ -70,8 +77,10 @@ pub(crate) fn main(command: ClientCommand) -> ExitCode {
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let terminal = err.is_terminal();
     let mut input = io::stdin().lock();
-    let input: Option<&mut dyn BufRead> = if input.is_terminal() { Some(&mut input) } else { None };
-    let mut console = Console { out: &mut out, err: &mut err, terminal, input };
+    let is_terminal = input.is_terminal();
+    let input: &mut dyn BufRead = &mut input;
+    let (input, piped) = if is_terminal { (Some(input), None) } else { (None, Some(input)) };
+    let mut console = Console { out: &mut out, err: &mut err, terminal, input, piped };
     let env = |name: &str| std::env::var_os(name);
     ExitCode::from(runtime.block_on(run(command, bridge::SILENCE, env, &mut console)))
 }
@@ -85,8 +94,8 @@ pub(crate) fn fail(message: &str) -> ExitCode {
 /// Runs a command. `silence` is the longest time without a byte from the bridge, and `env` returns
 /// variables.
 ///
-/// Returns the exit status: 0 done; 1 the version does not build, or the project or source does not
-/// exist; 2 refused; 3 no answer in time; 64 wrong command line.
+/// Returns the exit status: 0 done; 1 the version does not build, the run failed, or what is named does
+/// not exist; 2 refused; 3 no answer in time; 64 wrong command line.
 async fn run(
     command: ClientCommand,
     silence: Duration,
@@ -120,6 +129,7 @@ async fn execute(
         ClientCommand::Deploy(args) if args.dry_run => {
             return deploy::preview(bridge.as_ref(), args, json, console).await;
         }
+        ClientCommand::Task(TaskCommand::Lint(args)) => return task::lint(args, json, console).await,
         other => other,
     };
     let Some(bridge) = bridge else { return Err(Failure::new(USAGE, "--to is required")) };
@@ -139,6 +149,9 @@ async fn execute(
         ClientCommand::Remove(args) => remove::remove(&bridge, &args, json, console).await,
         ClientCommand::Logs(args) => logs::logs(&bridge, &args, json, console).await,
         ClientCommand::Source(command) => source::run(&bridge, command, json, console).await,
+        ClientCommand::Task(command) => task::run(&bridge, command, json, console).await,
+        ClientCommand::Run(command) => run::run(&bridge, command, json, console).await,
+        ClientCommand::Pipeline(command) => task::pipeline(&bridge, command, json, console).await,
     }
 }
 

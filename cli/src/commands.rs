@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Serve(Box<crate::serve::ServeConfig>),
 
     #[command(flatten)]
-    Client(ClientCommand),
+    Client(Box<ClientCommand>),
 
     /// Print the completions for a shell
     Completions {

@@ -42,7 +42,7 @@ fn run(command: Command) -> ExitCode {
         Command::Bridge(config) => server::with_log(config.log_format, || server::bridge(*config)),
         #[cfg(feature = "server")]
         Command::Serve(config) => server::with_log(config.log_format(), || serve::run(*config)),
-        Command::Client(command) => client::main(command),
+        Command::Client(command) => client::main(*command),
         Command::Completions { shell } => {
             reference::completions(commands::definition(), shell, &mut io::stdout());
             ExitCode::SUCCESS

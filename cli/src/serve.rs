@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use switchyard_bridge::config::{
-    BridgeConfig, DeployConfig, ForwardConfig, RouterSetConfig, SourceConfig, UploadConfig,
+    BridgeConfig, DeployConfig, ForwardConfig, RouterSetConfig, RunConfig, SourceConfig, UploadConfig,
 };
 use switchyard_bridge::start;
 use switchyard_edge::gate::PublicHost;
@@ -91,6 +91,9 @@ pub(crate) struct ServeConfig {
 
     #[command(flatten)]
     sources: SourceConfig,
+
+    #[command(flatten)]
+    runs: RunConfig,
 
     #[command(flatten)]
     reload: ReloadConfig,
@@ -189,6 +192,7 @@ impl ServeConfig {
             deploys: self.deploys.clone(),
             uploads: self.uploads.clone(),
             sources: self.sources.clone(),
+            runs: self.runs.clone(),
         })
     }
 }

@@ -2,16 +2,19 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use switchyard_bridge::config::BridgeConfig;
-use switchyard_bridge::{git, start};
+use switchyard_bridge::git;
+use switchyard_bridge::start::{self, Prepared};
 use switchyard_program::log::{self, LogFormat, LogGuard};
 use switchyard_program::settings::{self, EXIT_USAGE, Problem};
-use switchyard_program::signal::{self, Reloads};
+use switchyard_program::signal::{self, Reloads, Stops};
 use switchyard_router::config::RouterConfig;
 use switchyard_router::server;
 use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
 
 /// Answers git, which runs this program to ask for the credential of a source. `None`: this process was
 /// not started by it.
@@ -64,17 +67,35 @@ pub(crate) fn bridge(config: BridgeConfig) -> ExitCode {
         Ok(started) => started,
         Err(error) => return fail("bridge", &error),
     };
-    let ready = match start::prepare(config) {
-        Ok(ready) => ready,
+    let prepared = match start::prepare_or_wait(config) {
+        Ok(prepared) => prepared,
         Err(problems) => return fail_usage("bridge", problems),
     };
-    let result = runtime.block_on(start::run(ready, reloads, signal::on_signal));
+    let result = runtime.block_on(wait_and_run(prepared, reloads));
     // Not awaited: a thread that reads from a file system that hangs would keep the process.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail("bridge", &error),
     }
+}
+
+/// Waits for the volume if another bridge has it, and runs.
+async fn wait_and_run(prepared: Prepared, reloads: Reloads) -> Result<()> {
+    // One for the whole time: a signal between the wait and the start is not lost.
+    let stops = Arc::new(Mutex::new(Stops::catch()?));
+    let shutdown = || {
+        let stops = stops.clone();
+        async move { Ok(stops.lock().await.next().await) }
+    };
+    let ready = match prepared {
+        Prepared::Ready(ready) => *ready,
+        Prepared::Standby(standby) => match standby.wait(shutdown()).await? {
+            Some(ready) => ready,
+            None => return Ok(()),
+        },
+    };
+    start::run(ready, reloads, shutdown).await
 }
 
 /// Handles SIGHUP from now on, in the context of `runtime`.

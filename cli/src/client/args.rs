@@ -8,10 +8,16 @@ use switchyard_program::settings::values::number;
 use switchyard_program::settings::{Problem, Problems, Validate};
 
 pub(super) use self::access::Access;
+pub(super) use self::run::{CancelArgs, ListRunsArgs, RunCommand, RunLogsArgs};
 pub(super) use self::source::{DevArgs, ExplainArgs, FreezeArgs, SourceCommand, SyncArgs};
+pub(super) use self::task::{
+    ExplainTaskArgs, LintArgs, ListTasksArgs, NextArgs, PipelineCommand, StartArgs, TaskCommand, UntilArgs,
+};
 
 mod access;
+mod run;
 mod source;
+mod task;
 
 /// Shown below the flags of every client command.
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 the version does not build, or the project does not exist; \
@@ -38,6 +44,15 @@ pub(crate) enum ClientCommand {
     /// List, sync and control the git sources of the bridge
     #[command(subcommand)]
     Source(SourceCommand),
+    /// List, show, start and check tasks
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// List, show, cancel and repeat runs of tasks and pipelines
+    #[command(subcommand)]
+    Run(RunCommand),
+    /// Show and start pipelines
+    #[command(subcommand)]
+    Pipeline(PipelineCommand),
 }
 
 #[derive(Debug, Args)]
@@ -160,6 +175,9 @@ impl ClientCommand {
             Self::Remove(args) => &args.access,
             Self::Logs(args) => &args.access,
             Self::Source(command) => command.access(),
+            Self::Task(command) => command.access(),
+            Self::Run(command) => command.access(),
+            Self::Pipeline(command) => command.access(),
         }
     }
 }
@@ -186,6 +204,15 @@ impl Validate for ClientCommand {
                 true
             }
             Self::Source(command) => {
+                command.validate(problems);
+                true
+            }
+            Self::Task(command) => command.validate(problems),
+            Self::Run(command) => {
+                command.validate(problems);
+                true
+            }
+            Self::Pipeline(command) => {
                 command.validate(problems);
                 true
             }

@@ -21,6 +21,7 @@ mod deploy;
 mod fake;
 mod others;
 mod source;
+mod task;
 
 const TOKEN: &str = "tok3n-of-ci";
 
@@ -50,7 +51,7 @@ async fn run_line(
 ) -> u8 {
     match commands::parse(args.iter().map(OsString::from), &env) {
         Ok(CommandLine::Run(commands::Command::Client(command))) => {
-            run(command, silence, &env, console).await
+            run(*command, silence, &env, console).await
         }
         Ok(CommandLine::Run(other)) => panic!("{other:?}"),
         Ok(CommandLine::Print(text)) => {
@@ -67,7 +68,7 @@ async fn run_line(
 async fn run_at(to: &str, args: &[&str], silence: Duration) -> Ran {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let env = BTreeMap::from([("SWITCHYARD_TO", to), ("SWITCHYARD_TOKEN", TOKEN)]);
-    let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: None };
+    let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: None, piped: None };
     let env = |name: &str| env.get(name).map(OsString::from);
     let exit = run_line(args, silence, env, &mut console).await;
     let ran = Ran { out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap(), exit };

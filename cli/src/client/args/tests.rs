@@ -17,7 +17,7 @@ fn parse_with(args: &[&str], env: &[(&str, &str)]) -> Result<Parsed, Vec<String>
     let env = |name: &str| env.get(name).map(OsString::from);
     let shown = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
     let command = match commands::parse(args.iter().map(OsString::from), env).map_err(shown)? {
-        CommandLine::Run(commands::Command::Client(command)) => command,
+        CommandLine::Run(commands::Command::Client(command)) => *command,
         other => panic!("{other:?}"),
     };
     let authorization = command.access().authorization(env).map_err(|problem| shown(vec![problem]))?;

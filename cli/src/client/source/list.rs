@@ -7,6 +7,7 @@ use super::super::bridge::Bridge;
 use super::super::failure::{DONE, Failure};
 use super::super::report;
 use super::super::table::aligned;
+use super::super::times::age;
 use super::{read, short};
 use switchyard_contract::source::{SourceState, SourceStatus, SourceStatuses};
 use switchyard_contract::visible;
@@ -74,19 +75,6 @@ pub(super) fn state(state: SourceState) -> &'static str {
     }
 }
 
-/// The time since `at`, or until it, in its largest unit: `5m ago`, `in 25s`.
-pub(super) fn age(at: Timestamp, now: Timestamp) -> String {
-    let seconds = now.duration_since(at).as_secs();
-    let length = seconds.unsigned_abs();
-    let text = match length {
-        0..60 => format!("{length}s"),
-        60..3_600 => format!("{}m", length / 60),
-        3_600..86_400 => format!("{}h", length / 3_600),
-        _ => format!("{}d", length / 86_400),
-    };
-    if seconds < 0 { format!("in {text}") } else { format!("{text} ago") }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -129,20 +117,5 @@ mod tests {
         ];
         let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(table.lines().map(squeezed).collect::<Vec<_>>(), expected.map(squeezed), "{table}");
-    }
-
-    #[test]
-    fn an_age_has_its_largest_unit() {
-        let now = at("2026-03-01T12:00:00Z");
-        for (then, expected) in [
-            ("2026-03-01T12:00:00Z", "0s ago"),
-            ("2026-03-01T11:59:01Z", "59s ago"),
-            ("2026-03-01T11:59:00Z", "1m ago"),
-            ("2026-03-01T11:00:00Z", "1h ago"),
-            ("2026-02-20T12:00:00Z", "9d ago"),
-            ("2026-03-01T12:00:25Z", "in 25s"),
-        ] {
-            assert_eq!(age(at(then), now), expected);
-        }
     }
 }

@@ -40,7 +40,8 @@ async fn remove_answered(bridge: &FakeBridge, flags: &[&str], answer: &str) -> R
     let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), answer.as_bytes());
     let to = bridge.to();
     let args = [&["remove", "blog", "--to", &to], flags].concat();
-    let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: Some(&mut input) };
+    let mut console =
+        Console { out: &mut out, err: &mut err, terminal: false, input: Some(&mut input), piped: None };
     let exit = run_line(&args, LONG, |_| None, &mut console).await;
     Ran { out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap(), exit }
 }
@@ -216,7 +217,7 @@ impl Write for Closed {
 async fn a_reader_that_stops_early_is_not_a_failure() {
     let bridge = FakeBridge::answering([Reply::Json(200, json!({"projects": []}))]).await;
     let mut err = Vec::new();
-    let mut console = Console { out: &mut Closed, err: &mut err, terminal: false, input: None };
+    let mut console = Console { out: &mut Closed, err: &mut err, terminal: false, input: None, piped: None };
     let to = bridge.to();
     let args = ["status", "--to", &to];
     assert_eq!(run_line(&args, LONG, |_| None, &mut console).await, 0);
