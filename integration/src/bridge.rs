@@ -26,6 +26,7 @@ pub mod phases;
 pub mod record;
 pub mod replicas;
 pub mod signed;
+pub mod standby;
 pub mod tree;
 
 /// A bridge to be. Without tokens, as it may be on loopback.
@@ -53,6 +54,18 @@ pub struct Bridge {
 impl Bridge {
     pub fn builder(volume: &Volume) -> Builder {
         Builder::for_projects(volume.root())
+    }
+
+    /// Waits until it listens.
+    async fn listening(mut process: Process, log: Log, projects: PathBuf) -> Self {
+        let record = process.listening(&log).await;
+        Self {
+            client: Client::new(process::address(&record, "listen")),
+            forward: Client::new(process::address(&record, "forward")),
+            log,
+            projects,
+            process,
+        }
     }
 
     /// `POST /deploy/{project}`, with the answer read to its end.
@@ -228,19 +241,12 @@ impl Builder {
 
     /// Starts, and returns when it listens.
     pub async fn start_unready(self) -> Bridge {
-        let (mut process, log) = self.spawn();
-        let record = process.listening(&log).await;
+        let (process, log) = self.spawn();
         let projects = match &self.mounts {
             Some(mounts) => mounts.seen_from_outside(&self.projects),
             None => self.projects,
         };
-        Bridge {
-            client: Client::new(process::address(&record, "listen")),
-            forward: Client::new(process::address(&record, "forward")),
-            log,
-            projects,
-            process,
-        }
+        Bridge::listening(process, log, projects).await
     }
 
     /// Starts a bridge that is expected to exit.

@@ -28,6 +28,7 @@ mod process;
 pub mod receiver;
 pub mod registry;
 pub mod router;
+pub mod runs;
 pub mod serve;
 pub mod sources;
 pub mod upload;

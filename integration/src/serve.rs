@@ -24,6 +24,7 @@ pub struct Builder {
     projects: PathBuf,
     state: State,
     flags: Vec<(String, String)>,
+    env: Vec<(String, String)>,
 }
 
 /// A running `switchyard serve`. Dropping it kills it.
@@ -66,6 +67,10 @@ impl Serve {
         assert!(within(text, found).await.is_some(), "the log ended without {text:?}");
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid().as_raw_nonzero().get().unsigned_abs()
+    }
+
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
@@ -84,7 +89,8 @@ impl Serve {
 
 impl Builder {
     pub fn for_projects(projects: &Path) -> Self {
-        let builder = Self { projects: projects.to_owned(), state: State::new(), flags: Vec::new() };
+        let builder =
+            Self { projects: projects.to_owned(), state: State::new(), flags: Vec::new(), env: Vec::new() };
         builder
             .flag("listen", "127.0.0.1:0")
             .flag("api", "127.0.0.1:0")
@@ -100,6 +106,12 @@ impl Builder {
     pub fn flag(mut self, name: &str, value: impl ToString) -> Self {
         self.flags.retain(|(other, _)| other != name);
         self.flags.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Sets a variable of the process's environment.
+    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+        self.env.push((name.to_owned(), value.to_string()));
         self
     }
 
@@ -144,6 +156,7 @@ impl Builder {
         for (name, value) in &self.flags {
             command.arg(format!("--{name}")).arg(value);
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         Process::start(command)
     }
 }

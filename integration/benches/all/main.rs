@@ -7,11 +7,13 @@ mod builds;
 mod containment;
 mod deploy;
 mod git;
+mod history;
 mod latency;
 mod memory;
 mod peers;
 mod projects;
 mod reload;
+mod runs;
 mod soak;
 mod stalls;
 mod stats;
@@ -34,6 +36,9 @@ fn main() -> anyhow::Result<()> {
         if is_wanted("git") {
             git::run().await?;
         }
+        if is_wanted("runs") {
+            runs::run().await?;
+        }
         if is_wanted("latency") {
             latency::run().await;
         }
@@ -51,6 +56,10 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("stalls") {
             stalls::run().await;
+        }
+        // Run only by name: it takes minutes to fill.
+        if wanted.iter().any(|wanted| wanted == "history") {
+            history::run().await?;
         }
         // Run only by name: it takes minutes and measures nothing (`make soak`).
         if wanted.iter().any(|wanted| wanted == "soak") {

@@ -163,7 +163,12 @@ impl Forge {
 impl Delivery {
     /// `POST /hooks/git/{source}`
     pub fn request(&self) -> Request<Body> {
-        let request = post(&format!("/hooks/git/{}", self.source), self.body.clone());
+        self.request_at(&format!("git/{}", self.source))
+    }
+
+    /// `POST /hooks/{path}`: also to the webhook of a task.
+    pub fn request_at(&self, path: &str) -> Request<Body> {
+        let request = post(&format!("/hooks/{path}"), self.body.clone());
         let request = with_header(request, "content-type", "application/json");
         self.headers.iter().fold(request, |request, (name, value)| with_header(request, name, value))
     }

@@ -224,7 +224,10 @@ async fn a_read_only_volume_is_reported_until_it_is_writable_again() {
     let router = Router::start(&volume).await;
     let mounts = Mounts::new();
     mounts.bind(volume.root());
-    let bridge = Builder::for_projects(volume.root()).router(&router).inside(&mounts).start().await;
+    // The history is open for writing: on the volume it would keep it from becoming read-only.
+    let state = tempfile::tempdir().unwrap();
+    let bridge = Builder::for_projects(volume.root()).router(&router).inside(&mounts);
+    let bridge = bridge.flag("state", state.path().display()).start().await;
     bridge.deploy_live("a", &Upload::main(hello("two"))).await;
     bridge.clean().await;
     let tree = Tree::of_projects(volume.root());
@@ -257,4 +260,20 @@ async fn a_staging_folder_on_another_device_is_refused_at_the_start() {
         (Tree::of_projects(volume.root()), router.public.get("/a/").await.text()),
         (tree, "one".into())
     );
+}
+
+#[tokio::test]
+async fn a_damaged_history_is_moved_aside_and_named_and_the_bridge_is_ready_all_the_same() {
+    let volume = Volume::with("a", hello("one"));
+    let history = volume.path(".switchyard-bridge/state/history");
+    fs::create_dir_all(&history).unwrap();
+    fs::write(history.join("ledger.db"), "not a database ".repeat(1000)).unwrap();
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.start_bridge().await;
+    let ready = bridge.client.get("/readyz").await;
+    assert_eq!(ready.status, 200);
+    assert!(ready.text().contains("history: it was damaged, and is in "), "{}", ready.text());
+    bridge.stop().await;
+    let bridge = routers.start_bridge().await;
+    assert_eq!(bridge.client.get("/readyz").await.text(), "ready\n");
 }

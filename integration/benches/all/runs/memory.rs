@@ -1,0 +1,37 @@
+//! The memory of router and bridge over a thousand runs.
+
+use anyhow::Result;
+use futures_util::stream::{self, StreamExt as _};
+use serde_json::json;
+use switchyard_integration::runs::{Served, TaskProject, returns};
+use switchyard_integration::volume::Volume;
+
+use crate::say;
+use crate::stats::own;
+
+const BEFORE: usize = 200;
+const RUNS: usize = 1_000;
+const AT_ONCE: usize = 4;
+
+pub(super) async fn run() -> Result<()> {
+    let volume = Volume::new();
+    TaskProject::new("a").task("hello", json!({ "overlap": "allow" }), returns("hello")).write(&volume);
+    let served = Served::start_with(&volume, |serve| serve.flag("spares", 4)).await;
+    served.api.knows("a:hello").await;
+    let pid = served.serve.pid();
+    runs(&served, BEFORE).await;
+    let before = own(pid)?;
+    runs(&served, RUNS).await;
+    let after = own(pid)?;
+    say(format!(
+        "Memory of router and bridge (one process): {before:.1} MB after {BEFORE} runs, {after:.1} MB after {RUNS} \
+         more.\n"
+    ));
+    Ok(())
+}
+
+async fn runs(served: &Served, count: usize) {
+    let runs = (0..count).map(|_| served.api.start("a:hello").wait(10));
+    let run = |start: switchyard_integration::runs::Start| async move { drop(start.succeeded().await) };
+    stream::iter(runs).for_each_concurrent(AT_ONCE, run).await;
+}
