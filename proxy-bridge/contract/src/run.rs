@@ -30,7 +30,7 @@ pub struct Run {
     pub is_pipeline: bool,
     /// The state.
     pub state: RunState,
-    /// What started it.
+    /// The trigger.
     pub trigger: RunTrigger,
     /// The name of the token, or of the person, that started it. `null` for triggers.
     #[serde(default)]
@@ -103,17 +103,17 @@ pub struct RunVersion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunState {
-    /// It waits for its turn, or for its next attempt.
+    /// Waits for its turn, or for its next attempt.
     Queued,
     /// A router was asked to run it.
     Starting,
-    /// Its code runs.
+    /// The code runs.
     Running,
-    /// It ended well.
+    /// Ended well.
     Succeeded,
     /// Its code threw, ended early, or was ended for a limit.
     Failed,
-    /// It took longer than it may.
+    /// Took longer than it may.
     TimedOut,
     /// Somebody, or a later run, ended it.
     Cancelled,
@@ -163,7 +163,7 @@ impl RunState {
     }
 }
 
-/// What started a run.
+/// The trigger of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunTrigger {
@@ -179,7 +179,7 @@ pub enum RunTrigger {
     Chain,
     /// A file in `DATA_DIR`.
     File,
-    /// It is a step of another run.
+    /// A step of another run.
     Step,
     /// A kind of a newer bridge.
     #[serde(other)]
@@ -306,11 +306,11 @@ pub struct Occurrence {
     pub reason: Option<String>,
 }
 
-/// What became of a due time.
+/// The outcome of a due time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OccurrenceOutcome {
-    /// It started a run.
+    /// Started a run.
     Ran,
     /// Nothing was started, by the task's own rule.
     Skipped,

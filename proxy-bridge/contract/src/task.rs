@@ -59,13 +59,13 @@ pub struct TaskSpec {
     pub declared_in: String,
     /// The code that a run executes.
     pub code: TaskCode,
-    /// What starts it besides a person: at most one of each kind but chains.
+    /// The triggers besides a person: at most one of each kind but chains.
     #[serde(default)]
     pub triggers: Vec<TaskTrigger>,
     /// Milliseconds that a run may take. `null`: the policy's `run_time`. Daemons have no limit.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
-    /// What a trigger does while a run of the task is under way.
+    /// The rule for triggers while a run of the task is under way.
     #[serde(default)]
     pub overlap: Overlap,
     /// Further attempts after a failure.
@@ -77,7 +77,7 @@ pub struct TaskSpec {
     /// The code that later steps, retries and resumed runs use.
     #[serde(default)]
     pub version: Consistency,
-    /// What a run may do of what its project may. `null`: all of it.
+    /// The part of its project's permissions that a run has. `null`: all of them.
     #[serde(default)]
     pub permissions: Option<TaskPermissions>,
     /// `false`: no trigger starts it. It can be run by hand.
@@ -106,7 +106,7 @@ pub enum TaskCode {
     Scheduled,
 }
 
-/// What starts a task or a pipeline besides a person.
+/// A trigger of a task or a pipeline besides a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum TaskTrigger {
@@ -144,7 +144,7 @@ pub struct CronTrigger {
     /// or 7, for Sunday to 6.
     #[serde(default)]
     pub sunday_is_one: bool,
-    /// What follows when times were missed.
+    /// The rule for times that were missed.
     #[serde(default)]
     pub catch_up: CatchUp,
     /// Milliseconds by which a run may be put off at random, the same for each due time.
@@ -157,7 +157,7 @@ pub struct CronTrigger {
 pub struct WebhookTrigger {
     /// The path below `/hooks/`, without a slash at either end: `github/push`.
     pub path: String,
-    /// How a request proves that it is genuine. `null`: `open` is true.
+    /// The proof that a request is genuine. `null`: none is needed.
     #[serde(default)]
     pub signature: Option<WebhookSignature>,
     /// `true`: anybody who reaches the listener may start it.
@@ -180,7 +180,7 @@ pub struct WebhookSignature {
     pub secret: String,
 }
 
-/// What a trigger does while a run of the task is under way.
+/// The rule for triggers while a run of the task is under way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overlap {
@@ -205,7 +205,7 @@ impl Overlap {
     }
 }
 
-/// What follows when times were missed.
+/// The rule for times that were missed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CatchUp {
@@ -235,12 +235,12 @@ pub enum Restart {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChainOutcome {
-    /// It succeeded.
+    /// A success.
     #[default]
     Success,
-    /// It failed, timed out, or was lost; after the last attempt.
+    /// A failure, a time out or a loss; after the last attempt.
     Failure,
-    /// It ended, in whatever way but by being cancelled.
+    /// Any end but a cancellation.
     Always,
 }
 
@@ -312,7 +312,8 @@ pub enum ParamKind {
     Json,
 }
 
-/// What a run may do of what its project may. It never adds to that. `null` leaves a kind as it is.
+/// The part of its project's permissions that a run has. `null` leaves a kind as it is; nothing is
+/// ever added.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskPermissions {
     /// The variables that it sees.
@@ -345,10 +346,10 @@ pub struct PipelineSpec {
     /// The steps in the order in which they were declared: at most
     /// [`MAX_STEPS`](crate::bounds::MAX_STEPS).
     pub steps: Vec<StepSpec>,
-    /// What starts it besides a person.
+    /// The triggers besides a person.
     #[serde(default)]
     pub triggers: Vec<TaskTrigger>,
-    /// What a trigger does while a run of the pipeline is under way.
+    /// The rule for triggers while a run of the pipeline is under way.
     #[serde(default)]
     pub overlap: Overlap,
     /// The parameters that it takes.

@@ -29,7 +29,7 @@ pub struct TaskOverview {
     pub description: Option<String>,
     /// The file that declares it, relative to the project.
     pub declared_in: String,
-    /// What starts it besides a person.
+    /// The triggers besides a person.
     #[serde(default)]
     pub triggers: Vec<TaskTrigger>,
     /// `false`: no trigger starts it.
@@ -60,7 +60,7 @@ pub struct LastRun {
     pub id: RunId,
     /// The state.
     pub state: RunState,
-    /// What started it.
+    /// The trigger.
     pub trigger: RunTrigger,
     /// When it was accepted.
     pub queued_at: Timestamp,
@@ -92,7 +92,7 @@ impl From<&Run> for LastRun {
 /// A task or pipeline with all that is known of it: `GET /tasks/{task}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskDetail {
-    /// What the list has of it.
+    /// The same as in the list.
     #[serde(flatten)]
     pub overview: TaskOverview,
     /// The specification in force.

@@ -26,7 +26,7 @@ pub struct RunRequest {
     /// The version. `null`: the live one.
     #[serde(default)]
     pub version: Option<Digest>,
-    /// What is run.
+    /// The work.
     pub work: RunWork,
     /// The parameters: an object.
     #[serde(default)]
@@ -44,7 +44,7 @@ pub struct RunRequest {
     /// `{input, results}`. `null`: of none.
     #[serde(default)]
     pub pipeline: Value,
-    /// What started it: `cron`, `webhook`, …
+    /// The trigger: `cron`, `webhook`, …
     pub trigger: String,
     /// The due time, for a schedule.
     #[serde(default)]
@@ -57,7 +57,7 @@ pub struct RunRequest {
     pub journal: Vec<JournalEntry>,
 }
 
-/// What a run executes.
+/// The work of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum RunWork {
@@ -158,11 +158,11 @@ pub struct StepRequest {
     pub number: u64,
     /// The step's name; a second step of one name has `#2` after it.
     pub name: String,
-    /// What is asked for.
+    /// The question.
     pub ask: StepAsk,
 }
 
-/// What a step asks the bridge for.
+/// The question of a step to the bridge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum StepAsk {

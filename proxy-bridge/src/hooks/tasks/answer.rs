@@ -47,7 +47,8 @@ pub(super) fn ended(run: Run) -> Result<Response, Problem> {
         };
         let reason = run.error.map(|error| error.reason).unwrap_or_default();
         let (id, state) = (run.id, run.state.as_str());
-        let detail = format!("the run {id} ended as {state}: {reason}; switchyard run show {id} tells more");
+        let detail =
+            format!("the run {id} ended as {state}: {reason}; switchyard run show {id} has the details");
         return Err(Problem::new(status, "run-failed", detail).with("run", id.to_string()));
     }
     let result = run.result.unwrap_or_default();
