@@ -76,9 +76,9 @@ struct Shared {
 pub struct StartRun {
     /// The task or pipeline.
     pub task: TaskId,
-    /// What starts it.
+    /// The trigger.
     pub trigger: RunTrigger,
-    /// Who starts it.
+    /// The name of the token or person that starts it.
     pub by: Option<String>,
     /// Another request for the same task with the same key is the same run.
     pub key: Option<String>,
@@ -108,7 +108,7 @@ pub struct Started {
 /// The way to run a run's task again.
 #[derive(Debug, Clone, Default)]
 pub struct RetryOptions {
-    /// Who asks for it.
+    /// The name of the token or person that asks for it.
     pub by: Option<String>,
     /// The code. `None`: by the task's own rule.
     pub version: Option<RunVersionChoice>,
@@ -117,7 +117,7 @@ pub struct RetryOptions {
 /// The way to go on with a run that did not succeed.
 #[derive(Debug, Clone, Default)]
 pub struct ResumeOptions {
-    /// Who asks for it.
+    /// The name of the token or person that asks for it.
     pub by: Option<String>,
     /// The first step that is run again. `None`: the first one that did not succeed.
     pub from_step: Option<String>,

@@ -47,7 +47,7 @@ pub fn catch_up(schedule: &Schedule, policy: CatchUp, settled: Timestamp, now: T
     CaughtUp { run, missed }
 }
 
-/// What a due time does.
+/// The decision about a due time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// A run starts.

@@ -61,7 +61,7 @@ pub struct UnfinishedDeploy {
     pub changes: Vec<Change>,
 }
 
-/// What was opened, and the deploys that a killed bridge left in it.
+/// The opened folder, and the deploys that a killed bridge left in it.
 type Opened<T> = Result<(T, Vec<UnfinishedDeploy>), OpenError>;
 
 impl Volume {

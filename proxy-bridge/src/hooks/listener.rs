@@ -74,7 +74,7 @@ pub struct Hooks {
 /// scripts that push commit by commit send a hundred.
 const PER_MINUTE: u32 = 600;
 
-/// What is remembered of past deliveries to sources.
+/// The memory of past deliveries to sources.
 #[derive(Debug)]
 struct Seen {
     deliveries: Deliveries,

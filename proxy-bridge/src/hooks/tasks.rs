@@ -120,7 +120,7 @@ pub struct TaskWebhooks {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What is remembered of past requests.
+/// The memory of past requests.
 #[derive(Debug)]
 struct Seen {
     rate: Rate,
@@ -128,7 +128,7 @@ struct Seen {
     warned: LogThrottle,
 }
 
-/// What has become of a request.
+/// The outcome of a request.
 enum Begun {
     /// It has started a run, whose result is the answer if that ends within the time.
     Run(RunId, Option<Duration>),

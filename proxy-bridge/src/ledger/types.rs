@@ -68,7 +68,7 @@ pub struct ScheduleState {
     pub settled: Timestamp,
 }
 
-/// What happened at the opening.
+/// The result of the opening.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LedgerReport {
     /// The folder with the history that was damaged. A new one was begun.
@@ -85,7 +85,7 @@ impl LedgerReport {
     }
 }
 
-/// What was pruned.
+/// The result of a pruning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PruneReport {
     /// Runs that are gone, with their steps and logs.

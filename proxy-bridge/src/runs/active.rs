@@ -37,7 +37,7 @@ pub(super) struct Active {
     pub(super) lacking: BTreeSet<String>,
 }
 
-/// What is being done about a run.
+/// The phase of a run.
 pub(super) enum Phase {
     /// Its acceptance is being recorded, before anybody is answered.
     Accepting(Option<StartReply>),

@@ -51,7 +51,7 @@ pub(super) struct Resumption {
     pub(super) from_step: Option<String>,
 }
 
-/// What the control knows of a task.
+/// The control's knowledge of a task.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TaskLook {
     pub(super) under_way: u32,

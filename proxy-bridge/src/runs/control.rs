@@ -312,7 +312,12 @@ impl Control {
                 Ok(Started { run: known.run, is_new: false })
             }
             Err(error) => {
+                // A run that waits for it as its step must not wait for ever.
+                let (mut run, launch) = (active.run().clone(), active.launch.clone());
+                run.state = RunState::Failed;
+                run.error = Some(RunError::new("history", format!("the step cannot be recorded: {error}")));
                 self.forget(id);
+                self.step_ended(&run, &launch);
                 Err(no_history(&error))
             }
         };
@@ -380,7 +385,7 @@ impl Control {
     }
 }
 
-/// What a task or a pipeline says of its runs.
+/// The rules of a task or a pipeline for its runs.
 fn rules(declared: &Declared, id: &TaskId) -> RunRules {
     debug_assert_eq!(declared.tasks().project, id.project);
     let limits = declared.tasks().limits;

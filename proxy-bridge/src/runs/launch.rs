@@ -25,7 +25,7 @@ pub(super) struct Launch {
     /// `ctx.config` of a step.
     #[serde(default)]
     pub(super) config: Value,
-    /// What a step sees of its pipeline: the pipeline's input, and the results so far.
+    /// The pipeline as a step sees it: the pipeline's input, and the results so far.
     #[serde(default)]
     pub(super) context: Value,
     /// The version to use. `None`: the live one.
@@ -116,7 +116,7 @@ impl Launch {
     }
 }
 
-/// What a task or a pipeline says of its runs.
+/// The rules of a task or a pipeline for its runs.
 #[derive(Debug, Clone)]
 pub(super) struct RunRules {
     pub(super) params: Vec<ParamSpec>,

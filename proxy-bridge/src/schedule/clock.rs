@@ -10,7 +10,7 @@ const BACK: SignedDuration = SignedDuration::from_secs(1);
 /// The largest step forward that is no jump.
 const FORWARD: SignedDuration = SignedDuration::from_secs(60);
 
-/// What has become of the clock since it was last looked at.
+/// The change of the clock since it was last looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockChange {
     /// It has gone on.

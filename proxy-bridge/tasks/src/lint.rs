@@ -8,14 +8,14 @@ use switchyard_contract::task::TaskSet;
 
 use crate::declared;
 
-/// What would be registered, and what stops it.
+/// The tasks that would be registered, and the problems that stop it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LintReport {
     /// The tasks and pipelines that are well declared. Nothing of it is registered while there are
     /// problems.
     #[serde(flatten)]
     pub set: TaskSet,
-    /// What makes the version invalid.
+    /// The problems that make the version invalid.
     pub problems: Vec<Diagnostic>,
     /// Remarks that stop nothing.
     pub warnings: Vec<Diagnostic>,

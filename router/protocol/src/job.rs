@@ -73,7 +73,7 @@ pub struct RunContext {
     pub task: String,
     /// The attempt, from 1.
     pub attempt: u32,
-    /// What started it.
+    /// The trigger.
     pub trigger: String,
     /// The due time of a schedule, as in RFC 3339.
     pub scheduled_at: Option<String>,

@@ -70,7 +70,7 @@ impl Crons {
         })
     }
 
-    /// What the code of a version has registered.
+    /// The crons that the code of a version has registered.
     pub(crate) fn of(&self, version: &Version) -> Arc<[CronRegistration]> {
         let known = self.known();
         let versions = known.get(&version.project).into_iter().flatten();

@@ -1,4 +1,4 @@
-//! What a run executes: the task of a version, with its limits, as the start of a cell. Pure.
+//! The work of a run: the task of a version, with its limits, as the start of a cell. Pure.
 
 use std::time::Duration;
 

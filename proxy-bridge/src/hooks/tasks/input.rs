@@ -8,7 +8,7 @@ use switchyard_edge::api::query::QueryPairs;
 use switchyard_edge::gate::media_type;
 use switchyard_edge::problem::Problem;
 
-/// What a request gives a run.
+/// The parameters and the input that a request gives a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Read {
     /// The parameters: an object.

@@ -1,4 +1,4 @@
-//! What deno.json says: tasks, pipelines, the registry and the schedules of `scheduled`.
+//! The declarations in deno.json: tasks, pipelines, the registry and the schedules of `scheduled`.
 
 use switchyard_contract::task::{CronTrigger, Overlap, Retry, TaskCode, TaskName, TaskSpec, TaskTrigger};
 use switchyard_detect::entry::CONFIG_FILES;

@@ -49,7 +49,7 @@ const SUNDAY_IS_ONE: &str = "1 for Sunday to 7, SUN to SAT, *, a range, a list, 
 pub(super) struct Expression {
     text: String,
     cron: Cron,
-    /// Whether the time of day has a wildcard or a step: then it is due at each matching time that
+    /// `true`: the time of day has a wildcard or a step, so it is due at each matching time that
     /// clocks show, also if they show it twice.
     counts_on: bool,
 }

@@ -28,7 +28,7 @@ pub(crate) struct Crons {
     stub: v8::Global<v8::Function>,
 }
 
-/// What is registered, shared with Deno's ops.
+/// The registered crons, shared with Deno's ops.
 struct Registry {
     slots: RefCell<BTreeMap<String, Rc<Slot>>>,
     /// The runs of handlers that have been called, by the crons' names.
