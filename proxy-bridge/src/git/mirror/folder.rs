@@ -17,7 +17,7 @@ pub(super) struct Folder {
     repository: PathBuf,
     /// The user and the group of the repository; the folder around it stays this process's.
     user: Option<(u32, u32)>,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -45,7 +45,7 @@ impl Folder {
             }
             Err(TryLockError::Error(error)) => return Err(disk("lock a mirror")(error)),
         }
-        let folder = Self { repository: dir.join(format!("{name}.git")), user, _lock: lock };
+        let folder = Self { repository: dir.join(format!("{name}.git")), user, lock };
         for beside in [folder.beside("new"), folder.beside("old")] {
             remove_folder(&beside).map_err(disk("remove a leftover"))?;
         }
@@ -126,6 +126,14 @@ impl Folder {
 
     fn beside(&self, suffix: &str) -> PathBuf {
         self.repository.with_extension(format!("git.{suffix}"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A child of this process has a copy of the descriptor until it runs its program. Closing this
+        // one alone would leave the mirror locked until then.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -27,8 +27,7 @@ pub(super) struct Mirrors {
     others: std::sync::Mutex<HashMap<String, Vec<Remote>>>,
 }
 
-/// A mirror that stays open: to open it takes its lock, which a child of this process may hold for a
-/// moment after it was closed.
+/// A mirror that stays open: opening it looks through all its files.
 struct OpenMirror {
     mirror: Arc<Mirror>,
     bounds: Bounds,
