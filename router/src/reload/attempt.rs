@@ -44,8 +44,12 @@ impl Look {
     }
 
     /// Adds a later look: the first trigger and the first times count, and all callers get the
-    /// report.
+    /// report. A request counts as the trigger in any case, since it wants another attempt at what
+    /// has failed.
     pub(super) fn merge(&mut self, later: Self) {
+        if later.trigger == Trigger::Request {
+            self.trigger = Trigger::Request;
+        }
         self.times = self.times.or(later.times);
         self.callers.extend(later.callers);
     }
@@ -135,8 +139,11 @@ impl AttemptData {
         }
     }
 
-    /// Has the callers wait for the attempt that follows this one.
+    /// Has the callers wait for the attempt that follows this one, which they have requested too.
     pub(super) fn hand_over(self, next: &mut Look) {
+        if self.is_awaited() {
+            next.trigger = Trigger::Request;
+        }
         next.callers.extend(self.callers);
     }
 }
@@ -144,4 +151,29 @@ impl AttemptData {
 /// Milliseconds to three decimals: more digits would be noise.
 pub(super) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_joins_another_look_makes_it_a_request_and_else_the_first_trigger_counts() {
+        let mut look = Look::from(Trigger::Watch);
+        look.merge(Trigger::Poll.into());
+        assert_eq!(look.trigger, Trigger::Watch);
+        look.merge(Trigger::Request.into());
+        look.merge(Trigger::Poll.into());
+        assert_eq!(look.trigger, Trigger::Request);
+    }
+
+    #[test]
+    fn the_callers_of_a_superseded_attempt_have_requested_the_next_one() {
+        let attempt = |caller| AttemptData::from(Look { callers: caller, ..Look::from(Trigger::Watch) });
+        let mut next = Look::from(Trigger::Watch);
+        attempt(Vec::new()).hand_over(&mut next);
+        assert_eq!(next.trigger, Trigger::Watch);
+        attempt(vec![oneshot::channel().0]).hand_over(&mut next);
+        assert_eq!(next.trigger, Trigger::Request);
+    }
 }
