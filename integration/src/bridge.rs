@@ -159,6 +159,11 @@ impl Bridge {
         self.process.ended(self.log.clone()).await
     }
 
+    /// Waits for the end of one that was signalled, and for the last line of the log.
+    pub async fn has_ended(&self) {
+        self.process.has_ended(&self.log).await;
+    }
+
     /// Waits until every router is known to be ready.
     pub async fn asks_all(&self) {
         eventually("the bridge knows every router to be ready", || async {

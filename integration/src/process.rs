@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
 use crate::log::Log;
@@ -54,14 +54,22 @@ impl Process {
     }
 
     pub(crate) async fn ended(&mut self, log: Log) -> ServerExit {
-        let mut status = None;
+        self.has_ended(&log).await;
+        ServerExit { status: self.0.wait().expect("a child can be waited for"), log }
+    }
+
+    /// Waits for the end, and for the last line of the log. The exit status is there to be read later.
+    ///
+    /// The end of the log alone is not the end of the process: the kernel closes the descriptors of one
+    /// that is killed by turns, so its locks and listeners may be there for longer.
+    pub(crate) async fn has_ended(&self, log: &Log) {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         eventually("a server ends", || {
-            status = self.0.try_wait().expect("a child can be waited for");
-            std::future::ready(status.is_some())
+            let ended = waitid(WaitId::Pid(self.pid()), options).expect("a child can be waited for");
+            std::future::ready(ended.is_some())
         })
         .await;
         within("the log ends with the server", log.ended()).await;
-        ServerExit { status: status.expect("it has ended"), log }
     }
 }
 

@@ -14,7 +14,6 @@ use crate::client::Client;
 use crate::git::Repository;
 use crate::router;
 use crate::volume::Volume;
-use crate::within;
 
 pub use api::SourcesApi;
 pub use webhook::{Delivery, Forge, HOOK_SECRET};
@@ -161,8 +160,7 @@ impl Scene {
     pub async fn restart_bridge(&mut self) {
         let builder = following(self.routers.bridge(), &self.file, self.state.path(), &self.hooks);
         self.bridge.signal(Signal::KILL);
-        let (process, log) = (self.bridge.pid(), self.bridge.log.clone());
-        within(&format!("the end of process {process:?}"), log.ended()).await;
+        self.bridge.has_ended().await;
         self.bridge = builder.start().await;
         self.bridge.asks_all().await;
         self.api = SourcesApi { client: self.bridge.client.clone() };

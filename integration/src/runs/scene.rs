@@ -71,7 +71,7 @@ impl Routed {
     /// Ends the bridge with SIGKILL, and waits for its end.
     pub async fn kill_bridge(&self) {
         self.bridge.signal(rustix::process::Signal::KILL);
-        crate::within("the end of the bridge", self.bridge.log.ended()).await;
+        self.bridge.has_ended().await;
     }
 
     /// Starts the bridge again on its state, once it has ended.

@@ -205,7 +205,7 @@ async fn the_history_is_read_in_pages_by_task_and_state() {
 /// Ends the bridge and starts another one with other settings on its state.
 async fn restart_with(routed: &mut Routed, change: impl FnOnce(bridge::Builder) -> bridge::Builder) {
     routed.bridge.signal(rustix::process::Signal::TERM);
-    within("the end of the bridge", routed.bridge.log.ended()).await;
+    routed.bridge.has_ended().await;
     let builder = routed.routers.bridge().flag("state", routed.state.path().display());
     routed.bridge = change(builder).start().await;
     routed.bridge.asks_all().await;
@@ -296,7 +296,7 @@ async fn a_damaged_history_is_moved_aside_and_the_bridge_starts_with_a_new_one()
     routed.api.knows("blog:quick").await;
     let old = routed.api.start("blog:quick").ended().await.run.id;
     routed.bridge.signal(rustix::process::Signal::TERM);
-    within("the end of the bridge", routed.bridge.log.ended()).await;
+    routed.bridge.has_ended().await;
     let history = routed.state.path().join("history");
     let length = file(&history.join("ledger.db")) as usize;
     assert!(length > 0);
