@@ -60,6 +60,13 @@ impl RunsApi {
         self.run_becomes(id, "it has ended", |detail| detail.run.state.is_end()).await
     }
 
+    /// Waits for the end of a run for as long as one request does, if it comes or not. For a wait that
+    /// takes most of the harness's deadline by itself, before another one.
+    pub async fn wait(&self, id: RunId) {
+        let reply = self.client.get(&format!("/runs/{id}?wait={WAIT}")).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+
     /// Waits until a run is as it should be.
     pub async fn run_becomes(&self, id: RunId, what: &str, is: impl Fn(&RunDetail) -> bool) -> RunDetail {
         eventually(&format!("run {id}: {what}"), || async { is(&self.run(id).await) }).await;

@@ -139,9 +139,11 @@ async fn runs_of_a_killed_router_are_lost_and_tried_again_by_policy_on_the_other
     routed.routers.kill(0).await;
     open(&routed.routers[1].public).await;
 
+    // A router counts as gone after 15 s of silence.
+    routed.api.wait(before.iter().find(|run| at_dead(run)).expect("it has some").id).await;
     for run in &before {
         let id = run.id;
-        // A router counts as gone after 15 s of silence; the second wait is for the other attempt.
+        // The second wait is for the other attempt.
         eventually("it is not at the dead router any more", || async {
             let now = routed.api.run(id).await.run;
             now.state.is_end() || !at_dead(&now)

@@ -3,6 +3,7 @@
 use serde_json::json;
 use switchyard_contract::run::{Run, RunState, RunTrigger};
 use switchyard_integration::bystander;
+use switchyard_integration::eventually;
 use switchyard_integration::probe::Probe;
 use switchyard_integration::runs::{Routed, RunsApi, TaskProject};
 use switchyard_integration::volume::Volume;
@@ -31,11 +32,16 @@ async fn beside(project: &TaskProject, routers: usize) -> (Volume, Routed, Probe
     (volume, routed, probe)
 }
 
-/// Waits until a run of the daemon other than those before says `text`.
+/// Waits until there are this many runs of the daemon, and the newest one has said `text`.
 async fn up(api: &RunsApi, count: usize, text: &str) -> Run {
-    let run = api.counted("task=work:serve", count).await.swap_remove(0);
-    api.printed(run.id, text).await;
-    api.run(run.id).await.run
+    let find = async || {
+        let runs = api.runs("task=work:serve").await;
+        let newest = runs.first().filter(|_| runs.len() >= count)?.id;
+        api.lines(newest).await.iter().any(|line| line.contains(text)).then_some(newest)
+    };
+    let what = format!("run {count} of the daemon, or a later one, says {text:?}");
+    eventually(&what, || async { find().await.is_some() }).await;
+    api.run(find().await.expect("it goes on")).await.run
 }
 
 /// Checks that no two runs were there at the same time. The newest is first.
@@ -142,6 +148,8 @@ async fn a_daemon_of_two_routers_runs_once_and_moves_when_its_router_is_killed()
     let bystander = Probe::start(&routed.routers[other].public, "/bystander/").await;
 
     routed.routers.kill(home).await;
+    // A router counts as gone after 15 s of silence.
+    routed.api.wait(first.id).await;
     let lost = routed.api.ended(first.id).await.run;
     assert_eq!(lost.state, RunState::Lost);
     let second = up(&routed.api, 2, "up one").await;
