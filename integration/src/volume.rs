@@ -9,6 +9,9 @@ use std::time::Duration;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
+/// A file system in memory.
+const MEMORY: &str = "/dev/shm";
+
 /// Paths are relative to the volume: `blog/main.ts`.
 #[derive(Debug)]
 pub struct Volume {
@@ -35,6 +38,12 @@ impl Volume {
         let root = volume.root.join(name);
         fs::create_dir(&root).expect("a folder can be made");
         Self { root, ..volume }
+    }
+
+    /// A volume in memory, if this machine has a folder there. On a disk the removal of a folder can
+    /// take milliseconds, which is too long for very many of them.
+    pub fn in_memory() -> Self {
+        tempfile::tempdir_in(MEMORY).map(Self::from).unwrap_or_default()
     }
 
     /// A volume with one project that has one file, `main.ts`.
@@ -140,7 +149,12 @@ fn copy(from: &Path, to: &Path) {
 
 impl Default for Volume {
     fn default() -> Self {
-        let around = tempfile::tempdir().expect("a temporary folder can be made");
+        tempfile::tempdir().expect("a temporary folder can be made").into()
+    }
+}
+
+impl From<TempDir> for Volume {
+    fn from(around: TempDir) -> Self {
         Self { root: around.path().to_owned(), _around: around }
     }
 }

@@ -172,7 +172,8 @@ async fn leftovers_of_an_earlier_bridge_are_cleaned_and_those_of_others_are_not(
 /// after it.
 #[tokio::test]
 async fn a_folder_of_any_depth_in_a_project_holds_up_neither_its_removal_nor_the_next_start() {
-    let volume = Volume::with("a", hello("old"));
+    let volume = Volume::in_memory();
+    volume.project("a").file("main.ts", hello("old")).write();
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
     // The path is too long for any call: each folder is made around those that are there.
