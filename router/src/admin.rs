@@ -42,7 +42,7 @@ use tokio::task::spawn_blocking;
 use self::checkouts::CheckoutQuery;
 use self::files::OutcomeQuery;
 use self::projects::ChangesQuery;
-use self::runs::EventQuery;
+use self::runs::{AcknowledgeQuery, EventQuery};
 use self::tasks::TasksQuery;
 pub(crate) use self::tokens::Tokens;
 use crate::cells::Cells;
@@ -208,7 +208,7 @@ fn commands() -> Routes<Arc<Admin>> {
         .add(get("/_runs/{id}/events").query(EventQuery::KEYS).permit(stream), runs::run_events)
         .add(post("/_runs/{id}/cancel").body(BodyKind::Json(runs::CANCEL)), runs::cancel_run)
         .add(post("/_runs/{id}/steps").body(BodyKind::Json(runs::STEP)), runs::answer_step)
-        .add(delete("/_runs/{id}"), runs::acknowledge_run)
+        .add(delete("/_runs/{id}").query(AcknowledgeQuery::KEYS), runs::acknowledge_run)
         .add(get("/_files").permit(stream), files::offers)
         .add(get("/_files/{run}"), files::input)
         .add(delete("/_files/{run}").query(OutcomeQuery::KEYS), files::settle)

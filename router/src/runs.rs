@@ -120,9 +120,12 @@ impl Runs {
         let mut registry = Registry::new(settings.most);
         for (EndHeader { accepted, project, at }, bytes) in found {
             let accepted = RunAccepted { router: settings.router.clone(), ..accepted };
-            registry.restore(accepted, project, at, bytes);
+            let run = accepted.run;
+            if let Some(dropped) = registry.restore(accepted, project, at, bytes) {
+                ends.remove(run, dropped);
+            }
         }
-        registry.prune(Timestamp::now()).into_iter().for_each(|run| ends.remove(run));
+        registry.prune(Timestamp::now()).into_iter().for_each(|(run, attempt)| ends.remove(run, attempt));
         let state = Mutex::new(State { registry, tasks: JoinSet::new(), is_stopping: false });
         let crons = OnceLock::new();
         Ok(Self(Arc::new(Shared { settings, cells, commands, ends, marked, crons, state })))
@@ -169,8 +172,8 @@ impl Runs {
         let owner = self.clone();
         let (project, answer) = (request.project, accepted.clone());
         state.tasks.spawn(async move {
-            if replaces {
-                owner.remove_file(answer.run).await;
+            if let Some(replaced) = replaces {
+                owner.remove_file(answer.run, replaced).await;
             }
             let outcome = owner.execute(&project, &answer, work, handle.recording.clone(), received).await;
             owner.ended(project, answer, &handle, outcome).await;
@@ -271,16 +274,16 @@ impl Runs {
         };
         // Before the bridge can acknowledge it, everything is in place.
         active.recording.announce_end();
-        for run in pruned {
-            tracing::warn!(run = %run, "the end of a run is dropped: nobody has acknowledged it");
-            self.remove_file(run).await;
+        for (run, attempt) in pruned {
+            tracing::warn!(run = %run, attempt, "the end of a run is dropped: nobody has acknowledged it");
+            self.remove_file(run, attempt).await;
         }
     }
 
-    async fn remove_file(&self, run: RunId) {
+    async fn remove_file(&self, run: RunId, attempt: u32) {
         let ends = self.0.ends.clone();
         // A panic is logged.
-        let _ = spawn_blocking(move || ends.remove(run)).await;
+        let _ = spawn_blocking(move || ends.remove(run, attempt)).await;
     }
 
     /// Admits no more runs, cancels all that are under way and waits for their ends, which are then

@@ -128,12 +128,14 @@ impl Router {
         whole(request, SOON).await.map(drop)
     }
 
-    /// Has the router forget a run that has ended.
+    /// Has the router forget an attempt of a run that has ended.
     ///
     /// # Errors
-    /// As for every call.
-    pub async fn forget_run(&self, run: RunId) -> Result<(), CallError> {
-        whole(self.request(Method::DELETE, &["_runs", &run.to_string()]), SOON).await.map(drop)
+    /// As for every call; 409 if the router has another attempt of the run.
+    pub async fn forget_run(&self, run: RunId, attempt: u32) -> Result<(), CallError> {
+        let mut url = self.url(&["_runs", &run.to_string()]);
+        url.set_query(Some(&format!("attempt={attempt}")));
+        whole(self.client().delete(url), SOON).await.map(drop)
     }
 
     /// Returns the files that start tasks: those whose runs have not ended, then each new one. The

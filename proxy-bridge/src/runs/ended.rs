@@ -63,6 +63,7 @@ impl Control {
         );
         let router = active.router().cloned();
         let run = active.run_mut();
+        let ended = run.attempt;
         run.attempt += 1;
         run.next_attempt_at = at;
         run.error = error;
@@ -70,7 +71,7 @@ impl Control {
         if let Some(router) = router {
             self.work.spawn(async move {
                 // A later attempt replaces it there too.
-                let _ = router.forget_run(id).await;
+                let _ = router.forget_run(id, ended).await;
                 Done::Nothing
             });
         }

@@ -489,7 +489,7 @@ async fn read_registry(
         }
     }
     // A router that does not answer forgets it by its age.
-    let _ = router.forget_run(request.run).await;
+    let _ = router.forget_run(request.run, request.attempt).await;
     let Some(end) = end else {
         return Ok(Err(RunError::new("router", "the router ended the registry's events early")));
     };

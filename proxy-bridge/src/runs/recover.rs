@@ -117,7 +117,7 @@ impl Control {
                 if !ended {
                     let _ = router.cancel_run(id, &cancel).await;
                 }
-                let _ = router.forget_run(id).await;
+                let _ = router.forget_run(id, attempt).await;
                 Done::Nothing
             });
         }

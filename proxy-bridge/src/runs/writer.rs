@@ -25,7 +25,7 @@ pub(super) struct Writer(mpsc::Sender<Record>);
 pub(super) enum Record {
     /// The state of a run. Who waits for it is told whether it was written.
     State(Box<StoredRun>, Option<oneshot::Sender<bool>>),
-    /// The last record of a run; then its router, if it has one, forgets the run.
+    /// The last record of a run; then its router, if it has one, forgets its last attempt.
     End(Box<StoredRun>, Option<Arc<Router>>),
 }
 
@@ -72,7 +72,7 @@ async fn write(
                 }
             }
             Record::End(run, router) => {
-                let id = run.run.id;
+                let (id, attempt) = (run.run.id, run.run.attempt);
                 let save = || ledger.save((*run).clone());
                 let saved = save
                     .retry(ConstantBuilder::new().with_delay(RECORD_AGAIN).without_max_times())
@@ -86,7 +86,7 @@ async fn write(
                     router.filter(|router| routers.list().iter().any(|other| Arc::ptr_eq(other, router)))
                 {
                     // A router that does not answer is asked again when it is back.
-                    tokio::spawn(async move { router.forget_run(id).await });
+                    tokio::spawn(async move { router.forget_run(id, attempt).await });
                 }
             }
         }

@@ -65,6 +65,25 @@ impl FromQuery for EventQuery {
     }
 }
 
+/// The parameters of an acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AcknowledgeQuery {
+    /// The attempt whose end is acknowledged.
+    attempt: u32,
+}
+
+impl FromQuery for AcknowledgeQuery {
+    const KEYS: &'static [&'static str] = &["attempt"];
+
+    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
+        let attempt = pairs.value("attempt", "the number of an attempt")?;
+        let missing =
+            || Problem::bad_request("attempt is missing: the one that ended").with("field", "attempt");
+        Ok(Self { attempt: attempt.ok_or_else(missing)? })
+    }
+}
+
 /// Starts a run
 ///
 /// The same run and attempt again is the same run.
@@ -155,20 +174,21 @@ pub(super) async fn answer_step(
     Ok(no_content())
 }
 
-/// Acknowledges the end of a run
+/// Acknowledges the end of an attempt of a run
 #[utoipa::path(delete, path = "/_runs/{id}", tag = "runs",
-    params(("id" = String, Path, description = "The run")),
+    params(("id" = String, Path, description = "The run"), AcknowledgeQuery),
     responses(
         (status = 204, description = "The router forgets it"),
         (status = 404, description = "unknown-run"),
-        (status = 409, description = "under-way"),
+        (status = 409, description = "under-way; attempt: the router has another attempt"),
     ),
 )]
 pub(super) async fn acknowledge_run(
     State(admin): AdminState,
     Path(run): Path<String>,
+    Query(AcknowledgeQuery { attempt }): Query<AcknowledgeQuery>,
 ) -> Result<Response, Problem> {
-    admin.runs.acknowledge(parse_run(&run)?).await?;
+    admin.runs.acknowledge(parse_run(&run)?, attempt).await?;
     Ok(no_content())
 }
 
@@ -255,5 +275,14 @@ mod tests {
         assert_eq!(parse_run("x").unwrap_err().member("field"), Some("id"));
         let pairs = QueryPairs::parse(Some("after=7"));
         assert_eq!(EventQuery::from_query(&pairs).unwrap(), EventQuery { after: 7 });
+    }
+
+    #[test]
+    fn an_acknowledgement_has_to_name_its_attempt() {
+        let read = |query| AcknowledgeQuery::from_query(&QueryPairs::parse(Some(query)));
+        assert_eq!(read("attempt=2").unwrap(), AcknowledgeQuery { attempt: 2 });
+        for query in ["", "attempt=x"] {
+            assert_eq!(read(query).unwrap_err().member("field"), Some("attempt"));
+        }
     }
 }

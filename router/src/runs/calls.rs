@@ -25,14 +25,15 @@ impl Runs {
     /// # Errors
     /// The run is unknown, or its end cannot be read.
     pub(crate) async fn follow(&self, run: RunId, after: u64) -> Result<RunFollower, RunRefusal> {
-        let phase = self.state().registry.get(run).map(|known| known.phase.clone());
-        match phase.ok_or(RunRefusal::UnknownRun(run))? {
+        let known = self.state().registry.get(run).cloned().ok_or(RunRefusal::UnknownRun(run))?;
+        let attempt = known.accepted.attempt;
+        match known.phase {
             Phase::Active(active) | Phase::Ended { unsaved: Some(active), .. } => {
                 Ok(RunFollower::of(active.recording.clone(), after))
             }
             Phase::Ended { unsaved: None, .. } => {
                 let ends = self.0.ends.clone();
-                let read = spawn_blocking(move || ends.read(run)).await;
+                let read = spawn_blocking(move || ends.read(run, attempt)).await;
                 let events = read.unwrap_or_else(|panic| Err(io::Error::other(panic)));
                 Ok(RunFollower::kept(events.map_err(RunRefusal::Disk)?, after))
             }
@@ -58,10 +59,7 @@ impl Runs {
     pub(crate) fn reply(&self, run: RunId, reply: StepReply) -> Result<(), RunRefusal> {
         let state = self.state();
         let known = state.registry.get(run).ok_or(RunRefusal::UnknownRun(run))?;
-        let (at, named) = (known.accepted.attempt, reply.attempt);
-        if at != named {
-            return Err(RunRefusal::OtherAttempt { known: at, named });
-        }
+        known.check_attempt(reply.attempt)?;
         let Phase::Active(active) = &known.phase else { return Ok(()) };
         let permit = match active.orders.try_reserve() {
             Ok(permit) => permit,
@@ -75,19 +73,13 @@ impl Runs {
         Ok(())
     }
 
-    /// Drops a run that has ended, and its file.
+    /// Drops an attempt of a run that has ended, and its file.
     ///
     /// # Errors
-    /// The run is unknown or under way.
-    pub(crate) async fn acknowledge(&self, run: RunId) -> Result<(), RunRefusal> {
-        {
-            let mut state = self.state();
-            state.registry.get(run).ok_or(RunRefusal::UnknownRun(run))?;
-            if !state.registry.acknowledge(run) {
-                return Err(RunRefusal::UnderWay);
-            }
-        }
-        self.remove_file(run).await;
+    /// The run is unknown or under way, or the router has another attempt of it.
+    pub(crate) async fn acknowledge(&self, run: RunId, attempt: u32) -> Result<(), RunRefusal> {
+        self.state().registry.acknowledge(run, attempt)?;
+        self.remove_file(run, attempt).await;
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! The ends of runs on the disk, in `<state>/runs`: one file of JSON lines for each, from its end
-//! until the bridge has acknowledged it. Blocking.
+//! The ends of runs on the disk, in `<state>/runs`: one file of JSON lines for each attempt, from its
+//! end until the bridge has acknowledged it. Blocking.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
@@ -59,7 +59,7 @@ impl EndFiles {
         Ok((Self { dir }, found))
     }
 
-    /// Writes the end of a run. Returns the bytes of its file.
+    /// Writes the end of an attempt. Returns the bytes of its file.
     ///
     /// # Errors
     /// The file cannot be written. No part of it stays.
@@ -67,22 +67,23 @@ impl EndFiles {
         let mut content = Vec::new();
         add(&mut content, header)?;
         events.iter().try_for_each(|event| add(&mut content, event))?;
-        atomic_file::replace(&self.path(header.accepted.run), &content, PRIVATE)?;
+        let RunAccepted { run, attempt, .. } = header.accepted;
+        atomic_file::replace(&self.path(run, attempt), &content, PRIVATE)?;
         Ok(content.len() as u64)
     }
 
-    /// Reads the events of a run.
+    /// Reads the events of an attempt.
     ///
     /// # Errors
     /// The file is gone, cannot be read, or is damaged.
-    pub(super) fn read(&self, run: RunId) -> io::Result<Vec<NumberedEvent>> {
-        let text = fs::read_to_string(self.path(run))?;
+    pub(super) fn read(&self, run: RunId, attempt: u32) -> io::Result<Vec<NumberedEvent>> {
+        let text = fs::read_to_string(self.path(run, attempt))?;
         text.lines().skip(1).map(|line| serde_json::from_str(line).map_err(io::Error::other)).collect()
     }
 
-    /// Removes the end of a run, if there is one.
-    pub(super) fn remove(&self, run: RunId) {
-        match fs::remove_file(self.path(run)) {
+    /// Removes the end of an attempt, if there is one.
+    pub(super) fn remove(&self, run: RunId, attempt: u32) {
+        match fs::remove_file(self.path(run, attempt)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(run = %run, "the end of a run cannot be removed: {error}");
             }
@@ -90,8 +91,8 @@ impl EndFiles {
         }
     }
 
-    fn path(&self, run: RunId) -> PathBuf {
-        self.dir.join(format!("{run}{SUFFIX}"))
+    fn path(&self, run: RunId, attempt: u32) -> PathBuf {
+        self.dir.join(format!("{run}.{attempt}{SUFFIX}"))
     }
 }
 
@@ -102,13 +103,14 @@ fn add(content: &mut Vec<u8>, value: &impl Serialize) -> io::Result<()> {
 }
 
 fn read_header(path: &Path) -> Option<(EndHeader, u64)> {
-    let run: RunId = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?.parse().ok()?;
+    let (run, attempt) = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?.split_once('.')?;
+    let named: (RunId, u32) = (run.parse().ok()?, attempt.parse().ok()?);
     let file = fs::File::open(path).ok()?;
     let bytes = file.metadata().ok()?.len();
     let mut line = String::new();
     BufReader::new(file).read_line(&mut line).ok()?;
     let header: EndHeader = serde_json::from_str(&line).ok()?;
-    (header.accepted.run == run).then_some((header, bytes))
+    (named == (header.accepted.run, header.accepted.attempt)).then_some((header, bytes))
 }
 
 #[cfg(test)]
@@ -137,10 +139,12 @@ mod tests {
         let bytes = ends.write(&header, &events).unwrap();
         let (ends, found) = EndFiles::open(folder.clone()).unwrap();
         assert_eq!(found, [(header.clone(), bytes)]);
-        assert_eq!(ends.read(header.accepted.run).unwrap(), events);
-        ends.remove(header.accepted.run);
-        ends.remove(header.accepted.run);
-        assert!(ends.read(header.accepted.run).is_err());
+        let run = header.accepted.run;
+        ends.remove(run, 2);
+        assert_eq!(ends.read(run, 1).unwrap(), events);
+        ends.remove(run, 1);
+        ends.remove(run, 1);
+        assert!(ends.read(run, 1).is_err());
         assert!(EndFiles::open(folder).unwrap().1.is_empty());
     }
 
@@ -151,8 +155,8 @@ mod tests {
         let (kept, moved) = (header(), header());
         ends.write(&kept, &[]).unwrap();
         ends.write(&moved, &[]).unwrap();
-        fs::rename(ends.path(moved.accepted.run), ends.path(RunId::new_now())).unwrap();
-        fs::write(ends.path(RunId::new_now()), "{\"accepted").unwrap();
+        fs::rename(ends.path(moved.accepted.run, 1), ends.path(moved.accepted.run, 2)).unwrap();
+        fs::write(ends.path(RunId::new_now(), 1), "{\"accepted").unwrap();
         fs::write(dir.path().join(".new-1"), "").unwrap();
         let (_, found) = EndFiles::open(dir.path().to_owned()).unwrap();
         assert_eq!(found.len(), 1);

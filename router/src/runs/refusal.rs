@@ -23,7 +23,7 @@ pub(crate) enum RunRefusal {
     UnknownRun(RunId),
     #[error("the run is under way: cancel it first")]
     UnderWay,
-    #[error("the attempt {known} is under way, not {named}")]
+    #[error("the router has attempt {known} of this run, not {named}")]
     OtherAttempt { known: u32, named: u32 },
     #[error(transparent)]
     UnknownStep(#[from] UnknownStep),

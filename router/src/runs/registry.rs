@@ -9,6 +9,8 @@ use switchyard_contract::admin::{KnownRun, RunAccepted};
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::RunId;
 
+use super::RunRefusal;
+
 /// Ends that wait to be acknowledged: a bridge fetches them within moments, and after its absence
 /// all at once.
 const ENDS: usize = 1_000;
@@ -53,8 +55,8 @@ pub(super) enum Phase<A> {
 pub(super) enum Admitted<A> {
     New {
         handle: A,
-        /// `true`: an earlier attempt has ended, and its end is dropped.
-        replaces: bool,
+        /// An earlier attempt, which has ended: its end is dropped.
+        replaces: Option<u32>,
     },
     /// The same attempt was admitted before.
     Known(RunAccepted),
@@ -80,10 +82,22 @@ impl<A: Clone> Registry<A> {
         self.most
     }
 
-    /// Adds a run that an earlier process has ended.
-    pub(super) fn restore(&mut self, accepted: RunAccepted, project: ProjectName, at: Timestamp, bytes: u64) {
-        let phase = Phase::Ended { at, bytes, unsaved: None };
-        self.runs.insert(accepted.run, Registered { accepted, project, phase });
+    /// Adds an attempt of a run that an earlier process has ended. Returns the attempt whose end is
+    /// dropped, if there are two: the earlier one.
+    pub(super) fn restore(
+        &mut self,
+        accepted: RunAccepted,
+        project: ProjectName,
+        at: Timestamp,
+        bytes: u64,
+    ) -> Option<u32> {
+        let (run, attempt) = (accepted.run, accepted.attempt);
+        let known = self.runs.get(&run).map(|known| known.accepted.attempt);
+        if known.is_none_or(|known| known < attempt) {
+            let phase = Phase::Ended { at, bytes, unsaved: None };
+            self.runs.insert(run, Registered { accepted, project, phase });
+        }
+        known.map(|known| known.min(attempt))
     }
 
     /// The acceptance of this attempt, if it was admitted before.
@@ -124,7 +138,7 @@ impl<A: Clone> Registry<A> {
         let handle = make();
         let (run, phase) = (accepted.run, Phase::Active(handle.clone()));
         let replaced = self.runs.insert(run, Registered { accepted, project: project.clone(), phase });
-        Ok(Admitted::New { handle, replaces: replaced.is_some() })
+        Ok(Admitted::New { handle, replaces: replaced.map(|replaced| replaced.accepted.attempt) })
     }
 
     /// Notes the end of a run.
@@ -137,22 +151,22 @@ impl<A: Clone> Registry<A> {
         }
     }
 
-    /// Drops ends that are too many, too large together, or too old, and returns their runs.
-    pub(super) fn prune(&mut self, now: Timestamp) -> Vec<RunId> {
+    /// Drops ends that are too many, too large together, or too old. Returns their runs and attempts.
+    pub(super) fn prune(&mut self, now: Timestamp) -> Vec<(RunId, u32)> {
         let ended = self.runs.iter().filter_map(|(run, known)| match known.phase {
-            Phase::Ended { at, bytes, .. } => Some((at, *run, bytes)),
+            Phase::Ended { at, bytes, .. } => Some((at, *run, known.accepted.attempt, bytes)),
             Phase::Active(_) => None,
         });
         let mut ended: Vec<_> = ended.collect();
         ended.sort_unstable_by(|one, other| other.cmp(one));
         let mut total = 0;
         let mut pruned = Vec::new();
-        for (place, (at, run, bytes)) in ended.into_iter().enumerate() {
+        for (place, (at, run, attempt, bytes)) in ended.into_iter().enumerate() {
             total += bytes;
             let is_old = now.duration_since(at).unsigned_abs() > END_AGE && at < now;
             if place >= ENDS || total > END_BYTES || is_old {
                 self.runs.remove(&run);
-                pruned.push(run);
+                pruned.push((run, attempt));
             }
         }
         pruned
@@ -162,13 +176,18 @@ impl<A: Clone> Registry<A> {
         self.runs.get(&run)
     }
 
-    /// Drops a run that has ended. Returns false if it is under way.
-    pub(super) fn acknowledge(&mut self, run: RunId) -> bool {
-        if matches!(self.runs.get(&run), Some(Registered { phase: Phase::Active(_), .. })) {
-            return false;
+    /// Drops an attempt of a run that has ended.
+    ///
+    /// # Errors
+    /// The run is unknown or under way, or another attempt of it is known.
+    pub(super) fn acknowledge(&mut self, run: RunId, attempt: u32) -> Result<(), RunRefusal> {
+        let known = self.runs.get(&run).ok_or(RunRefusal::UnknownRun(run))?;
+        known.check_attempt(attempt)?;
+        if matches!(known.phase, Phase::Active(_)) {
+            return Err(RunRefusal::UnderWay);
         }
         self.runs.remove(&run);
-        true
+        Ok(())
     }
 
     /// The handles of all runs under way.
@@ -190,6 +209,14 @@ impl<A: Clone> Registry<A> {
             ended: matches!(run.phase, Phase::Ended { .. }),
         });
         known.collect()
+    }
+}
+
+impl<A> Registered<A> {
+    /// Refuses a message about another attempt.
+    pub(super) fn check_attempt(&self, named: u32) -> Result<(), RunRefusal> {
+        let known = self.accepted.attempt;
+        if known == named { Ok(()) } else { Err(RunRefusal::OtherAttempt { known, named }) }
     }
 }
 
@@ -226,7 +253,7 @@ mod tests {
     }
 
     fn new(handle: u32) -> Result<Admitted<u32>, NotAdmitted> {
-        Ok(Admitted::New { handle, replaces: false })
+        Ok(Admitted::New { handle, replaces: None })
     }
 
     #[test]
@@ -237,7 +264,7 @@ mod tests {
         assert_eq!(admit(&mut registry, run, 2, "blog"), Err(NotAdmitted::Attempt { known: 1 }));
         registry.end(run, NOW, 10, true);
         assert_eq!(registry.known(run, 1), Ok(Some(accepted(run, 1))));
-        assert_eq!(admit(&mut registry, run, 2, "blog"), Ok(Admitted::New { handle: 2, replaces: true }));
+        assert_eq!(admit(&mut registry, run, 2, "blog"), Ok(Admitted::New { handle: 2, replaces: Some(1) }));
         assert_eq!(admit(&mut registry, run, 1, "blog"), Err(NotAdmitted::Attempt { known: 2 }));
     }
 
@@ -259,11 +286,38 @@ mod tests {
     fn an_end_is_kept_until_it_is_acknowledged() {
         let (mut registry, run) = (Registry::new(3), RunId::new_now());
         admit(&mut registry, run, 1, "blog").unwrap();
-        assert!(!registry.acknowledge(run), "it is under way");
+        assert!(matches!(registry.acknowledge(run, 1), Err(RunRefusal::UnderWay)));
         registry.end(run, NOW, 1, false);
         assert!(matches!(registry.get(run).unwrap().phase, Phase::Ended { unsaved: Some(1), .. }));
         assert!(registry.list()[0].ended && registry.active().is_empty());
-        assert!(registry.acknowledge(run) && registry.list().is_empty());
+        registry.acknowledge(run, 1).unwrap();
+        assert!(registry.list().is_empty());
+        assert!(matches!(registry.acknowledge(run, 1), Err(RunRefusal::UnknownRun(_))));
+    }
+
+    #[test]
+    fn a_late_acknowledgement_of_one_attempt_leaves_the_end_of_the_next_one() {
+        let (mut registry, run) = (Registry::new(3), RunId::new_now());
+        for attempt in [1, 2] {
+            admit(&mut registry, run, attempt, "blog").unwrap();
+            registry.end(run, NOW, 1, true);
+        }
+        let refused = registry.acknowledge(run, 1);
+        assert!(matches!(refused, Err(RunRefusal::OtherAttempt { known: 2, named: 1 })), "{refused:?}");
+        assert!(registry.list()[0].ended);
+        registry.acknowledge(run, 2).unwrap();
+    }
+
+    #[test]
+    fn of_two_attempts_that_an_earlier_process_has_left_the_later_one_is_kept() {
+        let run = RunId::new_now();
+        for order in [[1, 2], [2, 1]] {
+            let mut registry = Registry::<u32>::new(3);
+            let restored =
+                order.map(|attempt| registry.restore(accepted(run, attempt), project("blog"), NOW, 1));
+            assert_eq!(restored, [None, Some(1)]);
+            assert_eq!(registry.get(run).unwrap().accepted.attempt, 2);
+        }
     }
 
     #[test]
@@ -274,9 +328,9 @@ mod tests {
         for (n, run) in ids.iter().enumerate() {
             registry.restore(accepted(*run, 1), project("blog"), at(n), 1);
         }
-        assert_eq!(registry.prune(at(ENDS)), [ids[1], ids[0]], "the oldest go");
+        assert_eq!(registry.prune(at(ENDS)), [(ids[1], 1), (ids[0], 1)], "the oldest go");
         registry.restore(accepted(ids[0], 1), project("blog"), at(2 * ENDS), END_BYTES);
         assert_eq!(registry.prune(at(ENDS)).len(), ENDS);
-        assert_eq!(registry.prune(at(2 * ENDS) + END_AGE + Duration::from_secs(1)), [ids[0]]);
+        assert_eq!(registry.prune(at(2 * ENDS) + END_AGE + Duration::from_secs(1)), [(ids[0], 1)]);
     }
 }

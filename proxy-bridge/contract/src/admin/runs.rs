@@ -2,7 +2,7 @@
 //!
 //! A run is started by `POST /_runs` and followed by `GET /_runs/{id}/events`. Its router keeps
 //! everything of it, also over a restart of the router once it has ended, until the bridge has
-//! acknowledged its end (`DELETE /_runs/{id}`).
+//! acknowledged its end (`DELETE /_runs/{id}?attempt=N`).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
