@@ -252,16 +252,9 @@ impl Runs {
     async fn ended(&self, project: ProjectName, accepted: RunAccepted, active: &ActiveRun, outcome: Outcome) {
         let (state, result, error) = outcome;
         let (run, at) = (accepted.run, Timestamp::now());
-        tracing::info!(
-            run = %run,
-            attempt = accepted.attempt,
-            project.name = %project,
-            state = state.as_str(),
-            reason = error.as_ref().map(|error| error.reason.as_str()),
-            "a run has ended"
-        );
+        let (attempt, reason) = (accepted.attempt, error.as_ref().map(|error| error.reason.clone()));
         let events = active.recording.end(RunEnd { at, state, result, error, lines: 0 });
-        let (ends, header) = (self.0.ends.clone(), EndHeader { accepted, project, at });
+        let (ends, header) = (self.0.ends.clone(), EndHeader { accepted, project: project.clone(), at });
         let written = spawn_blocking(move || ends.write(&header, &events)).await;
         let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         if let Err(error) = &written {
@@ -272,7 +265,15 @@ impl Runs {
             state.registry.end(run, at, *written.as_ref().unwrap_or(&0), written.is_ok());
             state.registry.prune(at)
         };
-        // Before the bridge can acknowledge it, everything is in place.
+        // Everything is in place before the log has it, and before the bridge can acknowledge it.
+        tracing::info!(
+            run = %run,
+            attempt,
+            project.name = %project,
+            state = state.as_str(),
+            reason,
+            "a run has ended"
+        );
         active.recording.announce_end();
         for (run, attempt) in pruned {
             tracing::warn!(run = %run, attempt, "the end of a run is dropped: nobody has acknowledged it");

@@ -97,8 +97,6 @@ impl Control {
         let launch = active.launch.clone();
         active.stored.input = launch.clone().ended(state).to_value();
         let stored = active.stored.clone();
-        self.shared.metrics.ended(&stored.run);
-        log_ended(&stored.run);
         // Before the record: a process that ends in between begins them again, under the same keys.
         self.start_chained(&stored.run);
         self.step_ended(&stored.run, &launch);
@@ -110,6 +108,8 @@ impl Control {
         self.shared.progress.end(id);
         let Some(active) = self.active.remove(id) else { return };
         let run = active.run().clone();
+        self.shared.metrics.ended(&run);
+        log_ended(&run);
         for waiter in active.waiters {
             let _ = waiter.send(run.clone());
         }
