@@ -28,6 +28,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use self::calls::order;
+use self::crons::OUTPUT_PATIENCE;
 pub(crate) use self::crons::{CronEnd, CronStarter, MarkedLines};
 use self::ends::{EndFiles, EndHeader};
 pub(crate) use self::event_log::UnknownStep;
@@ -239,13 +240,18 @@ impl Runs {
         orders: &mut Orders,
     ) -> Outcome {
         let Some(crons) = self.0.crons.get() else { return outcome::of_cron(Ok(false)) };
-        let _marked = self.0.marked.record(run, recording.clone());
+        let marked = self.0.marked.record(project, run, recording.clone());
         let ended = crons.start(project, name, run);
         recording.start();
-        tokio::select! {
-            ended = ended => outcome::of_cron(ended),
-            stopped = orders.stop() => outcome::of_stop(stopped),
+        let ended = tokio::select! {
+            ended = ended => ended,
+            stopped = orders.stop() => return outcome::of_stop(stopped),
+        };
+        // The end of a process comes after all that it has printed.
+        if ended.is_ok() {
+            marked.complete(OUTPUT_PATIENCE).await;
         }
+        outcome::of_cron(ended)
     }
 
     /// Keeps the end of a run, then tells of it.

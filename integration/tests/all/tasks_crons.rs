@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use switchyard_contract::admin::ProjectState;
+use switchyard_contract::bounds::OUTPUT_LINES;
 use switchyard_contract::run::{RunState, RunTrigger};
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
@@ -159,4 +160,31 @@ async fn a_router_without_a_bridge_fires_crons_by_itself_once_for_all_processes(
         assert!(minutes.values().all(|ticks| *ticks == 1), "{project} has ticked: {minutes:#?}");
     }
     assert_eq!(router.public.get("/ticks/").await.text(), "ticks");
+}
+
+#[tokio::test]
+async fn the_log_of_a_cron_has_every_line_that_its_handler_printed() {
+    const LINES: usize = OUTPUT_LINES + 100;
+    let volume = Volume::with(
+        "burst",
+        format!(
+            "Deno.cron('burst', '0 0 1 1 *', () => {{\n  for (let n = 0; n < {LINES}; n++) console.log(n);\n  \
+             throw new Error('the last word');\n}});\nexport default {{ fetch: () => new Response('burst') }};\n"
+        ),
+    );
+    let served = Served::start(&volume).await;
+    served.api.knows("burst:cron/burst").await;
+    let probe = Probe::start(&served.serve.public, "/burst/").await;
+    for _ in 0..3 {
+        let ended = served.api.start("burst:cron/burst").ended().await.run;
+        assert_eq!(ended.state, RunState::Failed, "{ended:#?}");
+        let log = served.api.log(ended.id).await;
+        let printed = log.lines.iter().filter(|line| line.stream == "stdout");
+        let printed: Vec<_> = printed.map(|line| line.line.parse().ok()).collect();
+        assert_eq!(printed, (0..LINES).map(Some).collect::<Vec<_>>());
+        assert!(log.lines.iter().any(|line| line.line.contains("the last word")), "{:?}", log.lines.last());
+    }
+    let log = served.serve.admin.client.get("/projects/burst/logs?lines=1000").await.text();
+    assert!(log.contains("the last word") && !log.contains("u001d"), "{log}");
+    probe.finish().await.no_failures();
 }

@@ -105,7 +105,8 @@ pub enum FromCell {
         /// At most 100.
         crons: Vec<CronRegistration>,
     },
-    /// The handler of a cron has ended.
+    /// The handler of a cron has ended. Both output streams have the [last line](Mark::last_line) of
+    /// the run already.
     CronEnded {
         /// The name of the cron.
         name: String,

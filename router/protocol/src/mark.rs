@@ -1,5 +1,5 @@
-//! Marks in the output of a cell that name the request a line belongs to. A project can print marks
-//! of its own.
+//! Marks in the output of a cell that name the request, or the run, that a line belongs to. A project
+//! can print marks of its own.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,6 +9,9 @@ use switchyard_contract::bounds::REQUEST_ID;
 /// Control characters that separate records and their parts, which text does not contain.
 const BEGIN: char = '\u{1e}';
 const END: char = '\u{1f}';
+
+/// Follows the mark of a run whose output ends in the stream.
+const LAST: char = '\u{1d}';
 
 /// The id of the request that a line of output belongs to. Displayed in front of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,18 @@ impl<'a> Mark<'a> {
     /// Returns the id of the request.
     pub fn id(self) -> &'a str {
         self.0
+    }
+
+    /// Returns the line after which the stream has no more output of the run.
+    pub fn last_line(self) -> String {
+        format!("{self}{LAST}\n")
+    }
+
+    /// Splits a line after which its stream has no more output of a run into the text before that
+    /// and the run's mark. `None`: it is another line.
+    pub fn split_last(line: &'a str) -> Option<(&'a str, Self)> {
+        let (before, id) = line.strip_suffix(LAST)?.strip_suffix(END)?.rsplit_once(BEGIN)?;
+        Some((before, Self::parse(id)?))
     }
 
     /// Splits a line into its mark and its text. Output that was printed before the mark without an
@@ -58,6 +73,21 @@ mod tests {
         }
         for line in ["", "a b", "\u{1e}", "\u{1e}a b\u{1f}c", "\u{1e}\u{1f}c", "\u{1f}a\u{1e}"] {
             assert_eq!(Mark::split(line), (None, line.into()));
+        }
+    }
+
+    #[test]
+    fn the_last_line_of_a_run_is_told_from_its_other_lines() {
+        let mark = Mark::parse("3f9a-1").unwrap();
+        let last = mark.last_line();
+        let last = last.strip_suffix('\n').unwrap();
+        assert_eq!(Mark::split_last(last), Some(("", mark)));
+        let glued = format!("{mark}said {last}");
+        assert_eq!(Mark::split_last(&glued), Some((&*format!("{mark}said "), mark)));
+        for line in
+            ["", "\u{1d}", "\u{1e}\u{1f}\u{1d}", "a b\u{1f}\u{1d}", &format!("{last}x"), &format!("{mark}a")]
+        {
+            assert_eq!(Mark::split_last(line), None, "{line:?}");
         }
     }
 

@@ -6,10 +6,13 @@ use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::{RunError, RunId};
 use switchyard_contract::task::TaskSpec;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::Recording;
 use crate::cells::{OutputLine, OutputSink};
@@ -28,13 +31,28 @@ pub(crate) trait CronStarter: Debug + Send + Sync {
     fn start(&self, project: &ProjectName, name: &str, run: RunId) -> CronEnd;
 }
 
+/// Time after the end of a handler in which its last lines are read. They are in the cell's pipes
+/// already, and wait there only for earlier ones of a project that prints faster than it may.
+pub(super) const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The streams of a cell, each of which has an end of a run's output.
+const STREAMS: usize = 2;
+
 /// A sink that passes lines on, and those that are marked with the id of a run to that run too.
 #[derive(Debug)]
 pub(crate) struct MarkedLines {
     inner: Arc<dyn OutputSink>,
-    runs: Mutex<HashMap<String, Arc<Recording>>>,
+    runs: Mutex<HashMap<String, Marked>>,
     /// The number of runs: there are none nearly always.
     count: AtomicUsize,
+}
+
+/// A run of a project, and the number of streams that have no more lines of it.
+#[derive(Debug, Clone)]
+struct Marked {
+    project: ProjectName,
+    recording: Arc<Recording>,
+    ended: watch::Sender<usize>,
 }
 
 /// A run whose marked lines are recorded until this is dropped.
@@ -42,6 +60,7 @@ pub(crate) struct MarkedLines {
 pub(super) struct MarkedRun {
     lines: Arc<MarkedLines>,
     run: String,
+    ended: watch::Receiver<usize>,
 }
 
 impl MarkedLines {
@@ -50,31 +69,60 @@ impl MarkedLines {
         Self { inner, runs: Mutex::default(), count: AtomicUsize::new(0) }
     }
 
-    /// Records the lines that are marked with the id of `run`.
-    pub(super) fn record(self: &Arc<Self>, run: RunId, recording: Arc<Recording>) -> MarkedRun {
-        let run = run.to_string();
-        self.change(|runs| _ = runs.insert(run.clone(), recording));
-        MarkedRun { lines: self.clone(), run }
+    /// Records the lines of `project` that are marked with the id of `run`.
+    pub(super) fn record(
+        self: &Arc<Self>,
+        project: &ProjectName,
+        run: RunId,
+        recording: Arc<Recording>,
+    ) -> MarkedRun {
+        let (run, (sender, ended)) = (run.to_string(), watch::channel(0));
+        let marked = Marked { project: project.clone(), recording, ended: sender };
+        self.change(|runs| _ = runs.insert(run.clone(), marked));
+        MarkedRun { lines: self.clone(), run, ended }
     }
 
-    fn change(&self, change: impl FnOnce(&mut HashMap<String, Arc<Recording>>)) {
+    /// The run of this id, if it is one of the version's project.
+    fn find(&self, version: &Version, run: &str) -> Option<Marked> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.runs().get(run).filter(|marked| marked.project == version.project).cloned()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut HashMap<String, Marked>)) {
         let mut runs = self.runs();
         change(&mut runs);
         self.count.store(runs.len(), Ordering::Release);
     }
 
-    fn runs(&self) -> MutexGuard<'_, HashMap<String, Arc<Recording>>> {
+    fn runs(&self) -> MutexGuard<'_, HashMap<String, Marked>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MarkedRun {
+    /// Waits until all lines that the handler has printed are recorded, at most for `limit`. For a
+    /// handler that has ended in a process that goes on.
+    pub(super) async fn complete(mut self, limit: Duration) {
+        let is_over = timeout(limit, self.ended.wait_for(|ended| *ended >= STREAMS)).await;
+        if is_over.is_err() {
+            tracing::warn!(run = self.run, "the last lines of a run may be missing from its log");
+        }
     }
 }
 
 impl OutputSink for MarkedLines {
     fn line(&self, version: &Version, line: &OutputLine<'_>) {
         self.inner.line(version, line);
-        let Some(request) = line.request.filter(|_| self.count.load(Ordering::Acquire) > 0) else { return };
-        let recording = self.runs().get(request).cloned();
-        if let Some(recording) = recording {
-            recording.line(version, line);
+        if let Some(marked) = line.request.and_then(|request| self.find(version, request)) {
+            marked.recording.line(version, line);
+        }
+    }
+
+    fn last_line(&self, version: &Version, run: &str) {
+        if let Some(marked) = self.find(version, run) {
+            marked.ended.send_modify(|ended| *ended += 1);
         }
     }
 }
@@ -94,23 +142,62 @@ mod tests {
     use crate::runs::EventLog;
     use crate::version::Tenant;
 
-    #[test]
-    fn marked_lines_go_to_their_run_while_it_is_under_way() {
+    struct Scene {
+        lines: Arc<MarkedLines>,
+        recording: Arc<Recording>,
+        run: RunId,
+        marked: MarkedRun,
+    }
+
+    fn scene() -> Scene {
         let lines = Arc::new(MarkedLines::new(Arc::new(LogBuffer::default())));
         let recording = Arc::new(Recording::new(1, EventLog::new(1 << 20, 1)));
-        let blog = Tenant::first(&ProjectName::parse("blog").unwrap());
-        let version = Version::new(&blog, Digest::from([1; 32]));
-        let (run, other) = (RunId::new_now(), RunId::new_now());
-        let print = |request: Option<&str>| {
-            let line = OutputLine { pid: 1, stream: "stdout", request, continues: false, text: "x" };
-            lines.line(&version, &line);
-        };
-        let marked = lines.record(run, recording.clone());
-        print(Some(&run.to_string()));
-        print(Some(&other.to_string()));
-        print(None);
+        let run = RunId::new_now();
+        let marked = lines.record(&version("blog").project, run, recording.clone());
+        Scene { lines, recording, run, marked }
+    }
+
+    fn version(project: &str) -> Version {
+        Version::new(&Tenant::first(&ProjectName::parse(project).unwrap()), Digest::from([1; 32]))
+    }
+
+    fn print(lines: &MarkedLines, project: &str, request: Option<&str>) {
+        let line = OutputLine { pid: 1, stream: "stdout", request, continues: false, text: "x" };
+        lines.line(&version(project), &line);
+    }
+
+    #[test]
+    fn marked_lines_of_its_project_go_to_a_run_while_it_is_under_way() {
+        let Scene { lines, recording, run, marked } = scene();
+        let run = run.to_string();
+        print(&lines, "blog", Some(&run));
+        print(&lines, "shop", Some(&run));
+        print(&lines, "blog", Some(&RunId::new_now().to_string()));
+        print(&lines, "blog", None);
         drop(marked);
-        print(Some(&run.to_string()));
+        print(&lines, "blog", Some(&run));
         assert_eq!(recording.all().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_run_is_complete_when_both_streams_have_no_more_lines_of_it() {
+        let Scene { lines, recording, run, marked } = scene();
+        let run = run.to_string();
+        lines.last_line(&version("blog"), &run);
+        lines.last_line(&version("shop"), &run);
+        let completed = tokio::spawn(marked.complete(OUTPUT_PATIENCE));
+        tokio::task::yield_now().await;
+        assert!(!completed.is_finished());
+        print(&lines, "blog", Some(&run));
+        lines.last_line(&version("blog"), &run);
+        completed.await.unwrap();
+        assert_eq!(recording.all().len(), 1);
+        assert!(lines.runs().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_run_waits_for_its_last_lines_for_a_bounded_time() {
+        let Scene { marked, .. } = scene();
+        marked.complete(Duration::ZERO).await;
     }
 }

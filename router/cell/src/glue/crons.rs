@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use self::handler::{Handler, Refusal, Slot};
+use crate::glue::requests;
 use crate::js;
 use crate::kernel::control::{JobMessage, Reporter};
 
@@ -150,6 +151,8 @@ impl Registry {
 
     fn ended(&self, name: &str, run: String, success: bool) {
         self.running.borrow_mut().remove(name);
+        // The router reads the streams beside the socket, and may come to them later.
+        requests::end_output(&run);
         self.reporter.cron_ended(name.to_owned(), run, success);
     }
 

@@ -40,6 +40,13 @@ pub(crate) fn print(text: &str) {
     _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
+/// Ends the output of a run in both streams: whoever reads them knows that no line of it is missing.
+pub(crate) fn end_output(run: &str) {
+    let Some(line) = Mark::parse(run).map(Mark::last_line) else { return };
+    _ = std::io::stdout().write_all(line.as_bytes());
+    _ = std::io::stderr().write_all(line.as_bytes());
+}
+
 /// Called by the glue with the text of an error.
 fn report_error(
     scope: &mut v8::PinScope<'_, '_>,
