@@ -23,6 +23,10 @@ pub use self::status::{
     CellCrash, ChosenEntry, Draining, ProjectState, Projects, Reload, ReloadOutcome, Status, VersionName,
 };
 
+/// The comment on the stream of `GET /events` that follows a change of `GET /projects` which no event
+/// reports: the limits of the policy, or the crons that a version has registered.
+pub const STATUSES_CHANGED: &str = "statuses";
+
 /// The digest of the version that a checkout's tar belongs to.
 pub const DIGEST: HeaderName = HeaderName::from_static("x-switchyard-digest");
 

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::state::{PullQuery, StateChange};
 use super::{CallError, Presence, Router, Shared};
-use switchyard_contract::admin::Projects;
+use switchyard_contract::admin::{Projects, STATUSES_CHANGED};
 use switchyard_contract::event::Event;
 use switchyard_edge::sse::{SseError, SseItem};
 
@@ -39,8 +39,8 @@ const RECONNECT: ExponentialBuilder = ExponentialBuilder::new()
     .without_max_times()
     .with_jitter();
 
-/// Interval at which all changes are requested that no event reports: a build has begun, a folder
-/// is misnamed, a cell went idle.
+/// Interval at which all changes are requested that the stream does not report: a build has begun, a
+/// folder is misnamed, a cell went idle.
 const REFRESH: Duration = Duration::from_secs(10);
 
 /// Pause before a request is repeated because its answer did not include an event yet. A router
@@ -187,7 +187,13 @@ impl<'r> Session<'r> {
     }
 
     fn receive(&mut self, item: SseItem) -> Result<(), FollowError> {
-        let SseItem::Event(event) = item else { return Ok(()) };
+        let event = match item {
+            SseItem::Event(event) => event,
+            SseItem::Comment(text) => {
+                self.wanted |= text == STATUSES_CHANGED;
+                return Ok(());
+            }
+        };
         let event: Event = serde_json::from_str(&event.data).map_err(FollowError::NoEvent)?;
         if event.data.router != self.id {
             return Err(FollowError::Another);

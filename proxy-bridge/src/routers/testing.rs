@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use self::listener::Listener;
 use self::state::FakeState;
 use super::{RouterAddress, Routers, RoutersSettings};
-use switchyard_contract::admin::{ProjectState, VersionName};
+use switchyard_contract::admin::{ProjectState, STATUSES_CHANGED, VersionName};
 use switchyard_contract::event::{Event, EventType};
 use switchyard_contract::route::Claim;
 
@@ -136,6 +136,11 @@ impl FakeRouter {
         let event = self.put(project, digit);
         self.state().emit(event.clone());
         event
+    }
+
+    /// Tells followers that statuses have changed.
+    pub(crate) fn tell_of_statuses(&self) {
+        let _ = self.state().events.send(Bytes::from(format!(": {STATUSES_CHANGED}\n\n")));
     }
 
     /// Makes a version live without sending an event.

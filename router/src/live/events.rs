@@ -11,7 +11,7 @@ use switchyard_contract::event::{
 };
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::publisher::Publisher;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::version::Version;
 
@@ -25,6 +25,8 @@ pub(crate) struct Events {
     router: String,
     log: Mutex<EventLog>,
     sender: broadcast::Sender<Arc<Event>>,
+    /// Changed with statuses whose change no event reports.
+    statuses: watch::Sender<()>,
     publisher: Option<Publisher>,
 }
 
@@ -53,7 +55,18 @@ impl Events {
     /// `publisher` posts the events to the ingress, if there is one.
     pub(crate) fn new(publisher: Option<Publisher>) -> Self {
         let router = uuid::Uuid::new_v4().to_string();
-        Self { router, log: Mutex::default(), sender: broadcast::Sender::new(BACKLOG), publisher }
+        let (sender, statuses) = (broadcast::Sender::new(BACKLOG), watch::Sender::new(()));
+        Self { router, log: Mutex::default(), sender, statuses, publisher }
+    }
+
+    /// Has followers look at the statuses of projects again: some have changed without an event.
+    pub(crate) fn statuses_changed(&self) {
+        self.statuses.send_replace(());
+    }
+
+    /// A receiver that is notified of [such changes](Self::statuses_changed) from now on.
+    pub(crate) fn follow_statuses(&self) -> watch::Receiver<()> {
+        self.statuses.subscribe()
     }
 
     /// Numbers an event and hands it to all subscribers. Never waits. Returns the number.

@@ -218,6 +218,7 @@ impl Control {
             self.put_in_table(project);
         }
         self.show(project);
+        self.parts.events.statuses_changed();
         let (crons, project) = (self.parts.crons.clone(), project.clone());
         self.tasks.spawn_for_router(async move {
             // A panic is logged.

@@ -24,7 +24,8 @@ pub(super) struct FakeState {
     pub(super) changed: BTreeMap<String, u64>,
     pub(super) removed: Vec<(u64, String)>,
     pub(super) log: Vec<Event>,
-    pub(super) events: broadcast::Sender<Event>,
+    /// Pieces of the stream.
+    pub(super) events: broadcast::Sender<Bytes>,
     /// The last ids that followers came with.
     pub(super) last_ids: Vec<Option<String>>,
     pub(super) pulls: usize,
@@ -71,8 +72,8 @@ impl FakeState {
     }
 
     pub(super) fn emit(&mut self, event: Event) {
-        self.log.push(event.clone());
-        let _ = self.events.send(event);
+        let _ = self.events.send(text(&event));
+        self.log.push(event);
     }
 }
 
@@ -102,8 +103,8 @@ impl FakeState {
         let greeting = Bytes::from(format!(": router {}\n\n", self.id));
         let first = stream::iter(std::iter::once(greeting).chain(missed));
         let later = stream::unfold(self.events.subscribe(), |mut events| async {
-            let event = events.recv().await.ok()?;
-            Some((text(&event), events))
+            let piece = events.recv().await.ok()?;
+            Some((piece, events))
         });
         let frames = first.chain(later).map(|piece| Ok(Frame::data(piece)));
         Response::new(StreamBody::new(frames).boxed_unsync())

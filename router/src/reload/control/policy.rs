@@ -15,7 +15,7 @@ impl Control {
         self.parts.policy = policy.clone();
         self.judge_again(&policy);
         let names: Vec<_> = self.projects.names().cloned().collect();
-        let mut touched = Vec::new();
+        let (mut touched, mut is_renewed) = (Vec::new(), false);
         for name in names {
             let project = self.projects.of(&name);
             if project.is_outdated(&policy) || project.failed_with_other_limits(&policy) {
@@ -24,7 +24,11 @@ impl Control {
             } else if project.renew(&policy) {
                 self.parts.live.put(project.entry());
                 self.show(&name);
+                is_renewed = true;
             }
+        }
+        if is_renewed {
+            self.parts.events.statuses_changed();
         }
         tracing::info!(built_again = ?touched, "the policy holds");
     }
