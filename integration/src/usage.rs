@@ -87,6 +87,14 @@ pub fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// The nice values of the threads of a process.
+pub fn nice_values(pid: u32) -> BTreeSet<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+    let nice = |stat: String| stat.rsplit(')').next()?.split_whitespace().nth(16)?.parse().ok();
+    stats.filter_map(nice).collect()
+}
+
 fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(')').next()?.trim_start().chars().next()

@@ -16,6 +16,7 @@ mod pool;
 mod probe;
 mod process;
 mod recount;
+mod spares;
 mod throttle;
 mod usage;
 
@@ -114,7 +115,25 @@ pub(crate) struct LaunchSpec {
     pub(crate) output: Option<Arc<dyn OutputSink>>,
 }
 
+/// The priority of a cell's process on busy processors, from its start to its end: raising it again
+/// would need privileges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    Normal,
+    /// For runs, whose users do not wait for each millisecond.
+    Low,
+}
+
 impl LaunchSpec {
+    /// The priority of the work.
+    fn priority(&self) -> Priority {
+        match self.job {
+            Some(Job::Call(_) | Job::Registry { .. }) => Priority::Low,
+            // A save waits for it.
+            Some(Job::Link { .. }) | None => Priority::Normal,
+        }
+    }
+
     fn start(&self, settings: &CellSettings, folders: CellPaths, identity: Option<Identity>) -> Start {
         let CellPaths { socket, probe, inspect, tmp, data, cache } = folders;
         let version = self.version.to_string();

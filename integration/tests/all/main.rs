@@ -113,6 +113,7 @@ mod routing;
 mod runs_ends;
 mod runs_history;
 mod runs_kills;
+mod runs_priority;
 mod sandbox;
 mod scan;
 mod scripts;

@@ -1,8 +1,8 @@
 //! The process of one version of a project: V8 and Deno's runtime around its code.
 //!
 //! The router starts it as a spare, with the control socket as its standard input, and assigns a
-//! version to it once. The flags `--probe-sandbox`, `--probe` and `--install` run one of the other
-//! jobs of this binary instead.
+//! version to it once. `--low-priority` makes a spare for runs. The flags `--probe-sandbox`, `--probe`
+//! and `--install` run one of the other jobs of this binary instead.
 
 mod cache;
 mod deno;
@@ -19,6 +19,7 @@ mod runtime;
 use kernel::control::Control;
 use kernel::watchdog::Pulse;
 use kernel::{process, sandbox};
+use switchyard_protocol::LOW_PRIORITY;
 
 /// Threads for files, names and other blocking calls. More would only wait for the same disk, and
 /// each has a stack.
@@ -33,7 +34,8 @@ fn main() -> anyhow::Result<()> {
         Some("--install") => return install::run(),
         _ => {}
     }
-    let socket = process::prepare()?;
+    let has_low_priority = std::env::args().any(|argument| argument == LOW_PRIORITY);
+    let socket = process::prepare(has_low_priority)?;
     errors::log::start();
     runtime::init_v8();
     let control = Control::listen(socket)?;

@@ -27,6 +27,13 @@ pub use start::{
     DeniedPermissions, Limits, MODULE_CACHE_UNFINISHED, ModuleCache, Permissions, Start, TRIVIAL_SYS,
 };
 
+/// The argument with which a cell has a low priority from its start.
+pub const LOW_PRIORITY: &str = "--low-priority";
+
+/// The nice value of a cell of low priority: of a processor that is wanted by others too, they get
+/// three times as much.
+pub const LOW_NICE: i32 = 5;
+
 /// A message from the router to a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]

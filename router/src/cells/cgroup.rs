@@ -6,7 +6,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use switchyard_protocol::Limits;
+use switchyard_protocol::{LOW_NICE, Limits};
+
+use super::Priority;
 
 /// The controllers to enable, in this order.
 const WANTED: [&str; 3] = ["memory", "pids", "cpu"];
@@ -78,9 +80,13 @@ impl Groups {
     }
 
     /// Puts `process` into a group of its own. Blocks.
-    pub(super) fn enter(&self, id: u64, process: u32) -> io::Result<Group> {
+    pub(super) fn enter(&self, id: u64, process: u32, priority: Priority) -> io::Result<Group> {
         let group = Group(self.dir.join(format!("{PREFIX}{id}")));
         fs::create_dir(&group.0)?;
+        // The nice value of a process counts within its group alone.
+        if priority == Priority::Low && self.controllers.contains(&"cpu") {
+            group.write("cpu.weight.nice", LOW_NICE)?;
+        }
         group.write("cgroup.procs", process)?;
         Ok(group)
     }

@@ -1,22 +1,24 @@
-//! The spares: a few warmed cells, replaced in the background as they are used.
+//! The maker of cells: takes spares, or new processes, and replaces spares in the background as they
+//! are used.
 
-use std::collections::VecDeque;
+use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use switchyard_contract::project::ProjectName;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::monitor::Monitor;
 use super::output::Output;
 use super::probe::Prober;
 use super::process::Cell;
-use super::{Budget, Caches, CellSettings, DataFolders, LaunchSpec, LogVolume, StartError};
+use super::spares::Spares;
+use super::{Budget, Caches, CellSettings, DataFolders, LaunchSpec, LogVolume, Priority, StartError};
 use crate::version::Tenant;
 
 /// Longest delay of a new spare. Until then it waits for versions that are being started, so that
@@ -27,6 +29,10 @@ const REFILL_AT_LATEST: Duration = Duration::from_millis(500);
 /// making a process blocks the control flow's thread for milliseconds.
 const AFTER_A_START: Duration = Duration::from_millis(10);
 
+/// Time for which a new spare warms up alone, if it takes so long: several at once would take all
+/// processors from requests.
+const WARM_UP: Duration = Duration::from_secs(1);
+
 /// Pause between two attempts when a process cannot be made.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -36,7 +42,7 @@ pub(crate) struct Cells {
     settings: Arc<CellSettings>,
     output: Output,
     next_id: AtomicU64,
-    spares: Mutex<VecDeque<Cell>>,
+    spares: Mutex<Spares<Cell>>,
     starting: AtomicUsize,
     budget: Mutex<Budget>,
     monitor: Monitor,
@@ -62,10 +68,10 @@ impl Cells {
             .context("start the thread that reads the output of cells")?;
         Ok(Arc::new(Self {
             budget: Mutex::new(Budget::new(settings.max_cells)),
+            spares: Mutex::new(Spares::new(settings.spares)),
             settings: Arc::new(settings),
             output,
             next_id: AtomicU64::new(0),
-            spares: Mutex::default(),
             starting: AtomicUsize::new(0),
             monitor: Monitor::default(),
             prober: Prober::default(),
@@ -77,21 +83,28 @@ impl Cells {
     pub(crate) async fn keep_filled(self: Arc<Self>) {
         loop {
             let changed = self.changed.notified();
-            let missing = {
+            let (missing, expiry) = {
                 let mut spares = self.spares();
-                spares.retain(|spare| !spare.has_exited());
-                self.settings.spares.saturating_sub(spares.len())
+                spares.prune(Instant::now(), Cell::has_exited);
+                (spares.missing(), spares.expiry())
             };
-            if missing == 0 {
-                changed.await;
+            let Some(priority) = missing else {
+                tokio::select! {
+                    () = changed => {}
+                    () = until(expiry) => {}
+                }
                 continue;
-            }
+            };
             if self.starting.load(Ordering::SeqCst) > 0 {
                 let _ = timeout(REFILL_AT_LATEST, changed).await;
             }
             sleep(AFTER_A_START).await;
-            match self.spawn().await {
-                Ok(spare) => self.spares().push_back(spare),
+            match self.spawn(priority).await {
+                Ok(spare) => {
+                    let warmed = spare.warmed();
+                    self.spares().put(priority, spare);
+                    let _ = timeout(WARM_UP, warmed).await;
+                }
                 Err(error) => {
                     tracing::error!("cannot make a spare cell: {error:#}");
                     sleep(RETRY).await;
@@ -118,13 +131,15 @@ impl Cells {
     ) -> Result<Arc<Cell>, StartError> {
         self.starting.fetch_add(1, Ordering::SeqCst);
         let _guard = StartGuard(self);
+        let (priority, now) = (launch.priority(), Instant::now());
         let spare = {
             let mut spares = self.spares();
-            std::iter::from_fn(|| spares.pop_front()).find(|spare| !spare.has_exited())
+            spares.prune(now, Cell::has_exited);
+            spares.take(priority, now)
         };
         let cell = match spare {
             Some(spare) => spare,
-            None => self.spawn().await.map_err(StartError::NoProcess)?,
+            None => self.spawn(priority).await.map_err(StartError::NoProcess)?,
         };
         let cell = Arc::new(cell);
         self.monitor.add(&cell);
@@ -135,7 +150,7 @@ impl Cells {
 
     /// Ends the spares.
     pub(crate) async fn clear(&self) {
-        let spares = std::mem::take(&mut *self.spares());
+        let spares = self.spares().take_all();
         for spare in spares {
             spare.kill().await;
         }
@@ -188,13 +203,20 @@ impl Cells {
         self.spares().len()
     }
 
-    async fn spawn(&self) -> Result<Cell> {
+    async fn spawn(&self, priority: Priority) -> Result<Cell> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Cell::spawn(&self.settings, &self.output, id, self.monitor.recount()).await
+        Cell::spawn(&self.settings, &self.output, id, self.monitor.recount(), priority).await
     }
 
-    fn spares(&self) -> MutexGuard<'_, VecDeque<Cell>> {
+    fn spares(&self) -> MutexGuard<'_, Spares<Cell>> {
         self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant.into()).await,
+        None => pending().await,
     }
 }
 

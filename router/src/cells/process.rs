@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use switchyard_contract::event::Diagnostic;
-use switchyard_protocol::{FromCell, Limit, Limits, ToCell};
+use switchyard_protocol::{FromCell, LOW_PRIORITY, Limit, Limits, ToCell};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,7 +30,7 @@ use super::crons::{CellCrons, CronRefusal};
 use super::exit::Exit;
 use super::output::{AssignedVersion, Assignment, Output};
 use super::recount::Recount;
-use super::{CellSettings, Groups, LaunchSpec, StartError};
+use super::{CellSettings, Groups, LaunchSpec, Priority, StartError};
 use crate::folder::DiskUsage;
 use crate::project::diagnostic;
 use crate::user::User;
@@ -64,6 +64,7 @@ const MESSAGES: usize = 256;
 /// The state of a cell. The outcome of its start stays known after its end.
 #[derive(Debug, Clone, Default)]
 struct CellStatus {
+    is_warm: bool,
     outcome: Option<StartOutcome>,
     /// The limit that it exceeded.
     exceeded: Option<Limit>,
@@ -131,6 +132,7 @@ impl Cell {
         output: &Output,
         id: u64,
         recount: Recount,
+        priority: Priority,
     ) -> Result<Self> {
         let dir = settings.run_dir.join(id.to_string());
         let tmp = dir.join(TMP);
@@ -138,11 +140,11 @@ impl Cell {
         spawn_blocking(move || made.iter().try_for_each(|dir| create(dir, user))).await??;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("make a socket pair")?;
         ours.set_nonblocking(true).context("make a socket pair")?;
-        let mut child = make_process(&settings.binary, &dir, user, theirs.into())?;
+        let mut child = make_process(&settings.binary, &dir, user, theirs.into(), priority)?;
         let pid = child.id().context("a child that was just started has an id")?;
         let recount = Arc::new(recount);
         let crons = Arc::new(CellCrons::new(id, settings.crons.clone()));
-        let group = enter_group(settings.groups.clone(), id, pid).await?;
+        let group = enter_group(settings.groups.clone(), id, pid, priority).await?;
         let (read, write) = UnixStream::from_std(ours).context("register the socket pair")?.into_split();
         // A start, a reason to end it, a drain, and a count of its folders.
         let (commands, received) = mpsc::channel(4);
@@ -219,6 +221,15 @@ impl Cell {
     /// The count of its bad answers.
     pub(crate) fn answers(&self) -> &AnswerTally {
         &self.answers
+    }
+
+    /// Waits until the process has warmed up, or has ended.
+    pub(super) fn warmed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut status = self.status.clone();
+        async move {
+            // The sender is gone only with the process.
+            let _ = status.wait_for(|status| status.is_warm || status.exit.is_some()).await;
+        }
     }
 
     pub(crate) fn has_exited(&self) -> bool {
@@ -422,8 +433,17 @@ impl Cell {
 }
 
 /// Starts a cell's process in `dir`, with `control` as its standard input.
-fn make_process(binary: &Path, dir: &Path, user: Option<User>, control: OwnedFd) -> Result<Child> {
+fn make_process(
+    binary: &Path,
+    dir: &Path,
+    user: Option<User>,
+    control: OwnedFd,
+    priority: Priority,
+) -> Result<Child> {
     let mut command = Command::new(binary);
+    if priority == Priority::Low {
+        command.arg(LOW_PRIORITY);
+    }
     if let Some(user) = user {
         command.uid(user.uid).gid(user.gid);
     }
@@ -439,9 +459,14 @@ fn make_process(binary: &Path, dir: &Path, user: Option<User>, control: OwnedFd)
 }
 
 /// Puts a process into a control group of its own, if there are control groups.
-async fn enter_group(groups: Option<Groups>, id: u64, process: u32) -> Result<Option<Arc<Group>>> {
+async fn enter_group(
+    groups: Option<Groups>,
+    id: u64,
+    process: u32,
+    priority: Priority,
+) -> Result<Option<Arc<Group>>> {
     let Some(groups) = groups else { return Ok(None) };
-    let entered = spawn_blocking(move || groups.enter(id, process)).await?;
+    let entered = spawn_blocking(move || groups.enter(id, process, priority)).await?;
     Ok(Some(Arc::new(entered.context("put a cell into a control group")?)))
 }
 

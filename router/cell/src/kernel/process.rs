@@ -7,6 +7,8 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::net::UnixStream;
 
+use switchyard_protocol::LOW_NICE;
+
 use super::sandbox;
 
 /// Prepares the process and returns the control socket, its standard input. Must be called before
@@ -14,9 +16,13 @@ use super::sandbox;
 ///
 /// # Errors
 /// The kernel refuses a setting of the process.
-pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
+pub(crate) fn prepare(has_low_priority: bool) -> anyhow::Result<UnixStream> {
     close_inherited()?;
     let control = take_stdin()?;
+    let has_own_session = leave_terminal();
+    if has_low_priority {
+        lower_priority(has_own_session);
+    }
     isolate()?;
     disable_core_dumps()?;
     let_router_finish();
@@ -34,6 +40,7 @@ pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
 /// The kernel refuses a setting of the process.
 pub(crate) fn prepare_install() -> anyhow::Result<()> {
     close_inherited()?;
+    leave_terminal();
     isolate()?;
     // SAFETY: changes a number of this process.
     #[expect(unsafe_code, reason = "libc call")]
@@ -107,9 +114,33 @@ fn take_stdin() -> io::Result<UnixStream> {
     Ok(control)
 }
 
+/// Leaves the router's terminal, so that Ctrl-C reaches the router alone. Returns true if the process
+/// has a session of its own now: one that leads a group already gets none, and needs none.
+fn leave_terminal() -> bool {
+    // SAFETY: changes the session of this process.
+    #[expect(unsafe_code, reason = "libc call")]
+    unsafe {
+        libc::setsid() >= 0
+    }
+}
+
+/// Gives way to processes that serve, for the rest of the process's life. Must be called before other
+/// threads exist, and while the process may write its own files in `/proc`. If it is not allowed,
+/// nothing changes.
+fn lower_priority(has_own_session: bool) {
+    // SAFETY: changes a number of this thread, which later threads inherit.
+    #[expect(unsafe_code, reason = "libc call")]
+    unsafe {
+        libc::nice(LOW_NICE);
+    }
+    // Many kernels share processors between sessions first, and the number counts within one.
+    if has_own_session {
+        let _ = std::fs::write("/proc/self/autogroup", LOW_NICE.to_string());
+    }
+}
+
 /// Makes the process end with the router, gain no privileges and be closed to other processes of
-/// the same user. It leaves the router's terminal, so that Ctrl-C reaches the router alone. The end
-/// of a router that ended earlier shows as the end of the control socket.
+/// the same user. The end of a router that ended earlier shows as the end of the control socket.
 fn isolate() -> io::Result<()> {
     // SAFETY: these calls change flags of this process only.
     #[expect(unsafe_code, reason = "libc calls")]
@@ -117,8 +148,6 @@ fn isolate() -> io::Result<()> {
         libc::umask(0o077);
         // A file that grows beyond its limit fails the write and does not end the process.
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-        // Fails in a process that leads a group already, which needs no other.
-        libc::setsid();
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0, 0, 0)
             | libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as libc::c_ulong, 0, 0, 0)
             | libc::prctl(libc::PR_SET_DUMPABLE, 0 as libc::c_ulong, 0, 0, 0)

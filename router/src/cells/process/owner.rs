@@ -105,7 +105,7 @@ impl Owner {
         messages: &mut ControlMessages<OwnedReadHalf>,
     ) {
         let outcome = match message {
-            Ok(FromCell::Ready) => return,
+            Ok(FromCell::Ready) => return self.status.send_modify(|status| status.is_warm = true),
             Ok(FromCell::Serving { by }) => {
                 self.takes_urls.store(by == ServerKind::Deno, Relaxed);
                 StartOutcome::Serves
