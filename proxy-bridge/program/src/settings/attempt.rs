@@ -219,6 +219,13 @@ impl Attempt {
             }
             _ => std::error::Error::source(error).map(ToString::to_string).unwrap_or_default(),
         };
+        if stand_in(&arg) == *value {
+            // No word stands in for a value of this kind.
+            if !self.problems.has(&subject(&arg)) {
+                self.problems.add(Problem::new(subject(&arg), message));
+            }
+            return Step::Stop;
+        }
         let Some(name) = arg.get_long() else {
             let Some(at) = self.words.iter().skip(1).position(|word| *word == *value) else {
                 return self.give_up(&shown);
@@ -261,7 +268,7 @@ impl Attempt {
             else {
                 return self.give_up(&shown);
             };
-            let subject = arg.get_long().map_or_else(|| placeholder(&arg), |name| format!("--{name}"));
+            let subject = subject(&arg);
             if !self.problems.has(&subject) {
                 let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
                 self.problems.add(Problem::new(subject, format!("is required: {}", in_sentence(&help))));
@@ -306,6 +313,11 @@ const BRACKETS: [char; 4] = ['<', '>', '[', ']'];
 /// A positional argument as in the line of usage, without brackets.
 fn placeholder(arg: &Arg) -> String {
     arg.to_string().trim_matches(BRACKETS).to_owned()
+}
+
+/// The subject of problems with an argument.
+fn subject(arg: &Arg) -> String {
+    arg.get_long().map_or_else(|| placeholder(arg), |name| format!("--{name}"))
 }
 
 /// Returns true if an error shows the argument like this. The brackets depend on whether it is

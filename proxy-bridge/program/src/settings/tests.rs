@@ -162,3 +162,38 @@ fn the_flags_of_a_subcommand_are_suggested_and_required_within_it() {
     assert!(problems.contains(&"--projects: is required: a folder".to_owned()), "{problems:#?}");
     assert!(problems.contains(&"--level: needs --dev".to_owned()), "{problems:#?}");
 }
+
+#[derive(Debug, Args)]
+struct Numbered {
+    /// A number
+    #[arg(value_name = "N", value_parser = values::number::<u64>(1))]
+    number: u64,
+    /// Another one
+    #[arg(long, value_name = "N", value_parser = values::number::<u64>(1))]
+    level: u64,
+}
+
+impl Validate for Numbered {
+    fn validate(&self, _: &mut Problems) {}
+}
+
+#[test]
+fn a_wrong_value_that_nothing_stands_in_for_is_named_once() {
+    let problems = |args: &[&str]| match super::parse::<Numbered>(
+        Numbered::augment_args(Command::new("program")),
+        args.iter().map(OsString::from),
+        |_| None,
+    ) {
+        Err(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let wrong = problems(&["one"]);
+    assert!(wrong[0].starts_with("N: invalid number \"one\""), "{wrong:#?}");
+    for args in [&["1"][..], &[]] {
+        let missing = problems(args);
+        let expected = if args.is_empty() { "N: is required" } else { "--level: is required" };
+        assert!(missing.iter().any(|problem| problem.starts_with(expected)), "{missing:#?}");
+        assert!(!missing.iter().any(|problem| problem.contains("unset")), "{missing:#?}");
+    }
+    assert!(problems(&["unset", "--level=1"])[0].starts_with("N: invalid number \"unset\""));
+}
