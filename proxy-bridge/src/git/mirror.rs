@@ -24,6 +24,8 @@ const INCOMING: &str = "refs/switchyard-incoming/ref";
 const MAX_REFS: u64 = 16 << 20;
 /// Packs that are worth a collection.
 const MANY_PACKS: usize = 50;
+/// The end of git's message about a lock that another process holds.
+const LOCKED: &str = ".lock': File exists";
 /// Bound of collecting garbage.
 const GC_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -204,10 +206,19 @@ impl Mirror {
             url,
             refspec,
         ];
-        let result = tokio::select! {
-            result = self.ask(Some(self.path()), &args, 1 << 20) => result.map(drop),
-            error = watch::until_exceeded(&objects, self.limits) => Err(error),
+        let fetch = async || {
+            tokio::select! {
+                result = self.ask(Some(self.path()), &args, 1 << 20) => result.map(drop),
+                error = watch::until_exceeded(&objects, self.limits) => Err(error),
+            }
         };
+        let mut result = fetch().await;
+        if result.as_ref().is_err_and(|error| error.to_string().contains(LOCKED)) {
+            // The lock of a git that a killed process of the bridge had started, made after this one had
+            // removed the leftovers.
+            self.folder.remove_leftovers().await?;
+            result = fetch().await;
+        }
         let result = match result {
             Ok(()) => watch::check(&objects, self.limits).await,
             error => error,

@@ -35,6 +35,15 @@ async fn what_a_killed_fetch_left_is_removed_when_the_mirror_is_opened() {
 }
 
 #[tokio::test]
+async fn a_lock_that_another_git_made_since_the_mirror_was_opened_does_not_keep_it_from_fetching() {
+    let place = Place::new();
+    let commit = place.commit(&[("a.ts", "1")]);
+    let mirror = place.mirror().await;
+    fs::write(mirror.path().join("shallow.lock"), "").unwrap();
+    assert_eq!(fetch(&mirror, &main_branch()).await.unwrap(), commit);
+}
+
+#[tokio::test]
 async fn a_mirror_has_one_user() {
     let place = Place::new();
     let mirror = place.mirror().await;
