@@ -154,7 +154,8 @@ async fn a_spare_is_root_with_only_the_capabilities_to_become_another_user() {
     if !geteuid().is_root() {
         return;
     }
-    let router = Router::start(&Volume::new()).await;
+    let volume = Volume::new();
+    let router = Router::start(&volume).await;
     let children = || fs::read_to_string(format!("/proc/{0}/task/{0}/children", router.pid())).unwrap();
     eventually("there is a spare", || {
         let powers =

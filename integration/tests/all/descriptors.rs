@@ -101,7 +101,8 @@ async fn a_cell_inherits_nothing_from_the_process_that_started_the_router() {
         let mut targets = links.filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
         targets.any(|target| target == held.path())
     };
-    let router = Router::start(&doors()).await;
+    let volume = doors();
+    let router = Router::start(&volume).await;
     let pid = u32::try_from(router.pid().as_raw_nonzero().get()).unwrap();
     assert!(holds(pid), "the router has inherited it");
     assert!(!holds(router.admin.project("a").await.pid.expect("it runs")));

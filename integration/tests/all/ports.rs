@@ -253,7 +253,8 @@ async fn a_server_of_tcp_that_seems_to_listen_opens_no_port() {
         export default {{ fetch: () => Response.json(listening) }};",
         address.port()
     );
-    let router = Router::start(&Volume::with("a", main)).await;
+    let volume = Volume::with("a", main);
+    let router = Router::start(&volume).await;
     assert_eq!(router.public.get("/a/").await.text(), "true");
     let refused = std::net::TcpStream::connect(address).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);

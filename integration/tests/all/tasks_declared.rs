@@ -209,7 +209,8 @@ async fn the_linter_lists_what_would_be_registered_without_a_server() {
 
 #[tokio::test]
 async fn the_bridge_has_the_schema_of_declarations() {
-    let served = Served::start(&Volume::new()).await;
+    let volume = Volume::new();
+    let served = Served::start(&volume).await;
     let reply = served.api.client.get("/schema").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let schema = reply.json();

@@ -66,7 +66,8 @@ async fn process_env_has_the_variables_with_nodejs_compat() {
     let code = "import { Buffer } from 'buffer';
         export default { fetch: () => new Response(`${process.env.NAME} ${process.env.LIST} ${Buffer.from('a').toString('hex')}`) };";
     let toml = "compatibility_flags = [\"nodejs_compat\"]\n[vars]\nNAME = \"own\"\nLIST = [1]\n";
-    let router = Router::start(&worker(toml, code)).await;
+    let volume = worker(toml, code);
+    let router = Router::start(&volume).await;
     is_live(&router, "a").await;
     assert_eq!(text(&router, "/a/").await, "own [1] 61");
 }
@@ -167,7 +168,8 @@ async fn a_request_has_cf_and_the_clients_address() {
     let code = "export default { fetch: (request) => Response.json([
         typeof request.cf, request.cf.country ?? null, request.clone().headers.get('cf-connecting-ip'), navigator.userAgent,
     ]) };";
-    let router = Router::start(&worker("", code)).await;
+    let volume = worker("", code);
+    let router = Router::start(&volume).await;
     is_live(&router, "a").await;
     let spoofed = with_header(request("/a/"), "cf-connecting-ip", "6.6.6.6");
     let reply = router.public.send(spoofed).await;
@@ -188,7 +190,8 @@ async fn the_default_cache_keeps_responses_for_their_max_age() {
         const found = await caches.default.match(new Request(key));
         return Response.json(found ? [await found.text(), found.headers.get('cf-cache-status')] : null);
     } };";
-    let router = Router::start(&worker("", code)).await;
+    let volume = worker("", code);
+    let router = Router::start(&volume).await;
     is_live(&router, "a").await;
     let kept = json!(["kept", "HIT"]);
     for (path, expected) in [
@@ -220,7 +223,8 @@ async fn a_websocket_pair_is_connected_with_the_client() {
         });
         return new Response(null, { status: 101, webSocket: client });
     } };";
-    let router = Router::start(&worker("", code)).await;
+    let volume = worker("", code);
+    let router = Router::start(&volume).await;
     is_live(&router, "a").await;
     assert_eq!(router.public.get("/a/").await.status, 426);
     let mut socket = router.public.websocket("/a/").await.expect("it is switched");
@@ -273,7 +277,8 @@ async fn cloudflares_own_interfaces_exist_or_report_that_they_do_not() {
     } };"#;
     let toml = "[[ratelimits]]\nname = \"LIMIT\"\nnamespace_id = \"1\"\nsimple = { limit = 2, period = 60 }\n\
                 [version_metadata]\nbinding = \"VERSION\"\n";
-    let router = Router::start(&worker(toml, code)).await;
+    let volume = worker(toml, code);
+    let router = Router::start(&volume).await;
     is_live(&router, "a").await;
     let reply = router.public.get("/a/").await;
     let answer = reply.json();
