@@ -202,7 +202,7 @@ fn escaped(task: &str) -> String {
 /// Reads the 200 of a call.
 ///
 /// # Panics
-/// It has another status.
+/// The status is another one.
 fn read<T: DeserializeOwned>(reply: &Reply) -> T {
     assert_eq!(reply.status, 200, "{}", reply.text());
     parsed(reply)

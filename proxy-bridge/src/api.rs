@@ -10,6 +10,7 @@ mod health;
 mod logs;
 mod metrics;
 mod openapi;
+mod openapi_parts;
 mod overrides;
 mod pipelines;
 mod projects;
@@ -17,6 +18,8 @@ mod rollback;
 mod run_logs;
 mod run_queries;
 mod runs;
+mod source_commits;
+mod source_queries;
 mod sources;
 mod standby;
 mod tasks;
@@ -36,8 +39,8 @@ use self::deploy::{RemovalQuery, UploadQuery};
 use self::overrides::OVERRIDE;
 use self::rollback::RollbackQuery;
 use self::run_logs::RunLogQuery;
-use self::runs::{RunsQuery, WaitQuery};
-use self::sources::{ExplainQuery, FreezeQuery, PublishQuery, SyncQuery};
+use self::run_queries::{RunsQuery, WaitQuery};
+use self::source_queries::{ExplainQuery, FreezeQuery, PublishQuery, SyncQuery};
 pub use self::standby::StandbyApi;
 use self::tasks::{ExplainTaskQuery, StartQuery, TasksQuery};
 use super::deploys::Deploys;
@@ -179,8 +182,8 @@ fn source_routes() -> Routes<Arc<Api>> {
         .add(delete("/sources/{source}/freeze"), sources::unfreeze)
         .add(put("/sources/{source}/override").body(BodyKind::Json(OVERRIDE)), overrides::set)
         .add(delete("/sources/{source}/override"), overrides::end)
-        .add(get("/sources/{source}/commits"), sources::commits)
-        .add(get("/sources/{source}/commits/{commit}"), sources::deployed_commit)
+        .add(get("/sources/{source}/commits"), source_commits::commits)
+        .add(get("/sources/{source}/commits/{commit}"), source_commits::deployed_commit)
         .add(get("/sources/{source}/explain").query(ExplainQuery::KEYS), sources::explain)
 }
 

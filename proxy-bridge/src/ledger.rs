@@ -30,7 +30,7 @@ use tokio::sync::Semaphore;
 
 pub use self::error::LedgerError;
 use self::logs::Logs;
-use self::page::{Part, Place};
+use self::page::{Part, Position};
 pub use self::types::{
     Accepted, LedgerReport, LedgerSettings, LedgerStats, PruneReport, Retention, ScheduleState, StoredRun,
 };
@@ -40,8 +40,8 @@ use self::worker::{Calls, Kind};
 const LISTS: usize = 4;
 /// Steps of one pruning. What is left then waits for the next one.
 const PRUNE_STEPS: usize = 1_000;
-/// The wait for another process that is about to close the history: a bridge whose place this one
-/// takes.
+/// The wait for another process that is about to close the history: a bridge that this one
+/// replaces.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(10);
 
 /// The history. Clones are handles of one history, which is closed when all are dropped.
@@ -157,7 +157,7 @@ impl Ledger {
     pub async fn runs(&self, filter: RunFilter) -> Result<RunPage, LedgerError> {
         let _turn = self.lists.acquire().await.map_err(|_| LedgerError::Closed)?;
         let limit = filter.limit.clamp(1, RunFilter::MAX_LIMIT) as usize;
-        let mut after = filter.cursor.as_deref().map(Place::parse).transpose()?;
+        let mut after = filter.cursor.as_deref().map(Position::parse).transpose()?;
         let mut part = Part::default();
         // Each call looks at a part of the rows, so that claims come in between.
         loop {
@@ -169,7 +169,7 @@ impl Ledger {
             part = self.read(work).await?;
             after = part.next;
             if after.is_none() || part.is_full(limit) {
-                return Ok(RunPage { runs: part.runs, next: after.map(|place| place.to_string()) });
+                return Ok(RunPage { runs: part.runs, next: after.map(|position| position.to_string()) });
             }
         }
     }
@@ -352,7 +352,7 @@ impl Ledger {
             }
         }
         if has_pruned || self.stats().database_bytes < before {
-            // As a read it is outside of a transaction, which it has to be.
+            // A checkpoint has to be outside of a transaction, as reads are.
             self.read(retention::checkpoint).await?;
         }
         Ok(())

@@ -4,7 +4,9 @@
 //! One task owns all runs that have not ended. It decides; everything slow (the ledger, the routers)
 //! is done by tasks of its own, whose results come back as messages.
 
+mod accept;
 mod active;
+mod cancel;
 mod chains;
 mod command;
 mod control;
@@ -17,15 +19,20 @@ mod follow;
 mod handle;
 mod launch;
 mod log;
+mod log_reader;
 mod metrics;
 mod occurrences;
 mod params;
 mod pipeline;
+mod pipeline_graph;
 mod pipeline_state;
 mod progress;
 mod recover;
+mod registry;
+mod retry;
 mod start_call;
 mod steps;
+mod task_views;
 mod timetable;
 mod versions;
 mod waiting;
@@ -41,7 +48,7 @@ use tokio::task::JoinHandle;
 
 use self::command::Command;
 use self::control::Control;
-pub use self::handle::LogFollower;
+pub use self::log_reader::LogFollower;
 use self::metrics::RunMetrics;
 use self::progress::Progress;
 pub use self::versions::{NoMaker, NotMade, VersionMaker};
@@ -150,3 +157,6 @@ impl Runs {
         Ok((runs, task))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::task::{PipelineSpec, ProjectTasks, TaskId, TaskSpec};
+use switchyard_contract::task::{
+    Consistency, Overlap, ParamSpec, PipelineSpec, ProjectTasks, TaskId, TaskSpec, TaskTrigger,
+};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
@@ -108,6 +110,38 @@ impl Declared {
     pub fn tasks(&self) -> &Arc<ProjectTasks> {
         match self {
             Self::Task(tasks, _) | Self::Pipeline(tasks, _) => tasks,
+        }
+    }
+
+    /// The triggers besides a person.
+    pub fn triggers(&self) -> &[TaskTrigger] {
+        match self {
+            Self::Task(_, task) => &task.triggers,
+            Self::Pipeline(_, pipeline) => &pipeline.triggers,
+        }
+    }
+
+    /// The parameters that it takes.
+    pub fn params(&self) -> &[ParamSpec] {
+        match self {
+            Self::Task(_, task) => &task.params,
+            Self::Pipeline(_, pipeline) => &pipeline.params,
+        }
+    }
+
+    /// The rule for triggers while a run of it is under way.
+    pub fn overlap(&self) -> Overlap {
+        match self {
+            Self::Task(_, task) => task.overlap,
+            Self::Pipeline(_, pipeline) => pipeline.overlap,
+        }
+    }
+
+    /// The rule for the code of later steps, retries and resumed runs.
+    pub fn consistency(&self) -> Consistency {
+        match self {
+            Self::Task(_, task) => task.version,
+            Self::Pipeline(_, pipeline) => pipeline.version,
         }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use switchyard_contract::admin::{FileInput, FileOffer, FileOutcome};
+use switchyard_contract::admin::{CURRENT_FILES, FileInput, FileOffer, FileOutcome};
 use switchyard_contract::run::RunId;
 use tokio::sync::watch;
 
@@ -207,5 +207,5 @@ impl Drop for PickupWatch {
 /// The path of a file that is picked up.
 fn path(data: &Path, folder: &str, run: RunId, file: &str) -> PathBuf {
     let base = data.join(pattern::base(folder));
-    base.join(disk::CURRENT).join(run.to_string()).join(file)
+    base.join(CURRENT_FILES).join(run.to_string()).join(file)
 }

@@ -231,7 +231,7 @@ async fn a_cancelled_pipeline_ends_its_steps_first() {
     assert_eq!(done(api, "shop").await, json!(["one"]));
 }
 
-/// Three steps, the last of which fails unless it is mended.
+/// Three steps, the last of which fails unless it is fixed.
 fn three(last: &str) -> TaskProject {
     TaskProject::new("shop")
         .file("helper.ts", "export const helper = 'h';\n")
@@ -269,28 +269,28 @@ fn resumed(from_step: Option<&str>, latest: bool) -> ResumeRun {
 
 #[tokio::test]
 async fn a_resumed_pipeline_does_no_finished_step_again_on_old_code_and_on_new() {
-    let (_volume, served, id) = failed_at_the_third(three("mended")).await;
+    let (_volume, served, id) = failed_at_the_third(three("fixed")).await;
     let api = &served.api;
     let again = api.resume(id, &resumed(None, false)).await;
     assert_eq!(again.run.state, RunState::Failed, "the old code fails again: {again:#?}");
     assert_eq!(done(api, "shop").await, json!(["one", "two"]));
-    let mended = api.resume(again.run.id, &resumed(None, true)).await;
-    let all = json!(["one broken h", "two broken h", "three mended h"]);
-    assert_eq!((mended.run.state, mended.run.result.clone()), (RunState::Succeeded, Some(all)));
+    let fixed = api.resume(again.run.id, &resumed(None, true)).await;
+    let all = json!(["one broken h", "two broken h", "three fixed h"]);
+    assert_eq!((fixed.run.state, fixed.run.result.clone()), (RunState::Succeeded, Some(all)));
     assert_eq!(done(api, "shop").await, json!(["one", "two", "three"]));
-    let digests = digests(&mended);
+    let digests = digests(&fixed);
     assert!(digests[0] == digests[1] && digests[1] != digests[2], "{digests:?}");
 }
 
 #[tokio::test]
 async fn a_pipeline_goes_on_from_a_step_that_is_named() {
-    let (_volume, served, id) = failed_at_the_third(three("mended")).await;
+    let (_volume, served, id) = failed_at_the_third(three("fixed")).await;
     let api = &served.api;
     let ended = api.resume(id, &resumed(Some("two"), true)).await;
-    let all = json!(["one broken h", "two mended h", "three mended h"]);
+    let all = json!(["one broken h", "two fixed h", "three fixed h"]);
     assert_eq!(ended.run.result, Some(all), "{ended:#?}");
     assert_eq!(done(api, "shop").await, json!(["one", "two", "two", "three"]));
-    // Of a run that succeeded, too.
+    // A run that succeeded can be gone on with, too.
     let ended = api.resume(ended.run.id, &resumed(Some("three"), false)).await;
     assert_eq!(ended.run.state, RunState::Succeeded, "{ended:#?}");
     assert_eq!(done(api, "shop").await, json!(["one", "two", "two", "three", "three"]));
@@ -300,7 +300,7 @@ async fn a_pipeline_goes_on_from_a_step_that_is_named() {
 
 #[tokio::test]
 async fn finished_steps_that_the_new_code_does_not_have_are_told_before_anything_runs() {
-    let now = three("mended").pipeline("all", json!({ "tasks": ["one", "three"] }));
+    let now = three("fixed").pipeline("all", json!({ "tasks": ["one", "three"] }));
     let (_volume, served, id) = failed_at_the_third(now).await;
     let api = &served.api;
     let before = api.runs("project=shop").await.len();

@@ -2,11 +2,11 @@
 //! its reason.
 
 use serde_json::{Value, json};
-use switchyard_contract::run::{RunDetail, RunState};
+use switchyard_contract::run::{RetryRun, RunDetail, RunState};
 use switchyard_integration::client::Client;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;
-use switchyard_integration::runs::{RunsApi, Served, TaskProject, held};
+use switchyard_integration::runs::{RunsApi, Served, TaskProject, held, returns};
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{DEADLINE, eventually};
 
@@ -304,6 +304,32 @@ async fn further_attempts_pause_longer_each_and_keep_to_the_version_of_the_first
     assert_eq!(by_hand.parent, Some(id));
     let same = api.retry(id, None).await.run;
     assert_eq!(same.version.expect("it ran").name, old, "by the task's rule it is the same version");
+}
+
+#[tokio::test]
+async fn a_task_that_the_live_version_has_no_more_is_retried_on_the_code_of_its_run() {
+    let volume = Volume::new();
+    let project = |tasks: &[&str]| {
+        let empty = TaskProject::new("victim").file("main.ts", MAIN).set("tasks", json!({}));
+        tasks.iter().fold(empty, |project, name| project.task(name, json!({}), returns(name)))
+    };
+    project(&["old", "other"]).write(&volume);
+    let served = Served::start(&volume).await;
+    let (api, admin) = (&served.api, &served.serve.admin);
+    api.knows("victim:old").await;
+    let first = api.start("victim:old").succeeded().await;
+    for rest in [&["other"][..], &[]] {
+        project(rest).write(&volume);
+        admin.reload("victim").await;
+        for gone in ["old", "other"].into_iter().filter(|name| !rest.contains(name)) {
+            api.forgets(&format!("victim:{gone}")).await;
+        }
+        let again = api.retry(first.id, None).await.run;
+        assert_eq!((again.state, &again.result), (RunState::Succeeded, &Some(json!("old"))), "{again:#?}");
+        assert_eq!(again.version, first.version);
+        let latest = RetryRun { version: Some("latest".to_owned()) };
+        api.post(first.id, "retry", &latest).await.assert_problem(404, "unknown-task");
+    }
 }
 
 /// A project whose run imports a module only after its gate is open.

@@ -80,7 +80,7 @@ async fn a_run_keeps_who_started_it_its_version_parameters_and_result() {
     }
     let unknown = start(json!({"params": {"nam": "you"}}));
     client.send(unknown).await.assert_problem(422, "invalid-params");
-    // Who may not run may not cancel or retry either.
+    // A caller who may not run may not cancel or retry either.
     let id = run["id"].as_str().expect("it has an id");
     client.get(&format!("/runs/{id}")).await.assert_problem(401, "unauthorized");
     let cancel = with_token(post(&format!("/runs/{id}/cancel"), ""), CI);

@@ -234,7 +234,7 @@ async fn killed_at_twenty_moments_the_bridge_loses_no_accepted_run_and_starts_no
         }
         routed.start_bridge().await;
     }
-    // Who had no answer asks again, and who had one gets the same.
+    // Requests without an answer are sent again; those with one get the same.
     for moment in 0..MOMENTS {
         for index in 0..RUNS {
             let key = format!("{moment}-{index}");

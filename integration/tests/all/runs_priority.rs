@@ -10,8 +10,8 @@ use switchyard_integration::runs::{RunsApi, Served, TaskProject};
 use switchyard_integration::usage::nice_values;
 use switchyard_integration::volume::Volume;
 
-/// The nice value of processes of runs.
-const LOW: i32 = 5;
+/// The difference of nice values between processes of runs and those that serve.
+const LOWER: i32 = 5;
 
 /// Prints its process's number, and waits for its end.
 const PRINTS: &str = "export default async ({ signal }) => {
@@ -37,25 +37,26 @@ async fn all_threads_of_a_run_have_a_lower_priority_than_those_that_serve() {
         .write(&volume);
     let served = Served::start(&volume).await;
     let api = &served.api;
+    let own = *nice_values(served.serve.pid()).first().expect("the server runs");
     api.knows("victim:prints").await;
     let probe = Probe::start(&served.serve.public, "/victim/").await;
     // The first one in a while takes a spare that serves.
     let (first, _) = start(api).await;
     let (second, pid) = start(api).await;
-    assert_eq!(nice_values(pid), BTreeSet::from([LOW]));
+    assert_eq!(nice_values(pid), BTreeSet::from([own + LOWER]));
     let admin = &served.serve.admin;
     eventually("there is a spare for runs, too", || async {
         admin.metric("switchyard_spare_cells", "").await == Some(2.0)
     })
     .await;
     let (third, pid) = start(api).await;
-    assert_eq!(nice_values(pid), BTreeSet::from([LOW]));
+    assert_eq!(nice_values(pid), BTreeSet::from([own + LOWER]));
 
     volume.write("victim/main.ts", "export default { fetch: () => new Response('newer') };\n");
     admin.reload("victim").await;
     assert_eq!(served.serve.public.get("/victim/").await.text(), "newer");
     for pid in admin.project("victim").await.pids {
-        assert_eq!(nice_values(pid), BTreeSet::from([0]), "it serves");
+        assert_eq!(nice_values(pid), BTreeSet::from([own]), "it serves");
     }
     for run in [first, second, third] {
         api.cancel(run).await;

@@ -104,7 +104,7 @@ async fn a_pipeline_goes_on_with_the_step_that_was_mended() {
     let detail = serve.api.get(&format!("/runs/{}", newest.as_str().unwrap())).await.json();
     assert_eq!(detail["result"], words, "{detail}");
     let old = serve.api.get(&format!("/runs/{id}")).await.json();
-    // What was finished was not run again: these are the steps of the run before.
+    // Finished steps were not run again: these are the steps of the run before.
     for step in 0..2 {
         assert_eq!(detail["steps"][step]["run"], old["steps"][step]["run"], "{detail}");
     }

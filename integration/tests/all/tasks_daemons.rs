@@ -8,7 +8,7 @@ use switchyard_integration::probe::Probe;
 use switchyard_integration::runs::{Routed, RunsApi, TaskProject};
 use switchyard_integration::volume::Volume;
 
-/// A daemon that says its label and runs until it is told to end.
+/// A daemon that says its label and runs until it is asked to end.
 fn daemon(label: &str) -> TaskProject {
     let source = format!(
         "export default async ({{ signal }}) => {{\n\

@@ -161,6 +161,26 @@ async fn a_run_is_where_its_file_is_with_all_of_its_steps() {
 }
 
 #[tokio::test]
+async fn a_run_of_a_file_that_failed_is_retried_by_hand_where_the_file_is() {
+    let source = "export default async ({ input, run }) => {\n\
+           const text = await Deno.readTextFile(input.path);\n\
+           if (run.trigger === 'file') throw new Error('not yet');\n\
+           return text;\n\
+         };\n";
+    let volume = volume(json!({}), source);
+    let routed = Routed::start(&volume, 3).await;
+    let data = data(&routed.routers[2]);
+    drop_into(&data.join("pending"), "a.json", "7").await;
+    let run = routed.api.counted("task=feed:import&state=failed", 1).await.remove(0);
+    moved(&data, "rejected", &run).await;
+    for version in [None, Some("latest")] {
+        let again = routed.api.retry(run.id, version).await.run;
+        assert_eq!((again.state, &again.result), (RunState::Succeeded, &Some(json!("7"))), "{again:#?}");
+        assert_eq!(again.router.as_deref(), Some(&*routed.routers.admin_url(2)));
+    }
+}
+
+#[tokio::test]
 async fn a_killed_bridge_or_router_loses_no_file_and_runs_none_twice() {
     let volume = volume(json!({ "retry": { "attempts": 3, "backoff": "1ms" } }), &held("done", "go"));
     let mut routed = Routed::start(&volume, 1).await;

@@ -196,7 +196,7 @@ async fn due_times_of_three_hours_away_are_caught_up_by_the_rule_of_each_task() 
     let serve = builder.start().await;
     let api = RunsApi::new(&serve.api);
     let next = api.knows("clock:none").await.overview.next.expect("it has a schedule");
-    // What is recorded later has the states of the schedules before it.
+    // The states of schedules are recorded before whatever is recorded later.
     api.result("clock:other").await;
     serve.stop().await;
 

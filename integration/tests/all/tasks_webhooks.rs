@@ -179,7 +179,7 @@ async fn the_policy_opens_webhooks_whose_format_cannot_say_so() {
     // Webhooks of this format answer with the result.
     let reply = routed.hooks.send(open()).await;
     assert_eq!((reply.status, reply.json()), (200, json!("plain")));
-    // It opens no webhook that has a secret.
+    // The policy opens no webhook that has a secret.
     let unsigned = json_post("/hooks/github", &json!({}));
     routed.hooks.send(unsigned).await.assert_problem(401, "unauthorized");
     bystander.finish().await.no_failures();

@@ -12,7 +12,7 @@ use http::HeaderName;
 
 pub use self::checkout::{CheckoutInfo, Checkouts, LogLine};
 pub use self::deploy::{Hold, InvalidHold, Report, Reports};
-pub use self::files::{FileInput, FileOffer, FileOutcome, InvalidFileOutcome};
+pub use self::files::{CURRENT_FILES, FileInput, FileOffer, FileOutcome, InvalidFileOutcome};
 pub use self::grants::{Grants, ProjectLimits, Rights};
 pub use self::overrides::ProjectOverride;
 pub use self::runs::{

@@ -85,6 +85,18 @@ pub struct Run {
     pub log_lines: u64,
 }
 
+impl Run {
+    /// The run as callers see it. With its key they could find it again in another's name.
+    pub fn shown(self) -> Self {
+        Self { key: None, ..self }
+    }
+
+    /// The run as lists show it: a thousand results and parameters could be a gigabyte.
+    pub fn listed(self) -> Self {
+        Self { params: Value::Null, result: None, ..self.shown() }
+    }
+}
+
 /// The version that a run uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunVersion {
@@ -339,4 +351,25 @@ fn is_zero(count: &u64) -> bool {
 
 fn first() -> u32 {
     1
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lists_show_no_results_and_nothing_shows_keys() {
+        let run: Run = serde_json::from_value(json!({
+            "id": RunId::new_now(), "task": "blog:digest", "state": "succeeded", "trigger": "manual",
+            "key": "k", "queued_at": "2026-03-01T08:00:00Z", "attempt": 1, "attempts": 1,
+            "params": {"a": 1}, "result": 5,
+        }))
+        .unwrap();
+        let one = run.clone().shown();
+        assert_eq!((one.key, one.result), (None, Some(json!(5))));
+        let row = run.listed();
+        assert_eq!((row.key, row.params, row.result), (None, Value::Null, None));
+    }
 }

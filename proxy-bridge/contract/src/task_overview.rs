@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::commit::CommitInfo;
-use crate::run::{Occurrence, OccurrenceOutcome, Run, RunId, RunState, RunTrigger, RunVersion};
+use crate::run::{Occurrence, OccurrenceOutcome, Run, RunId, RunVersion};
 use crate::task::{Consistency, PipelineSpec, RunLimits, TaskId, TaskSpec, TaskTrigger};
 
 /// The tasks and pipelines of all projects, by id: `GET /tasks`.
@@ -48,45 +48,9 @@ pub struct TaskOverview {
     /// Its runs that wait for their turn.
     #[serde(default)]
     pub waiting: u32,
-    /// The run that was accepted last.
+    /// The run that was accepted last, as in lists.
     #[serde(default)]
-    pub last_run: Option<LastRun>,
-}
-
-/// The last run of a task, in [`TaskOverview`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct LastRun {
-    /// The run.
-    pub id: RunId,
-    /// The state.
-    pub state: RunState,
-    /// The trigger.
-    pub trigger: RunTrigger,
-    /// When it was accepted.
-    pub queued_at: Timestamp,
-    /// When the code of its last attempt began. `null`: not yet.
-    #[serde(default)]
-    pub started_at: Option<Timestamp>,
-    /// When it ended. `null`: not yet.
-    #[serde(default)]
-    pub ended_at: Option<Timestamp>,
-    /// The reason of its end in one word, unless it succeeded.
-    #[serde(default)]
-    pub reason: Option<String>,
-}
-
-impl From<&Run> for LastRun {
-    fn from(run: &Run) -> Self {
-        Self {
-            id: run.id,
-            state: run.state,
-            trigger: run.trigger,
-            queued_at: run.queued_at,
-            started_at: run.started_at,
-            ended_at: run.ended_at,
-            reason: run.error.as_ref().map(|error| error.reason.clone()),
-        }
-    }
+    pub last_run: Option<Run>,
 }
 
 /// A task or pipeline with all that is known of it: `GET /tasks/{task}`.

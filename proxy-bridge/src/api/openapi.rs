@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use super::{
     deploy, deploys, events, health, logs, metrics, overrides, pipelines, projects, rollback, run_logs, runs,
-    sources, tasks,
+    source_commits, sources, tasks,
 };
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
 use switchyard_edge::api::answer::json;
@@ -47,8 +47,8 @@ use switchyard_edge::api::openapi::complete;
         sources::unfreeze,
         overrides::set,
         overrides::end,
-        sources::commits,
-        sources::deployed_commit,
+        source_commits::commits,
+        source_commits::deployed_commit,
         sources::explain,
         tasks::tasks,
         tasks::task,

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
+use super::openapi_parts::{PipelineInPath, StartRefused};
 use super::tasks::StartQuery;
 use super::{Api, Shared, check_read};
 use crate::tokens::Caller;
@@ -20,7 +21,7 @@ use switchyard_edge::problem::Problem;
 
 /// One pipeline
 #[utoipa::path(get, path = "/pipelines/{pipeline}", tag = "tasks",
-    params(("pipeline" = String, Path, description = "The pipeline, as in blog:import")),
+    params(PipelineInPath),
     responses(
         (status = 200, description = "The specification, due times and versions", body = TaskDetail),
         (status = 404, description = "unknown-pipeline"),
@@ -38,7 +39,7 @@ pub(super) async fn pipeline(
 /// Starts a run of a pipeline
 #[utoipa::path(post, path = "/pipelines/{pipeline}/run", tag = "tasks", request_body = Option<StartTask>,
     params(
-        ("pipeline" = String, Path, description = "The pipeline, as in blog:import"),
+        PipelineInPath,
         ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
         StartQuery,
     ),
@@ -48,8 +49,7 @@ pub(super) async fn pipeline(
         (status = 404, description = "unknown-pipeline or unknown-version"),
         (status = 409, description = "overlap: another run is under way"),
         (status = 422, description = "invalid-params"),
-        (status = 429, description = "queue-full"),
-        (status = 503, description = "history: the run cannot be recorded; or no-router"),
+        StartRefused,
     ),
 )]
 pub(super) async fn run_pipeline(

@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 
 use super::Shared;
 use super::deploy::accepts_events;
-use super::runs::shown;
+use super::openapi_parts::RunInPath;
 use crate::runs::{LogFollower, Runs};
 use crate::tokens::Caller;
 use switchyard_contract::deploy::Action;
@@ -65,7 +65,7 @@ impl FromQuery for RunLogQuery {
 /// each line, and `end` with the run once it has ended. A stream without `end` was cut off: its
 /// reader goes on with the number of lines that it has as `from`.
 #[utoipa::path(get, path = "/runs/{run}/logs", tag = "runs",
-    params(("run" = String, Path, description = "The run"), RunLogQuery),
+    params(RunInPath, RunLogQuery),
     responses(
         (status = 200, description = "The lines", content(
             (RunLog = "application/json"), (RunLine = "text/event-stream"),
@@ -119,7 +119,7 @@ fn lines(follower: LogFollower, from: u64) -> impl Stream<Item = Event> + Send {
 fn end(runs: Runs, id: RunId) -> impl Stream<Item = Event> + Send {
     stream::once(async move { runs.run(id).await.ok() }).filter_map(|detail| async move {
         let run = detail?.run;
-        run.state.is_end().then(|| sse::event("end", &shown(run)))
+        run.state.is_end().then(|| sse::event("end", &run.shown()))
     })
 }
 

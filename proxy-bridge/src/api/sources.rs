@@ -6,132 +6,21 @@ use axum::response::Response;
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json as value;
-use utoipa::IntoParams;
 
+use super::openapi_parts::SourceInPath;
+use super::source_queries::{ExplainQuery, FreezeQuery, PublishQuery, SyncQuery};
 use super::{Api, Shared};
-use crate::git::ObjectId;
 use crate::sources::control::{Sources, unknown};
-use crate::sources::machine::SyncOptions;
 use crate::tokens::Caller;
-use switchyard_contract::deploy::{Action, DeployOutcome, DeployRecord};
+use switchyard_contract::deploy::Action;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::source::{
-    DeployedCommit, DeployedCommits, Explanation, SourceStatus, SourceStatuses, SyncOutcome, SyncReport,
-    SyncReports, SyncedProject,
+    Explanation, SourceStatus, SourceStatuses, SyncOutcome, SyncReport, SyncReports,
 };
 use switchyard_edge::api::answer::{json, stored_problem};
 use switchyard_edge::api::path::Path;
-use switchyard_edge::api::query::{FromQuery, Query, QueryPairs, invalid};
+use switchyard_edge::api::query::Query;
 use switchyard_edge::problem::Problem;
-
-/// The least digits of a commit that find it among those that were deployed.
-const MIN_DIGITS: usize = 7;
-
-/// The longest reason of a freeze, in characters.
-const MAX_REASON: usize = 500;
-
-/// The parameters of a sync.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct SyncQuery {
-    /// If not set, the answer is 202 at once.
-    #[param(required = false, default = true)]
-    wait: bool,
-    /// The commit to deploy in place of the ref's: all its hex digits.
-    #[param(required = false, value_type = String)]
-    commit: Option<ObjectId>,
-    /// If set, the commit may remove any number of projects.
-    #[param(required = false, default = false)]
-    allow_empty: bool,
-    /// If set, projects that have not changed are deployed too.
-    #[param(required = false, default = false)]
-    force: bool,
-}
-
-impl FromQuery for SyncQuery {
-    const KEYS: &'static [&'static str] = &["wait", "commit", "allow_empty", "force"];
-
-    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
-        Ok(Self {
-            wait: pairs.switch("wait")?.unwrap_or(true),
-            commit: commit(pairs)?,
-            allow_empty: pairs.switch("allow_empty")?.unwrap_or(false),
-            force: pairs.switch("force")?.unwrap_or(false),
-        })
-    }
-}
-
-impl SyncQuery {
-    fn options(&self) -> SyncOptions<ObjectId> {
-        SyncOptions { commit: self.commit.clone(), allow_empty: self.allow_empty, force: self.force }
-    }
-}
-
-/// The parameters of a publish.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct PublishQuery {
-    /// The commit: all its hex digits. Default: the one that is ready.
-    #[param(required = false, value_type = String)]
-    commit: Option<ObjectId>,
-}
-
-impl FromQuery for PublishQuery {
-    const KEYS: &'static [&'static str] = &["commit"];
-
-    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
-        Ok(Self { commit: commit(pairs)? })
-    }
-}
-
-/// The parameters of a freeze.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct FreezeQuery {
-    /// The reason, at most 500 characters.
-    #[param(required = false)]
-    reason: String,
-}
-
-impl FromQuery for FreezeQuery {
-    const KEYS: &'static [&'static str] = &["reason"];
-
-    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
-        let reason = pairs.get("reason").map(str::trim).filter(|reason| !reason.is_empty());
-        let reason = reason.unwrap_or("an operator has frozen it");
-        if reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control) {
-            return Err(invalid("reason", reason, "at most 500 characters, without line breaks"));
-        }
-        Ok(Self { reason: reason.to_owned() })
-    }
-}
-
-/// The parameters of an explanation.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ExplainQuery {
-    /// The project. Default: all.
-    #[param(required = false, value_type = String)]
-    project: Option<ProjectName>,
-    /// The commit: all its hex digits. Default: the newest one that the server has shown.
-    #[param(required = false, value_type = String)]
-    commit: Option<ObjectId>,
-}
-
-impl FromQuery for ExplainQuery {
-    const KEYS: &'static [&'static str] = &["project", "commit"];
-
-    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
-        let project = pairs
-            .get("project")
-            .map(|name| ProjectName::parse(name).map_err(|error| Problem::bad_request(error.to_string())));
-        Ok(Self { project: project.transpose()?, commit: commit(pairs)? })
-    }
-}
-
-fn commit(pairs: &QueryPairs) -> Result<Option<ObjectId>, Problem> {
-    pairs.value("commit", "all 40 or 64 hex digits of a commit")
-}
 
 /// All sources of which the caller may read all projects
 #[utoipa::path(get, path = "/sources", tag = "sources", responses(
@@ -147,7 +36,7 @@ pub(super) async fn sources(State(api): Shared, Extension(caller): Extension<Cal
 
 /// One source
 #[utoipa::path(get, path = "/sources/{source}", tag = "sources",
-    params(("source" = String, Path, description = "The source")),
+    params(SourceInPath),
     responses(
         (status = 200, description = "The source's state", body = SourceStatus),
         (status = 404, description = "unknown-source"),
@@ -165,7 +54,7 @@ pub(super) async fn source(
 
 /// Syncs one source: asks the server, and deploys what is new
 #[utoipa::path(post, path = "/sources/{source}/sync", tag = "sources",
-    params(("source" = String, Path, description = "The source"), SyncQuery),
+    params(SourceInPath, SyncQuery),
     responses(
         (status = 200, description = "The commit is live, or waits to be published", body = SyncReport),
         (status = 202, description = "The sync goes on"),
@@ -246,7 +135,7 @@ pub(super) async fn sync_all(
 
 /// Publishes a commit
 #[utoipa::path(post, path = "/sources/{source}/publish", tag = "sources",
-    params(("source" = String, Path, description = "The source"), PublishQuery),
+    params(SourceInPath, PublishQuery),
     responses(
         (status = 200, description = "The commit is live", body = SyncReport),
         (status = 404, description = "unknown-source"),
@@ -266,7 +155,7 @@ pub(super) async fn publish(
 
 /// Approves the removal of projects that a commit no longer has
 #[utoipa::path(post, path = "/sources/{source}/approve", tag = "sources",
-    params(("source" = String, Path, description = "The source")),
+    params(SourceInPath),
     responses(
         (status = 200, description = "The projects are removed", body = SyncReport),
         (status = 404, description = "unknown-source"),
@@ -284,7 +173,7 @@ pub(super) async fn approve(
 
 /// Freezes a source: nothing of it is deployed
 #[utoipa::path(post, path = "/sources/{source}/freeze", tag = "sources",
-    params(("source" = String, Path, description = "The source"), FreezeQuery),
+    params(SourceInPath, FreezeQuery),
     responses(
         (status = 200, description = "The source's state", body = SourceStatus),
         (status = 404, description = "unknown-source"),
@@ -303,7 +192,7 @@ pub(super) async fn freeze(
 
 /// Ends a freeze
 #[utoipa::path(delete, path = "/sources/{source}/freeze", tag = "sources",
-    params(("source" = String, Path, description = "The source")),
+    params(SourceInPath),
     responses(
         (status = 200, description = "The source's state", body = SourceStatus),
         (status = 404, description = "unknown-source"),
@@ -321,7 +210,7 @@ pub(super) async fn unfreeze(
 
 /// Explains why a commit changes projects, or does not
 #[utoipa::path(get, path = "/sources/{source}/explain", tag = "sources",
-    params(("source" = String, Path, description = "The source"), ExplainQuery),
+    params(SourceInPath, ExplainQuery),
     responses(
         (status = 200, description = "The reasons", body = Explanation),
         (status = 404, description = "unknown-source or unknown-project"),
@@ -338,57 +227,6 @@ pub(super) async fn explain(
     let sources = api.checked(&caller, Action::Read, &name)?;
     let explained = sources.explain(&name, query.project.as_ref(), query.commit).await?;
     Ok(json(StatusCode::OK, &explained))
-}
-
-/// The commits of a source that were deployed, the newest first
-#[utoipa::path(get, path = "/sources/{source}/commits", tag = "sources",
-    params(("source" = String, Path, description = "The source")),
-    responses(
-        (status = 200, description = "The commits", body = DeployedCommits),
-        (status = 404, description = "unknown-source"),
-    ),
-)]
-pub(super) async fn commits(
-    State(api): Shared,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
-    api.checked(&caller, Action::Read, &name)?;
-    Ok(json(StatusCode::OK, &DeployedCommits { commits: api.deployed_commits(&name) }))
-}
-
-/// The last deploy of a commit
-#[utoipa::path(get, path = "/sources/{source}/commits/{commit}", tag = "sources",
-    params(
-        ("source" = String, Path, description = "The source"),
-        ("commit" = String, Path, description = "The commit: at least 7 hex digits"),
-    ),
-    responses(
-        (status = 200, description = "The deploy", body = DeployedCommit),
-        (status = 404, description = "unknown-source or unknown-commit"),
-        (status = 409, description = "ambiguous-commit"),
-    ),
-)]
-pub(super) async fn deployed_commit(
-    State(api): Shared,
-    Extension(caller): Extension<Caller>,
-    Path((name, digits)): Path<(String, String)>,
-) -> Result<Response, Problem> {
-    api.checked(&caller, Action::Read, &name)?;
-    let is_commit = digits.len() >= MIN_DIGITS && digits.bytes().all(|c| c.is_ascii_hexdigit());
-    let digits = digits.to_ascii_lowercase();
-    let mut found = api.deployed_commits(&name).into_iter().filter(|one| one.commit.starts_with(&digits));
-    let first = found.next().filter(|_| is_commit).ok_or_else(|| {
-        let detail = format!(
-            "no deploy of source {name} had commit {digits:?} (at least 7 hex digits): see /sources/{name}/commits"
-        );
-        Problem::new(StatusCode::NOT_FOUND, "unknown-commit", detail)
-    })?;
-    if let Some(other) = found.find(|other| other.commit != first.commit) {
-        let detail = format!("{digits} begins {} and {}: send more digits", first.commit, other.commit);
-        return Err(Problem::new(StatusCode::CONFLICT, "ambiguous-commit", detail));
-    }
-    Ok(json(StatusCode::OK, &first))
 }
 
 impl Api {
@@ -409,11 +247,6 @@ impl Api {
         let sources = self.sources()?;
         check(sources, caller, action, name)?;
         Ok(sources)
-    }
-
-    fn deployed_commits(&self, source: &str) -> Vec<DeployedCommit> {
-        let records = self.deploys.records().into_iter();
-        records.filter_map(|record| deployed(record, source)).collect()
     }
 }
 
@@ -460,28 +293,6 @@ fn failed(report: &SyncReport) -> StatusCode {
         Some("busy") => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
-}
-
-fn deployed(record: DeployRecord, source: &str) -> Option<DeployedCommit> {
-    let commit = record.commit.filter(|commit| commit.source == source)?;
-    let outcome = match record.outcome {
-        Some(DeployOutcome::Live | DeployOutcome::Removed) => SyncOutcome::Live,
-        Some(DeployOutcome::Unreachable) => SyncOutcome::Unreachable,
-        _ => SyncOutcome::Failed,
-    };
-    let one = |project: switchyard_contract::deploy::DeployedProject| SyncedProject {
-        project: project.project,
-        path: None,
-        digest: project.digest,
-        outcome,
-    };
-    Some(DeployedCommit {
-        commit: commit.commit,
-        deploy: record.deploy,
-        at: record.at,
-        outcome: record.outcome,
-        projects: record.projects.into_iter().map(one).collect(),
-    })
 }
 
 #[cfg(test)]

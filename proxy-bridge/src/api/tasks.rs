@@ -14,8 +14,8 @@ use utoipa::IntoParams;
 
 use super::bodies::{START, check_start, wait};
 use super::deploy::idempotency_key;
+use super::openapi_parts::{StartRefused, TaskInPath};
 use super::run_queries::{TIME, project};
-use super::runs::shown;
 use super::{Api, Shared, check_read};
 use crate::runs::{StartRun, Started};
 use crate::tokens::Caller;
@@ -115,7 +115,7 @@ pub(super) async fn tasks(
 ///
 /// A `/` in the task's name is sent as `%2F`.
 #[utoipa::path(get, path = "/tasks/{task}", tag = "tasks",
-    params(("task" = String, Path, description = "The task, as in blog:digest")),
+    params(TaskInPath),
     responses(
         (status = 200, description = "The specification, due times and versions", body = TaskDetail),
         (status = 404, description = "unknown-task"),
@@ -132,7 +132,7 @@ pub(super) async fn task(
 
 /// Explains why a task did or did not run at a due time
 #[utoipa::path(get, path = "/tasks/{task}/explain", tag = "tasks",
-    params(("task" = String, Path, description = "The task, as in blog:digest"), ExplainTaskQuery),
+    params(TaskInPath, ExplainTaskQuery),
     responses(
         (status = 200, description = "The reason", body = TaskExplanation),
         (status = 404, description = "unknown-task"),
@@ -151,7 +151,7 @@ pub(super) async fn explain_task(
 /// Starts a run
 #[utoipa::path(post, path = "/tasks/{task}/run", tag = "tasks", request_body = Option<StartTask>,
     params(
-        ("task" = String, Path, description = "The task, as in blog:digest"),
+        TaskInPath,
         ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
         StartQuery,
     ),
@@ -161,8 +161,7 @@ pub(super) async fn explain_task(
         (status = 404, description = "unknown-task or unknown-version"),
         (status = 409, description = "overlap: another run is under way"),
         (status = 422, description = "invalid-params"),
-        (status = 429, description = "queue-full"),
-        (status = 503, description = "history: the run cannot be recorded; or no-router"),
+        StartRefused,
     ),
 )]
 pub(super) async fn run_task(
@@ -230,7 +229,7 @@ impl Api {
         let Started { run, is_new } = started;
         let run = self.awaited(run, wait).await?;
         let status = if run.state.is_end() { StatusCode::OK } else { StatusCode::ACCEPTED };
-        Ok(json(status, &StartedRun { run: shown(run), is_new }))
+        Ok(json(status, &StartedRun { run: run.shown(), is_new }))
     }
 
     /// Returns the run when it has ended, or as it is after `wait` or when the bridge stops.

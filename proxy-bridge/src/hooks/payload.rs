@@ -29,11 +29,11 @@ pub struct Push {
     pub after: Option<String>,
     /// The ref is gone.
     pub deleted: bool,
-    /// The old commit is no ancestor of the new one. `None`: the forge does not tell.
+    /// The old commit is no ancestor of the new one. `None`: the forge does not say.
     pub forced: Option<bool>,
 }
 
-/// The event that a delivery tells of.
+/// The event of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Refs have changed: at least one.
@@ -47,7 +47,7 @@ pub enum Event {
 /// The parts of a delivery that matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
-    /// What has happened.
+    /// The event.
     pub event: Event,
     /// The delivery's id, where the body has it instead of the headers.
     pub id: Option<String>,

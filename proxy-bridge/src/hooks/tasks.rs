@@ -37,7 +37,7 @@ use super::{Rate, pong, unauthorized};
 /// sender count: a stranger cannot use them up, nor learn from them that there is a webhook.
 const PER_MINUTE: u32 = 1_000;
 
-/// The refused requests of a minute, of all webhooks together, that are told one by one. Further
+/// The refused requests of a minute, of all webhooks together, that are logged one by one. Further
 /// ones are answered alike, and leave no trace but their number.
 const REFUSED_PER_MINUTE: u32 = 120;
 
@@ -130,7 +130,7 @@ struct Seen {
 
 /// The outcome of a request.
 enum Begun {
-    /// It has started a run, whose result is the answer if that ends within the time.
+    /// A run was started, whose result is the answer if it ends within the time.
     Run(RunId, Option<Duration>),
     /// Its sender tests the webhook.
     Ping,
@@ -150,7 +150,7 @@ impl TaskWebhooks {
     /// Answers a request to `path`.
     ///
     /// # Errors
-    /// It is refused, or no run could be started.
+    /// The request is refused, or no run could be started.
     pub(super) async fn answer(
         &self,
         conn: &ClientConn,
@@ -163,8 +163,8 @@ impl TaskWebhooks {
             Begun::Run(run, limit) => (run, limit),
             Begun::Ping => return Ok(pong()),
         };
-        // Requests that wait for a result leave room for others. One too many is told the run
-        // instead.
+        // Requests that wait for a result leave room for others. One too many is
+        // answered with the run instead.
         let waiting = limit.and_then(|limit| Some((limit, conn.permit(RequestKind::Request).ok()?)));
         let Some((limit, waiting)) = waiting else {
             return Ok(accepted(run).map(|body| Body::new(PermitBody::new(body, permit))));

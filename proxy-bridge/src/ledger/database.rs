@@ -111,7 +111,7 @@ fn connect(file: &Path, patience: Duration) -> Result<Connection, Failure> {
     }
     migrate(&database, file)?;
     match tidy(&database).map_err(LedgerError::from) {
-        // What it would forget is found again the next time.
+        // The rest is tidied at the next opening.
         Ok(()) | Err(LedgerError::Full) => Ok(database),
         Err(error) => Err(Failure::Ledger(error)),
     }

@@ -18,14 +18,14 @@ const BYTES: usize = 4 << 20;
 /// Commits that a shortened id may mean.
 const COMMITS: usize = 16;
 
-/// A row's place in the order of lists.
+/// The position of a row in the order of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Position {
     queued_at: i64,
     seq: i64,
 }
 
-impl Place {
+impl Position {
     /// Reads the cursor of a page.
     pub(super) fn parse(cursor: &str) -> Result<Self, LedgerError> {
         let parsed = cursor
@@ -35,7 +35,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.queued_at, self.seq)
     }
@@ -48,7 +48,7 @@ pub(super) struct Part {
     /// The bytes of their records.
     pub(super) bytes: usize,
     /// The last row that was looked at. `None`: there are no more.
-    pub(super) next: Option<Place>,
+    pub(super) next: Option<Position>,
 }
 
 impl Part {
@@ -76,7 +76,7 @@ pub(super) fn read(
     database: &Connection,
     filter: &RunFilter,
     limit: usize,
-    after: Option<Place>,
+    after: Option<Position>,
     mut part: Part,
 ) -> Result<Part, LedgerError> {
     part.next = None;
@@ -101,7 +101,7 @@ pub(super) fn read(
             }
         }
         if (part.is_full(limit) || examined >= EXAMINED) && merge.has_more() {
-            part.next = Some(row.place);
+            part.next = Some(row.position);
             break;
         }
     }
@@ -137,16 +137,17 @@ impl Conditions {
     }
 
     /// The SQL and the values of each stream. Together they have each row once.
-    fn streams(&self, after: Option<Place>) -> Vec<(String, Vec<Sql>)> {
-        let place = after.unwrap_or(Place { queued_at: i64::MAX, seq: i64::MAX });
+    fn streams(&self, after: Option<Position>) -> Vec<(String, Vec<Sql>)> {
+        let position = after.unwrap_or(Position { queued_at: i64::MAX, seq: i64::MAX });
         let stream = |index: &str, equal: &[(&str, Sql)]| {
             let mut sql = format!(
                 "SELECT seq, queued_at, project, task, state, commit_no, record FROM runs INDEXED BY {index} \
                  WHERE queued_at >= ? AND queued_at < ? AND queued_at <= ? AND (queued_at, seq) < (?, ?)"
             );
-            let mut values: Vec<Sql> = [self.since, self.until, place.queued_at, place.queued_at, place.seq]
-                .map(Sql::Integer)
-                .into();
+            let mut values: Vec<Sql> =
+                [self.since, self.until, position.queued_at, position.queued_at, position.seq]
+                    .map(Sql::Integer)
+                    .into();
             for (column, value) in equal {
                 sql.push_str(&format!(" AND {column} = ?"));
                 values.push(value.clone());
@@ -201,7 +202,7 @@ fn commits(database: &Connection, start: &str) -> Result<Vec<i64>, LedgerError> 
 }
 
 struct Found {
-    place: Place,
+    position: Position,
     project: i64,
     task: i64,
     state: i64,
@@ -226,7 +227,7 @@ impl<'a> Merge<'a> {
     }
 
     fn next(&mut self) -> Result<Option<Found>, LedgerError> {
-        let newest = self.streams.iter().enumerate().max_by_key(|(_, (row, _))| row.place);
+        let newest = self.streams.iter().enumerate().max_by_key(|(_, (row, _))| row.position);
         let Some((index, _)) = newest else { return Ok(None) };
         let (head, rows) = &mut self.streams[index];
         Ok(Some(match take(rows)? {
@@ -243,7 +244,7 @@ impl<'a> Merge<'a> {
 fn take(rows: &mut Rows<'_>) -> Result<Option<Found>, LedgerError> {
     let Some(row) = rows.next()? else { return Ok(None) };
     Ok(Some(Found {
-        place: Place { seq: row.get(0)?, queued_at: row.get(1)? },
+        position: Position { seq: row.get(0)?, queued_at: row.get(1)? },
         project: row.get(2)?,
         task: row.get(3)?,
         state: row.get(4)?,

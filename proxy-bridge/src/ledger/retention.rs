@@ -37,7 +37,7 @@ pub(super) fn victims(
     }
     let sql = "SELECT IFNULL(SUM(n), 0) FROM counts WHERE task = 0";
     let runs: i64 = database.query_row(sql, [], |row| row.get(0))?;
-    // As many as have the bytes on average, so that not many more than needed go.
+    // The number of runs that have the bytes on average, so that not many more than needed go.
     let share = (used - retention.bytes) as f64 / used as f64;
     let most = (runs as f64 * share).ceil() as i64;
     oldest(database, now, None, most.clamp(1, STEP))
@@ -129,7 +129,7 @@ pub(super) fn prune_occurrences(
     now: Timestamp,
     retention: &Retention,
 ) -> Result<u64, LedgerError> {
-    // As long as the longest of their runs.
+    // Records are kept as long as the longest of their runs.
     let before = limit(now, retention, 2).as_microsecond();
     let mut left = STEP;
     for (task, excess) in over(database, "state = -1", retention)? {

@@ -16,7 +16,7 @@ use switchyard_contract::task::{Consistency, TaskId};
 
 use super::{Ledger, LedgerSettings, Retention, StoredRun};
 
-/// The time at which most tests take place.
+/// The time of most tests.
 fn noon() -> Timestamp {
     "2026-11-29T12:00:00Z".parse().unwrap()
 }

@@ -9,16 +9,16 @@ use serde_json::Value;
 use switchyard_contract::run::{Run, RunState};
 use switchyard_contract::task::TaskId;
 
-/// The place of the history, and how much of it is kept.
+/// The folder of the history, and its retention.
 #[derive(Debug, Clone)]
 pub struct LedgerSettings {
     /// Its folder, which is made if it is missing. Only one process may have it open.
     pub dir: PathBuf,
-    /// How much of it is kept.
+    /// The part of it that is kept.
     pub retention: Retention,
 }
 
-/// How much of the history is kept. Runs that are under way are always kept. The oldest runs go
+/// The part of the history that is kept. Runs that are under way are always kept. The oldest runs go
 /// first; a run that failed, took too long or was lost counts as half as old as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
@@ -57,7 +57,7 @@ pub enum Accepted {
     Known(Box<StoredRun>),
 }
 
-/// How far the due times of a task's schedule are settled.
+/// The time up to which the due times of a task's schedule are settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleState {
     /// The task or pipeline.

@@ -21,14 +21,14 @@ const BATCH: usize = 256;
 /// The pause before a database is opened again for which the disk had no room.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
-/// How a call's effect is kept.
+/// The durability of a call's effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It has none.
+    /// There is no effect.
     Read,
-    /// It survives the end of the process.
+    /// Survives the end of the process.
     Write,
-    /// It also survives the loss of power, once it is answered.
+    /// Also survives the loss of power, once the call is answered.
     Durable,
 }
 

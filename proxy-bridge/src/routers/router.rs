@@ -11,6 +11,7 @@ use super::RouterAddress;
 use super::behind::BehindMarks;
 use super::state::RouterState;
 use switchyard_contract::admin::Status;
+use switchyard_contract::project::ProjectName;
 use switchyard_contract::task::RunLimits;
 
 /// The state that all routers share.
@@ -193,6 +194,18 @@ impl Router {
     /// Returns true if the project's live version declares tasks.
     pub(crate) fn has_tasks(&self, project: &str) -> bool {
         self.state().get(project).is_some_and(|status| status.tasks.is_some())
+    }
+
+    /// Returns true if the router has reported the project.
+    pub(crate) fn has(&self, project: &ProjectName) -> bool {
+        self.state().get(project.as_str()).is_some()
+    }
+
+    /// Returns the limits of the project's runs, once the router has reported them.
+    pub(crate) fn run_limits(&self, project: &ProjectName) -> Option<RunLimits> {
+        let state = self.state();
+        let grants = state.get(project.as_str())?.grants.as_ref();
+        grants.map(|grants| grants.limits.runs)
     }
 
     /// Returns the id of the router's process, once it is known.

@@ -21,6 +21,7 @@ use super::{RouterAddress, Routers, RoutersSettings};
 use switchyard_contract::admin::{ProjectState, STATUSES_CHANGED, VersionName};
 use switchyard_contract::event::{Event, EventType};
 use switchyard_contract::route::Claim;
+use switchyard_contract::task::ProjectTasks;
 
 mod listener;
 mod state;
@@ -155,6 +156,23 @@ impl FakeRouter {
         let status = state.status(project);
         (status.state, status.live) = (ProjectState::Live, Some(version));
         event
+    }
+
+    /// Makes a version live that declares these tasks, and sends an event.
+    pub(crate) fn declare(&self, tasks: &ProjectTasks) {
+        let project = tasks.project.as_str();
+        self.script(&format!("GET /projects/{project}/tasks"), 200, &serde_json::to_string(tasks).unwrap());
+        let version = VersionName {
+            digest: tasks.digest.to_string(),
+            version: tasks.version.clone(),
+            commit: tasks.commit.clone(),
+        };
+        let mut state = self.state();
+        let event = state.event(EventType::ReloadLive, project, Some(&version));
+        let status = state.status(project);
+        (status.state, status.live) = (ProjectState::Live, Some(version));
+        status.tasks = (!tasks.set.is_empty()).then(|| tasks.hash.clone());
+        state.emit(event);
     }
 
     /// Reads a project from `folder` instead of the volume, and sends the event. `None`: from the

@@ -1,5 +1,7 @@
 //! Runs that have not ended, as the control has them in memory.
 
+mod index;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,14 +9,16 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+use self::index::Index;
 use super::Started;
 use super::launch::Launch;
 use super::pipeline_state::PipelineState;
 use crate::ledger::StoredRun;
 use crate::routers::Router;
+use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::run::{Run, RunError, RunId, RunState};
-use switchyard_contract::task::TaskId;
+use switchyard_contract::run::{Run, RunError, RunId};
+use switchyard_contract::task::{Consistency, TaskId};
 use switchyard_edge::problem::Problem;
 
 /// The answer to a request for a run.
@@ -24,7 +28,8 @@ pub(super) type StartReply = oneshot::Sender<Result<Started, Problem>>;
 pub(super) struct Active {
     pub(super) stored: StoredRun,
     pub(super) launch: Launch,
-    pub(super) phase: Phase,
+    /// Changed by [`ActiveRuns::set_phase`] alone, which keeps the index.
+    phase: Phase,
     /// `true`: an earlier process of the bridge has asked a router to start it, or was about to.
     pub(super) is_taken_over: bool,
     /// The reason for which it is to end.
@@ -35,31 +40,82 @@ pub(super) struct Active {
     pub(super) pipeline: Option<PipelineState>,
     /// The names of routers that do not have its version.
     pub(super) lacking: BTreeSet<String>,
+    /// The names of routers at which its version was made again for this attempt.
+    pub(super) made_at: BTreeSet<String>,
 }
 
 /// The phase of a run.
 pub(super) enum Phase {
-    /// Its acceptance is being recorded, before anybody is answered.
+    /// The acceptance is being recorded, before anybody is answered.
     Accepting(Option<StartReply>),
-    /// It waits for its turn, or for its next attempt.
+    /// Waits for its turn, or for its next attempt.
     Queued { not_before: Option<Instant> },
+    /// The version is made again at a router, which does not know the run.
+    Making { router: Arc<Router>, task: AbortHandle },
     /// A router was asked to start it.
     Dispatching(Arc<Router>),
     /// A router has it.
     Following { router: Arc<Router>, task: AbortHandle },
-    /// Its steps are runs of their own.
+    /// The steps are runs of their own, and under way.
     Orchestrating,
-    /// Its end is being recorded.
+    /// The end is being recorded.
     Ending,
 }
 
 impl Active {
+    pub(super) fn new(stored: StoredRun, launch: Launch, phase: Phase) -> Self {
+        Self {
+            stored,
+            launch,
+            phase,
+            is_taken_over: false,
+            cancelled: None,
+            waiters: Vec::new(),
+            pipeline: None,
+            lacking: BTreeSet::new(),
+            made_at: BTreeSet::new(),
+        }
+    }
+
     pub(super) fn run(&self) -> &Run {
         &self.stored.run
     }
 
     pub(super) fn run_mut(&mut self) -> &mut Run {
         &mut self.stored.run
+    }
+
+    pub(super) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Takes the channel of the request that waits for its acceptance.
+    pub(super) fn take_reply(&mut self) -> Option<StartReply> {
+        match &mut self.phase {
+            Phase::Accepting(reply) => reply.take(),
+            _ => None,
+        }
+    }
+
+    /// The version that an attempt uses. `None`: the live one. Further attempts keep to the version of
+    /// the first, unless each step takes the newest.
+    pub(super) fn version(&self) -> Option<Digest> {
+        let run = self.run();
+        let used = run.version.as_ref().filter(|_| run.consistency != Consistency::Step);
+        self.launch.version.or(used.map(|version| version.digest))
+    }
+
+    /// Returns true if the router has what the next attempt needs. A version that it names is kept, or
+    /// made again, also where the live one declares no tasks.
+    pub(super) fn can_run_at(&self, router: &Router) -> bool {
+        let project = &self.run().task.project;
+        let has_it = || {
+            if self.version().is_some() { router.has(project) } else { router.has_tasks(project.as_str()) }
+        };
+        router.is_ready()
+            && self.launch.may_run_at(router.name())
+            && !router.is_behind(project.as_str())
+            && has_it()
     }
 
     /// The router that has it, or was asked to start it.
@@ -70,20 +126,28 @@ impl Active {
         }
     }
 
+    /// The router among whose runs it is counted.
+    fn slot(&self) -> Option<&Arc<Router>> {
+        match &self.phase {
+            Phase::Making { router, .. } => Some(router),
+            _ => self.router(),
+        }
+    }
+
     /// Returns true if this router has it, was asked to start it, or had it when an earlier process of
-    /// the bridge ended. Once its end is recorded, the router is told to forget it.
+    /// the bridge ended. Once its end is recorded, the router is asked to forget it.
     pub(super) fn is_at(&self, router: &Router) -> bool {
         match &self.phase {
             Phase::Dispatching(own) | Phase::Following { router: own, .. } => own.name() == router.name(),
             Phase::Ending => self.run().router.as_deref() == Some(router.name()),
             Phase::Accepting(_) => self.is_taken_over && self.run().router.as_deref() == Some(router.name()),
-            Phase::Queued { .. } | Phase::Orchestrating => false,
+            Phase::Queued { .. } | Phase::Making { .. } | Phase::Orchestrating => false,
         }
     }
 
-    /// Returns true if its time has come.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        matches!(&self.phase, Phase::Queued { not_before } if not_before.is_none_or(|time| time <= now))
+    /// Returns true if it is a pipeline that goes on.
+    pub(super) fn is_orchestrating(&self) -> bool {
+        matches!(self.phase, Phase::Orchestrating)
     }
 
     fn is_waiting(&self) -> bool {
@@ -95,25 +159,18 @@ impl Active {
 #[derive(Default)]
 pub(super) struct ActiveRuns {
     runs: BTreeMap<RunId, Active>,
-    by_task: BTreeMap<TaskId, BTreeSet<RunId>>,
+    index: Index,
 }
 
 impl ActiveRuns {
     pub(super) fn insert(&mut self, active: Active) {
-        let run = active.run();
-        self.by_task.entry(run.task.clone()).or_default().insert(run.id);
-        self.runs.insert(run.id, active);
+        self.index.add(&active);
+        self.runs.insert(active.run().id, active);
     }
 
     pub(super) fn remove(&mut self, id: RunId) -> Option<Active> {
         let active = self.runs.remove(&id)?;
-        let task = &active.run().task;
-        if let Some(of_task) = self.by_task.get_mut(task) {
-            of_task.remove(&id);
-            if of_task.is_empty() {
-                self.by_task.remove(task);
-            }
-        }
+        self.index.remove(&active);
         Some(active)
     }
 
@@ -121,8 +178,16 @@ impl ActiveRuns {
         self.runs.get(&id)
     }
 
+    /// A run for changes of all but its id, its task, its parent and its phase.
     pub(super) fn get_mut(&mut self, id: RunId) -> Option<&mut Active> {
         self.runs.get_mut(&id)
+    }
+
+    pub(super) fn set_phase(&mut self, id: RunId, phase: Phase) {
+        let Some(active) = self.runs.get_mut(&id) else { return };
+        self.index.remove(active);
+        active.phase = phase;
+        self.index.add(active);
     }
 
     /// All runs, the oldest first.
@@ -130,20 +195,25 @@ impl ActiveRuns {
         self.runs.values()
     }
 
-    /// The runs of a task that are no steps of others: those under way, and those that wait.
-    pub(super) fn of_task(&self, task: &TaskId) -> (Vec<RunId>, Vec<RunId>) {
-        let ids = self.by_task.get(task).into_iter().flatten();
-        let runs = ids.filter_map(|id| self.runs.get(id)).filter(|active| active.run().step.is_none());
-        let (waiting, under_way): (Vec<_>, Vec<_>) = runs.partition(|active| active.is_waiting());
-        let ids = |runs: Vec<&Active>| runs.into_iter().map(|active| active.run().id).collect();
-        (ids(under_way), ids(waiting))
+    /// The runs of a task under way that are no steps of others, the oldest first.
+    pub(super) fn under_way(&self, task: &TaskId) -> impl Iterator<Item = RunId> {
+        self.index.under_way.get(task).into_iter().flatten().copied()
+    }
+
+    /// The runs of a task that wait and are no steps of others, the oldest first.
+    pub(super) fn waiting(&self, task: &TaskId) -> impl Iterator<Item = RunId> {
+        self.index.waiting.get(task).into_iter().flatten().copied()
+    }
+
+    /// The runs of a task that are no steps of others.
+    pub(super) fn of_task(&self, task: &TaskId) -> Vec<RunId> {
+        self.under_way(task).chain(self.waiting(task)).collect()
     }
 
     /// Returns true if a run of the task executes this code: the digest and the hash of the
     /// specification, as in `DIGEST/HASH`. One that no router has begun yet will.
     pub(super) fn runs_code(&self, task: &TaskId, code: &str) -> bool {
-        let (under_way, waiting) = self.of_task(task);
-        under_way.iter().chain(&waiting).filter_map(|id| self.get(*id)).any(|active| {
+        self.of_task(task).into_iter().filter_map(|id| self.get(id)).any(|active| {
             let version = active.run().version.as_ref();
             version.is_none_or(|version| format!("{}/{}", version.digest, version.spec) == code)
         })
@@ -151,48 +221,69 @@ impl ActiveRuns {
 
     /// Returns true if another run of the task is under way.
     pub(super) fn has_other(&self, run: &Run) -> bool {
-        self.of_task(&run.task).0.into_iter().any(|id| id != run.id)
+        self.under_way(&run.task).any(|id| id != run.id)
     }
 
-    /// The runs of a project that wait for their turn.
-    pub(super) fn waiting(&self, project: &ProjectName) -> usize {
-        let of_project = self.runs.values().filter(|active| active.run().task.project == *project);
-        of_project.filter(|active| active.is_waiting()).count()
+    /// The number of runs of a project that wait for their turn.
+    pub(super) fn waiting_of_project(&self, project: &ProjectName) -> usize {
+        self.index.waiting_of_project.get(project).copied().unwrap_or_default()
+    }
+
+    /// The projects with runs that wait for their turn.
+    pub(super) fn projects_waiting(&self) -> impl Iterator<Item = &ProjectName> {
+        self.index.waiting_of_project.keys()
     }
 
     /// The run that is this step of `parent`.
     pub(super) fn step(&self, parent: RunId, step: &str) -> Option<&Active> {
-        self.runs
-            .values()
-            .find(|active| active.run().parent == Some(parent) && active.run().step.as_deref() == Some(step))
+        self.all_steps(parent).find(|active| active.run().step.as_deref() == Some(step))
     }
 
     /// The steps of `parent` that have not ended.
     pub(super) fn steps_of(&self, parent: RunId) -> Vec<RunId> {
-        let is_step = |active: &&Active| {
-            let run = active.run();
-            // The end of one is being recorded: its pipeline knows it.
-            run.parent == Some(parent) && run.step.is_some() && !matches!(active.phase, Phase::Ending)
-        };
-        let steps = self.runs.values().filter(is_step);
+        // The end of one is being recorded: its pipeline knows it.
+        let steps = self.all_steps(parent).filter(|active| !matches!(active.phase, Phase::Ending));
         steps.map(|active| active.run().id).collect()
     }
 
-    /// Returns true if a router has, or was asked for, runs of this project: their number.
-    pub(super) fn at_router(&self, router: &Router, project: Option<&ProjectName>) -> usize {
-        let at = self.runs.values().filter(|active| {
-            active.router().is_some_and(|other| other.name() == router.name())
-                && project.is_none_or(|project| active.run().task.project == *project)
-        });
-        at.count()
+    fn all_steps(&self, parent: RunId) -> impl Iterator<Item = &Active> {
+        let ids = self.index.steps.get(&parent).into_iter().flatten();
+        ids.filter_map(|id| self.runs.get(id))
     }
 
-    /// The number of runs in each state.
-    pub(super) fn states(&self) -> BTreeMap<RunState, usize> {
-        let mut states = BTreeMap::new();
-        for active in self.runs.values() {
-            *states.entry(active.run().state).or_default() += 1;
+    /// The number of runs that a router has, or was asked for: of one project, or of all.
+    pub(super) fn at_router(&self, router: &Router, project: Option<&ProjectName>) -> usize {
+        let Some(counts) = self.index.at_router.get(router.name()) else { return 0 };
+        match project {
+            Some(project) => counts.get(project).copied().unwrap_or_default(),
+            None => counts.values().sum(),
         }
-        states
+    }
+
+    /// Readies the runs whose pause is over.
+    pub(super) fn ready_until(&mut self, now: Instant) {
+        while let Some((_, id)) = self.index.later.first().copied().filter(|(time, _)| *time <= now) {
+            self.set_phase(id, Phase::Queued { not_before: None });
+        }
+    }
+
+    /// The end of the next pause.
+    pub(super) fn next_ready(&self) -> Option<Instant> {
+        self.index.later.first().map(|(time, _)| *time)
+    }
+
+    /// The runs whose turn it is as soon as a router has room, by project.
+    pub(super) fn ready(&self) -> impl Iterator<Item = (&ProjectName, impl Iterator<Item = &Active>)> {
+        let runs = &self.runs;
+        let by_project = self.index.ready.iter();
+        by_project.map(move |(project, ids)| (project, ids.iter().filter_map(move |id| runs.get(id))))
+    }
+
+    /// The pipelines whose turn it is.
+    pub(super) fn ready_pipelines(&self) -> Vec<RunId> {
+        self.index.ready_pipelines.iter().copied().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

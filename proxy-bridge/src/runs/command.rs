@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use super::StartRun;
 use super::active::StartReply;
-use super::pipeline_state::{Loaded, NotLoaded, Registry};
+use super::launch::Launch;
+use super::pipeline_state::{Loaded, NotLoaded, RegistryRead};
 use super::start_call::DispatchError;
 use crate::ledger::{Accepted, LedgerError};
 use crate::routers::{CallError, Router};
@@ -21,7 +22,7 @@ use switchyard_edge::problem::Problem;
 #[derive(Debug)]
 pub(super) enum Command {
     /// Accept a run.
-    Start { start: Box<StartRun>, resumes: Option<Resumption>, reply: StartReply },
+    Start { start: Box<StartRun>, earlier: Option<Box<Earlier>>, reply: StartReply },
     /// Accept the run that a file starts.
     StartFile { start: Box<FileStart>, reply: StartReply },
     /// Answer with the run once it has ended. `None`: it is not among those under way.
@@ -41,6 +42,15 @@ pub(super) struct FileStart {
     /// The router that has the file, by name.
     pub(super) router: String,
     pub(super) input: Value,
+}
+
+/// The earlier run of a run by hand that repeats it, or goes on with it.
+#[derive(Debug, Clone)]
+pub(super) struct Earlier {
+    /// The record of how it was started.
+    pub(super) launch: Launch,
+    /// Its finished steps are kept. `None`: all is done again.
+    pub(super) resumption: Option<Resumption>,
 }
 
 /// A run that goes on where another one stopped.
@@ -65,14 +75,16 @@ pub(super) enum Done {
     Accepted(RunId, Result<Accepted, LedgerError>),
     /// A due time is recorded. False: it was before.
     Claimed(TaskId, Timestamp, Option<RunId>, Result<bool, LedgerError>),
+    /// The version of a run was made again at the router, or could not be.
+    Made(RunId, Result<(), RunError>),
     /// A router has answered.
     Dispatched(RunId, Result<RunAccepted, DispatchError>),
     /// The end of a run is recorded, and its router has forgotten it.
     Ended(RunId),
     /// The steps that a pipeline has finished before are known.
     PipelineLoaded(RunId, Result<Loaded, NotLoaded>),
-    /// The registry of a pipeline's version was read, for this step.
-    RegistryRead(RunId, String, Result<Registry, RunError>),
+    /// The registry of a pipeline's version was read for a step.
+    RegistryRead(RegistryRead),
     /// The router of a run that an earlier process started. `None`: it is not one of the routers.
     RouterFound(RunId, String, Option<Arc<Router>>),
     /// The runs that a router knows.

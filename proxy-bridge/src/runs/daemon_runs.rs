@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::control::{Control, queued};
+use super::accept::queued;
+use super::control::Control;
 use super::daemons::Daemon;
 use super::launch::Launch;
 use crate::ledger::StoredRun;
@@ -60,11 +61,11 @@ impl Control {
         let due: Vec<_> =
             self.daemons.0.iter().filter(|(_, daemon)| is_due(daemon)).map(|(id, _)| id.clone()).collect();
         for id in due {
-            let (under_way, waiting) = self.active.of_task(&id);
+            let is_there = !self.active.of_task(&id).is_empty();
             let Some(daemon) = self.daemons.0.get_mut(&id) else { continue };
             // One that is still there starts the next by its end.
             daemon.start_at = None;
-            if under_way.is_empty() && waiting.is_empty() {
+            if !is_there {
                 daemon.began = Some(now);
                 self.start_daemon(&id);
             }
@@ -80,9 +81,8 @@ impl Control {
 
     /// Ends the run of a daemon, if there is one.
     fn end_daemon(&mut self, id: &TaskId, reason: &str, why: &str) {
-        let (under_way, waiting) = self.active.of_task(id);
-        for run in under_way.into_iter().chain(waiting) {
-            // It may be ending already.
+        for run in self.active.of_task(id) {
+            // The run may be ending already.
             let _ = self.cancel(run, RunError::new(reason, why));
         }
     }

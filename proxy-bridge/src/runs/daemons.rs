@@ -28,7 +28,7 @@ pub(super) struct Daemon {
     pub(super) restart: Restart,
     pub(super) failures: u32,
     pub(super) began: Option<Instant>,
-    /// When it is started again. `None`: it runs, or is stopped.
+    /// The time of its next start. `None`: it runs, or is stopped.
     pub(super) start_at: Option<Instant>,
 }
 
@@ -77,7 +77,7 @@ mod tests {
     use switchyard_contract::task::Consistency;
 
     use super::*;
-    use crate::runs::control::queued;
+    use crate::runs::accept::queued;
     use crate::runs::launch::Launch;
 
     fn ended(state: RunState) -> Run {

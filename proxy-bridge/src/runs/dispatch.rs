@@ -10,14 +10,15 @@ use super::control::Control;
 use super::follow::{FollowEvent, FollowMessage, Follower};
 use super::launch::Launch;
 use super::log::log_started;
-use super::pipeline::steps_so_far;
 use super::start_call::{DispatchError, start};
-use super::versions::{self, VersionMaker};
+use super::steps::steps_so_far;
+use super::versions;
 use crate::ledger::{Ledger, StoredRun};
 use crate::routers::Router;
 use switchyard_contract::admin::{JournalEntry, RunAccepted, RunRequest, RunWork};
+use switchyard_contract::digest::Digest;
+use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::{RunError, RunId, RunState, Step};
-use switchyard_contract::task::Consistency;
 
 /// The pause before a router is asked again that was busy, unless one of its runs ends before.
 const BUSY: Duration = Duration::from_millis(500);
@@ -25,67 +26,113 @@ const BUSY: Duration = Duration::from_millis(500);
 impl Control {
     /// Starts the runs whose turn it is.
     pub(super) fn dispatch(&mut self) {
-        let now = Instant::now();
-        let due: Vec<_> =
-            self.active.iter().filter(|active| active.is_due(now)).map(|active| active.run().id).collect();
-        for id in due {
-            let Some(active) = self.active.get(id) else { continue };
-            if active.launch.alone && self.active.has_other(active.run()) {
-                continue;
-            }
-            if active.launch.work.is_none() {
+        self.active.ready_until(Instant::now());
+        for id in self.active.ready_pipelines() {
+            if self.active.get(id).is_some_and(|active| self.is_its_turn(active)) {
                 self.begin_pipeline(id);
-                continue;
             }
-            let Some(router) = self.choose(active) else { continue };
-            self.dispatch_to(id, router);
+        }
+        for id in self.turns() {
+            // Those before it may have taken the room.
+            let Some(active) = self.active.get(id).filter(|active| self.is_its_turn(active)) else {
+                continue;
+            };
+            let Some(router) = choose(active, &self.openings(&active.run().task.project)) else { continue };
+            match active.lacking.contains(router.name()) {
+                true => self.make_version(id, router),
+                false => self.dispatch_to(id, router),
+            }
         }
     }
 
-    /// The router with the fewest runs of those that can take this one. One that does not have its
-    /// version is chosen only if none has it: the version is made again there.
-    fn choose(&self, active: &Active) -> Option<Arc<Router>> {
-        let project = &active.run().task.project;
+    /// The runs that can be started now, the oldest first: of each project as many as its routers have
+    /// room for.
+    fn turns(&self) -> Vec<RunId> {
+        let mut turns = Vec::new();
+        for (project, ready) in self.active.ready() {
+            let openings = self.openings(project);
+            let room: usize = openings.iter().map(|opening| opening.room).sum();
+            if room > 0 {
+                let can_start =
+                    |active: &&Active| self.is_its_turn(active) && choose(active, &openings).is_some();
+                turns.extend(ready.filter(can_start).take(room).map(|active| active.run().id));
+            }
+        }
+        turns.sort_unstable();
+        turns
+    }
+
+    fn is_its_turn(&self, active: &Active) -> bool {
+        !(active.launch.alone && self.active.has_other(active.run()))
+    }
+
+    /// The routers that have a project, with their room for its runs.
+    fn openings(&self, project: &ProjectName) -> Vec<Opening> {
         let most = self.limits(project).runs as usize;
         let list = self.shared.routers.list();
-        let is_there = |router: &&Arc<Router>| {
-            router.is_ready()
-                && active.launch.may_run_at(router.name())
-                && router.has_tasks(project.as_str())
-                && !router.is_behind(project.as_str())
+        let has_it = |router: &&Arc<Router>| {
+            router.is_ready() && router.has(project) && !router.is_behind(project.as_str())
         };
-        let there: Vec<_> = list.iter().filter(is_there).collect();
-        let may_have = |router: &Arc<Router>| !active.lacking.contains(router.name());
-        let is_gone = !there.iter().any(|router| may_have(router));
-        let has_room = |router: &Arc<Router>| self.active.at_router(router, Some(project)) < most;
-        let can_take = there.into_iter().filter(|router| (is_gone || may_have(router)) && has_room(router));
-        can_take.min_by_key(|router| self.active.at_router(router, None)).cloned()
+        let opening = |router: &Arc<Router>| Opening {
+            router: router.clone(),
+            room: most.saturating_sub(self.active.at_router(router, Some(project))),
+            load: self.active.at_router(router, None),
+        };
+        list.iter().filter(has_it).map(opening).collect()
+    }
+
+    /// Has the version of a run made again at a router.
+    fn make_version(&mut self, id: RunId, router: Arc<Router>) {
+        let Some(active) = self.active.get_mut(id) else { return };
+        let Some(digest) = active.version() else {
+            return self.dispatch_to(id, router);
+        };
+        let (maker, project) = (self.shared.maker.clone(), active.run().task.project.clone());
+        let at = router.clone();
+        let task = self.work.spawn(async move {
+            let made = versions::make(&*maker, &project, digest, &at).await;
+            Done::Made(id, made)
+        });
+        self.active.set_phase(id, Phase::Making { router, task });
+    }
+
+    /// Starts a run whose version was made again.
+    pub(super) fn made(&mut self, id: RunId, result: Result<(), RunError>) {
+        let Some(active) = self.active.get_mut(id) else { return };
+        let Phase::Making { router, .. } = active.phase() else { return };
+        let router = router.clone();
+        match result {
+            Ok(()) => {
+                active.lacking.remove(router.name());
+                active.made_at.insert(router.name().to_owned());
+                self.dispatch_to(id, router);
+            }
+            Err(error) => self.end(id, RunState::Failed, None, Some(error)),
+        }
     }
 
     fn dispatch_to(&mut self, id: RunId, router: Arc<Router>) {
+        self.active.set_phase(id, Phase::Dispatching(router.clone()));
         let Some(active) = self.active.get_mut(id) else { return };
-        active.phase = Phase::Dispatching(router.clone());
-        let is_lacking = active.lacking.contains(router.name());
         active.stored.boot = router.process_id();
         let run = active.run_mut();
         run.state = RunState::Starting;
         run.router = Some(router.name().to_owned());
         run.next_attempt_at = None;
         active.is_taken_over = false;
-        let (stored, launch) = (active.stored.clone(), active.launch.clone());
+        let (stored, launch, version) = (active.stored.clone(), active.launch.clone(), active.version());
         let saved = self.save_noted(stored.clone());
         let ledger = self.shared.ledger.clone();
         let maker = self.shared.maker.clone();
         self.work.spawn(async move {
             // Another process of the bridge has to know which router may have it.
             let result = match saved.await {
-                Ok(true) => request(&ledger, &stored, &launch).await,
+                Ok(true) => request(&ledger, &stored, &launch, version).await,
                 Ok(false) | Err(_) => Err("its state cannot be recorded".to_owned()),
             };
             let result = match result {
                 Ok(request) => {
-                    let make = is_lacking.then_some(&*maker);
-                    start_version(&router, &request, stored.boot, make).await.map(|mut accepted| {
+                    start(&router, &request, stored.boot).await.map(|mut accepted| {
                         let digest = request.version.filter(|_| accepted.version.commit.is_none());
                         // A router does not know the commit of a version that is not live.
                         let commit = digest.and_then(|digest| maker.commit(&request.project, digest));
@@ -102,10 +149,11 @@ impl Control {
     /// Takes the answer of a router.
     pub(super) fn dispatched(&mut self, id: RunId, result: Result<RunAccepted, DispatchError>) {
         let Some(active) = self.active.get_mut(id) else { return };
-        let Phase::Dispatching(router) = &active.phase else { return };
+        let Phase::Dispatching(router) = active.phase() else { return };
         let router = router.clone();
         match result {
             Ok(accepted) => {
+                active.made_at.clear();
                 active.stored.boot = Some(accepted.router);
                 active.run_mut().version = Some(accepted.version);
                 let stored = active.stored.clone();
@@ -119,6 +167,10 @@ impl Control {
             }
             Err(DispatchError::Lost(why)) => {
                 self.attempt_ended(id, RunState::Lost, None, Some(RunError::new("lost", why)))
+            }
+            // The version was made again there, and is gone nevertheless.
+            Err(DispatchError::NoVersion(error)) if active.made_at.contains(router.name()) => {
+                self.end(id, RunState::Failed, None, Some(error));
             }
             Err(DispatchError::NoVersion(_)) => {
                 active.lacking.insert(router.name().to_owned());
@@ -137,7 +189,7 @@ impl Control {
             return;
         };
         let max_log = self.limits(&project).log;
-        let Some(active) = self.active.get_mut(id) else { return };
+        let Some(active) = self.active.get(id) else { return };
         let follower = Follower {
             run: id,
             attempt: active.run().attempt,
@@ -149,7 +201,7 @@ impl Control {
             max_log,
         };
         let task = self.followers.spawn(follower.run());
-        active.phase = Phase::Following { router, task };
+        self.active.set_phase(id, Phase::Following { router, task });
     }
 
     /// Takes an event of a run that is followed.
@@ -158,7 +210,7 @@ impl Control {
         let Some(active) = self.active.get_mut(id).filter(|active| active.run().attempt == attempt) else {
             return;
         };
-        if !matches!(active.phase, Phase::Following { .. }) {
+        if !matches!(active.phase(), Phase::Following { .. }) {
             return;
         }
         match event {
@@ -198,7 +250,7 @@ impl Control {
                 self.queue_again(id, None);
                 return self.apply_cancellation(id);
             }
-            // It may still arrive: for this router both are one.
+            // The request may still arrive: for this router both are one.
             let router = router.clone();
             return self.dispatch_to(id, router);
         }
@@ -208,8 +260,8 @@ impl Control {
 
     /// Puts a run back into the queue.
     pub(super) fn queue_again(&mut self, id: RunId, pause: Option<Duration>) {
+        self.active.set_phase(id, Phase::Queued { not_before: pause.map(|pause| Instant::now() + pause) });
         let Some(active) = self.active.get_mut(id) else { return };
-        active.phase = Phase::Queued { not_before: pause.map(|pause| Instant::now() + pause) };
         active.run_mut().state = RunState::Queued;
         active.run_mut().router = None;
         active.stored.boot = None;
@@ -218,12 +270,36 @@ impl Control {
     }
 }
 
+/// A router that has a run's project.
+struct Opening {
+    router: Arc<Router>,
+    /// Runs of the project that it takes besides those that it has.
+    room: usize,
+    /// Runs of all projects that it has.
+    load: usize,
+}
+
+/// The router with the fewest runs of those that can take this one. One that does not have its version
+/// is chosen only if none has it: the version is made again there.
+fn choose(active: &Active, openings: &[Opening]) -> Option<Arc<Router>> {
+    let there = || openings.iter().filter(|opening| active.can_run_at(&opening.router));
+    let may_have = |opening: &Opening| !active.lacking.contains(opening.router.name());
+    let is_gone = !there().any(may_have);
+    let can_take = there().filter(|opening| opening.room > 0 && (is_gone || may_have(opening)));
+    can_take.min_by_key(|opening| opening.load).map(|opening| opening.router.clone())
+}
+
 /// The call that starts an attempt, with the results of the steps that earlier ones have finished.
-async fn request(ledger: &Ledger, stored: &StoredRun, launch: &Launch) -> Result<RunRequest, String> {
+async fn request(
+    ledger: &Ledger,
+    stored: &StoredRun,
+    launch: &Launch,
+    version: Option<Digest>,
+) -> Result<RunRequest, String> {
     let run = &stored.run;
     let from_step = launch.from_step.as_deref();
-    let places = BTreeMap::new();
-    let steps = steps_so_far(ledger, run.id, launch.resumes, from_step, &places);
+    let numbers = BTreeMap::new();
+    let steps = steps_so_far(ledger, run.id, launch.resumes, from_step, &numbers);
     let steps = steps.await.map_err(|error| error.to_string())?;
     let finished = |step: Step| match (step.state, step.result) {
         (RunState::Succeeded, result) => {
@@ -231,14 +307,11 @@ async fn request(ledger: &Ledger, stored: &StoredRun, launch: &Launch) -> Result
         }
         _ => None,
     };
-    // Further attempts keep to the version of the first, unless each step takes the newest.
-    let pinned =
-        run.version.as_ref().filter(|_| run.consistency != Consistency::Step).map(|version| version.digest);
     Ok(RunRequest {
         run: run.id,
         attempt: run.attempt,
         project: run.task.project.clone(),
-        version: launch.version.or(pinned),
+        version,
         work: launch.work.clone().unwrap_or(RunWork::Registry),
         params: run.params.clone(),
         input: launch.input.clone(),
@@ -249,23 +322,5 @@ async fn request(ledger: &Ledger, stored: &StoredRun, launch: &Launch) -> Result
         scheduled_at: run.scheduled_at,
         time_ms: launch.time_ms,
         journal: steps.into_iter().filter_map(finished).collect(),
-    })
-}
-
-/// Starts a run at a router. With a maker, its version is made again there before.
-async fn start_version(
-    router: &Arc<Router>,
-    request: &RunRequest,
-    boot: Option<String>,
-    make: Option<&dyn VersionMaker>,
-) -> Result<RunAccepted, DispatchError> {
-    let Some((maker, digest)) = make.zip(request.version) else {
-        return start(router, request, boot).await;
-    };
-    let made = versions::make(maker, &request.project, digest, router).await;
-    made.map_err(DispatchError::Refused)?;
-    start(router, request, boot).await.map_err(|error| match error {
-        DispatchError::NoVersion(error) => DispatchError::Refused(error),
-        error => error,
     })
 }

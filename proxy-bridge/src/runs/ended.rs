@@ -79,15 +79,14 @@ impl Control {
 
     /// Ends a run: what follows from it is begun, and the end is recorded.
     pub(super) fn end(&mut self, id: RunId, state: RunState, result: Option<Value>, error: Option<RunError>) {
-        let Some(active) = self.active.get_mut(id).filter(|active| !matches!(active.phase, Phase::Ending))
+        let Some(active) = self.active.get_mut(id).filter(|active| !matches!(active.phase(), Phase::Ending))
         else {
             return;
         };
         let router = active.router().cloned();
-        if let Phase::Following { task, .. } = &active.phase {
+        if let Phase::Following { task, .. } | Phase::Making { task, .. } = active.phase() {
             task.abort();
         }
-        active.phase = Phase::Ending;
         let run = active.run_mut();
         run.state = state;
         run.ended_at = Some(Timestamp::now());
@@ -97,6 +96,7 @@ impl Control {
         let launch = active.launch.clone();
         active.stored.input = launch.clone().ended(state).to_value();
         let stored = active.stored.clone();
+        self.active.set_phase(id, Phase::Ending);
         // Before the record: a process that ends in between begins them again, under the same keys.
         self.start_chained(&stored.run);
         self.step_ended(&stored.run, &launch);

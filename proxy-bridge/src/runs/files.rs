@@ -20,7 +20,7 @@ use super::control::Control;
 use super::handle::stopping;
 use super::{Runs, StartRun, Started};
 use crate::routers::{CallError, Router};
-use switchyard_contract::admin::{FileOffer, FileOutcome};
+use switchyard_contract::admin::{CURRENT_FILES, FileOffer, FileOutcome};
 use switchyard_contract::bounds::FILE_OFFERS;
 use switchyard_contract::run::{Run, RunId, RunState, RunTrigger};
 use switchyard_contract::task::TaskId;
@@ -86,7 +86,7 @@ impl Control {
     pub(super) fn start_file(&mut self, start: FileStart, reply: StartReply) {
         let FileStart { run: id, task, router, input } = start;
         if let Some(active) = self.active.get(id) {
-            let answer = match active.phase {
+            let answer = match active.phase() {
                 // Its file is moved on when the end is recorded, and not before.
                 Phase::Accepting(Some(_)) | Phase::Ending => Err(being_recorded(id)),
                 _ => Ok(Started { run: active.run().clone(), is_new: false }),
@@ -242,7 +242,7 @@ impl OfferedFile {
         while !run.state.is_end() {
             match self.runs.wait(run.id, WAIT).await {
                 Ok(now) => run = now,
-                // It was deleted as soon as it had ended, or the history cannot be read.
+                // The run was deleted as soon as it had ended, or the history cannot be read.
                 Err(problem) if problem.slug() == "unknown-run" => return Some(FileOutcome::Failed),
                 Err(_) => sleep(pauses.next().unwrap_or_default()).await,
             }
@@ -276,10 +276,24 @@ impl OfferedFile {
 enum NotStarted {
     /// The router does not offer it any more.
     Gone,
-    /// It may start one later.
+    /// The file may start one later.
     Later(String),
-    /// It never does.
+    /// The file never starts one.
     Refused(String),
+}
+
+/// The input of a run that has ended. If a file has started it, its router has moved the file.
+pub(super) fn input_after_end(run: &Run, mut input: Value) -> Value {
+    let moved = || {
+        let file = input["file"].as_str()?;
+        let below = |folder: &str| format!("/{folder}/{}/{file}", run.id);
+        let base = input["path"].as_str()?.strip_suffix(&below(CURRENT_FILES))?;
+        Some(format!("{base}{}", below(outcome_of(run.state).folder())))
+    };
+    if let Some(path) = moved().filter(|_| run.trigger == RunTrigger::File) {
+        input["path"] = Value::String(path);
+    }
+    input
 }
 
 fn outcome_of(state: RunState) -> FileOutcome {
@@ -298,6 +312,7 @@ fn being_recorded(id: RunId) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runs::accept::queued;
 
     #[test]
     fn only_success_completes_a_file() {
@@ -305,6 +320,24 @@ mod tests {
         for state in [RunState::Failed, RunState::TimedOut, RunState::Cancelled, RunState::Lost] {
             assert_eq!(outcome_of(state), FileOutcome::Failed);
         }
+    }
+
+    #[test]
+    fn the_file_of_a_run_that_has_ended_is_where_its_router_has_moved_it() {
+        let launch = crate::runs::launch::Launch::default();
+        let task = "work:import".parse().unwrap();
+        let run = queued(task, RunTrigger::File, &launch, Default::default());
+        let id = run.id;
+        let input = |folder: &str| json!({ "file": "a.json", "path": format!("/data/{folder}/{id}/a.json") });
+        for (state, folder) in [(RunState::Succeeded, "complete"), (RunState::Lost, "rejected")] {
+            let ended = Run { state, ..run.clone() };
+            assert_eq!(input_after_end(&ended, input("current")), input(folder));
+            // A retry of a retry: the file has not moved since.
+            assert_eq!(input_after_end(&ended, input(folder)), input(folder));
+            let by_hand = Run { trigger: RunTrigger::Manual, ..ended };
+            assert_eq!(input_after_end(&by_hand, input("current")), input("current"));
+        }
+        assert_eq!(input_after_end(&run, Value::Null), Value::Null);
     }
 
     #[test]

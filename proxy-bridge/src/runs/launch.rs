@@ -3,10 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::tasks::Declared;
 use switchyard_contract::admin::RunWork;
 use switchyard_contract::digest::Digest;
 use switchyard_contract::run::{RunId, RunState};
-use switchyard_contract::task::{Consistency, ParamSpec, PipelineSpec, Retry, RunLimits, TaskSpec};
+use switchyard_contract::task::{PipelineSpec, Retry, TaskSpec};
 
 /// Everything that starts a run, besides what its record has.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -89,6 +91,29 @@ impl Launch {
         self.router.as_deref().is_none_or(|only| only == router)
     }
 
+    /// Returns the launch of another run of the same task, as this one was started.
+    pub(super) fn again(&self, input: Value, version: Option<Digest>) -> Self {
+        Self {
+            input,
+            version,
+            resumes: None,
+            from_step: None,
+            step_number: None,
+            alone: self.is_daemon,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the launch of a task or a pipeline, as it is declared.
+    pub(super) fn of(declared: &Declared, input: Value, version: Option<Digest>) -> Self {
+        match declared {
+            Declared::Task(_, task) => Self::of_task(task, input, version),
+            Declared::Pipeline(tasks, pipeline) => {
+                Self::of_pipeline(pipeline, tasks.set.registry.clone(), input, version)
+            }
+        }
+    }
+
     /// Returns the launch of a task.
     pub(super) fn of_task(task: &TaskSpec, input: Value, version: Option<Digest>) -> Self {
         Self {
@@ -103,8 +128,7 @@ impl Launch {
         }
     }
 
-    /// Returns the launch of a pipeline.
-    pub(super) fn of_pipeline(
+    fn of_pipeline(
         pipeline: &PipelineSpec,
         registry: Option<String>,
         input: Value,
@@ -114,12 +138,4 @@ impl Launch {
         let keeps_input = true;
         Self { pipeline: Some(pipeline.clone()), registry, input, version, keeps_input, ..Self::default() }
     }
-}
-
-/// The rules of a task or a pipeline for its runs.
-#[derive(Debug, Clone)]
-pub(super) struct RunRules {
-    pub(super) params: Vec<ParamSpec>,
-    pub(super) consistency: Consistency,
-    pub(super) limits: RunLimits,
 }

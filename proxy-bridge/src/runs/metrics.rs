@@ -1,8 +1,5 @@
 //! The metrics of runs.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -28,7 +25,6 @@ pub(super) struct RunMetrics {
     wait: Histogram,
     duration: Histogram,
     occurrences: Family<Due, Counter>,
-    states: Mutex<BTreeMap<RunState, usize>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,7 +51,6 @@ impl RunMetrics {
             wait: Histogram::new(WAIT_BUCKETS),
             duration: Histogram::new(RUN_BUCKETS),
             occurrences: Family::default(),
-            states: Mutex::default(),
         }
     }
 
@@ -79,11 +74,6 @@ impl RunMetrics {
     pub(super) fn occurrence(&self, outcome: OccurrenceOutcome) {
         self.occurrences.get_or_create(&Due { outcome: outcome.as_str() }).inc();
     }
-
-    /// Sets the number of runs in each state.
-    pub(super) fn set_states(&self, states: BTreeMap<RunState, usize>) {
-        *self.states.lock().unwrap_or_else(PoisonError::into_inner) = states;
-    }
 }
 
 impl MetricSource for RunMetrics {
@@ -101,17 +91,15 @@ impl MetricSource for RunMetrics {
             self.occurrences.clone(),
         );
         let in_flight = Family::<State, Gauge>::default();
-        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let stats = self.ledger.stats();
         for state in [RunState::Queued, RunState::Starting, RunState::Running] {
-            let count = states.get(&state).copied().unwrap_or_default();
+            let count = stats.runs.get(&state).copied().unwrap_or_default();
             in_flight
                 .get_or_create(&State { state: state.as_str() })
                 .set(count.try_into().unwrap_or(i64::MAX));
         }
-        drop(states);
         registry.register("switchyard_runs_in_flight", "Runs that have not ended, by state", in_flight);
         let bytes = Gauge::<i64>::default();
-        let stats = self.ledger.stats();
         bytes.set((stats.database_bytes + stats.log_bytes).try_into().unwrap_or(i64::MAX));
         registry.register("switchyard_history_bytes", "Bytes of the history of runs and their logs", bytes);
     }

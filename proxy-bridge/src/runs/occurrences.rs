@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::accept::scheduled;
 use super::active::Phase;
 use super::command::Done;
-use super::control::{Control, scheduled};
+use super::control::Control;
 use super::timetable::Due;
 use crate::ledger::{LedgerError, ScheduleState, StoredRun};
-use crate::schedule::{Decision, on_due};
+use crate::schedule::Decision;
 use crate::tasks::Declared;
 use switchyard_contract::run::{Occurrence, OccurrenceOutcome, RunId};
 use switchyard_contract::task::{CronTrigger, Overlap, PipelineSpec, TaskId, TaskSpec, TaskTrigger};
@@ -77,8 +78,7 @@ impl Control {
             let reason = "nobody was there to start it: the bridge was away";
             return self.claim(record(OccurrenceOutcome::Missed, None, Some(reason)), None);
         }
-        let (under_way, waiting) = self.active.of_task(&task);
-        let (cancel, alone) = match on_due(overlap, &under_way, waiting.first().copied()) {
+        let (cancel, alone) = match self.on_due(overlap, &task) {
             Decision::Skip { in_the_way } => {
                 let reason = "a run of the task was under way, and overlap is \"skip\"";
                 let reason =
@@ -101,7 +101,7 @@ impl Control {
     }
 
     fn is_queue_full(&self, task: &TaskId, declared: &Declared) -> bool {
-        self.active.waiting(&task.project) >= declared.tasks().limits.queue as usize
+        self.active.waiting_of_project(&task.project) >= declared.tasks().limits.queue as usize
     }
 
     fn claim(&mut self, occurrence: Occurrence, run: Option<StoredRun>) {
@@ -127,9 +127,7 @@ impl Control {
         let Some(id) = id else { return };
         match result {
             Ok(true) => {
-                if let Some(active) = self.active.get_mut(id) {
-                    active.phase = Phase::Queued { not_before: None };
-                }
+                self.active.set_phase(id, Phase::Queued { not_before: None });
                 self.apply_cancellation(id);
             }
             // Recorded before, by this process or by another one.

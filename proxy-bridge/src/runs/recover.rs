@@ -86,6 +86,7 @@ impl Control {
     pub(super) fn routers_changed(&mut self) {
         let list = self.shared.routers.list();
         let ready: Vec<_> = list.iter().filter(|router| router.is_ready()).collect();
+        self.end_runs_without_project();
         let processes: BTreeSet<_> = ready.iter().filter_map(|router| router.process_id()).collect();
         self.compared.retain(|process| processes.contains(process));
         for router in ready {
@@ -107,7 +108,7 @@ impl Control {
                 .active
                 .get(id)
                 .is_some_and(|active| active.run().attempt == attempt && active.is_at(&router));
-            if is_ours {
+            if is_ours || self.readers.contains(&id) {
                 continue;
             }
             tracing::info!(run = %id, router = router.name(), "a run at a router is not under way any more: it is ended");

@@ -17,7 +17,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// The reason why a router does not run a run.
 #[derive(Debug)]
 pub(super) enum DispatchError {
-    /// It has as many runs as it takes.
+    /// The router has as many runs as it takes.
     Busy,
     /// The run was not started, and another router may start it.
     NotStarted(String),

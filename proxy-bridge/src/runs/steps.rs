@@ -1,15 +1,18 @@
 //! Steps of runs that are written with `ctx.step`: kept in the ledger before the run goes on, so that
 //! a later attempt has their results; and tasks that they run.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::accept::queued;
 use super::active::Phase;
 use super::command::Done;
-use super::control::{Control, queued};
+use super::control::Control;
 use super::launch::Launch;
 use super::params;
-use crate::ledger::StoredRun;
+use crate::ledger::{Ledger, LedgerError, StoredRun};
 use crate::tasks::Declared;
 use switchyard_contract::admin::{StepAsk, StepReply, StepRequest};
 use switchyard_contract::bounds::MAX_STEPS;
@@ -19,8 +22,8 @@ use switchyard_contract::task::{Consistency, Retry, TaskCode, TaskId, TaskName, 
 /// Questions of a run: a function asks before it begins, and when it has ended.
 const MAX_QUESTIONS: u64 = 2 * MAX_STEPS as u64;
 
-/// The place of a step among those of its run. Each attempt numbers its questions anew, so all have the
-/// same, and are in the order in which they came first.
+/// The number of each step in code. Each attempt numbers its questions anew, so all steps have the same
+/// number, and are in the order in which they came first.
 const AS_THEY_COME: u64 = 0;
 
 impl Control {
@@ -58,7 +61,7 @@ impl Control {
     /// Keeps a step, and then lets the run go on.
     fn keep_step(&mut self, id: RunId, number: u64, step: Step) {
         let Some(active) = self.active.get(id) else { return };
-        let Phase::Following { router, .. } = &active.phase else { return };
+        let Phase::Following { router, .. } = active.phase() else { return };
         let (router, attempt) = (router.clone(), active.run().attempt);
         let ledger = self.shared.ledger.clone();
         self.work.spawn(async move {
@@ -148,7 +151,7 @@ impl Control {
             RunState::Succeeded => Ok(run.result.clone().unwrap_or_default()),
             _ => Err(run.error.clone().unwrap_or_default()),
         };
-        let Phase::Following { router, .. } = &active.phase else { return };
+        let Phase::Following { router, .. } = active.phase() else { return };
         let (router, attempt) = (router.clone(), active.run().attempt);
         let ledger = self.shared.ledger.clone();
         self.work.spawn(async move {
@@ -164,13 +167,37 @@ impl Control {
     /// Answers a step without keeping it.
     fn reply(&mut self, id: RunId, number: u64, outcome: Result<Value, RunError>) {
         let Some(active) = self.active.get(id) else { return };
-        let Phase::Following { router, .. } = &active.phase else { return };
+        let Phase::Following { router, .. } = active.phase() else { return };
         let (router, reply) = (router.clone(), reply(active.run().attempt, number, outcome));
         self.work.spawn(async move {
             let _ = router.reply_to_step(id, &reply).await;
             Done::Nothing
         });
     }
+}
+
+/// The steps of a run, after those of the run that it goes on from, which become its own. `numbers`: of
+/// a pipeline's steps, by name.
+pub(super) async fn steps_so_far(
+    ledger: &Ledger,
+    id: RunId,
+    resumes: Option<RunId>,
+    from_step: Option<&str>,
+    numbers: &BTreeMap<String, u64>,
+) -> Result<Vec<Step>, LedgerError> {
+    let own = ledger.steps(id).await?;
+    let Some(earlier) = resumes.filter(|_| own.is_empty()) else { return Ok(own) };
+    let earlier = ledger.steps(earlier).await?;
+    let finished: Vec<_> = earlier
+        .into_iter()
+        .take_while(|step| from_step.is_none_or(|from| step.name != from))
+        .filter(|step| step.state == RunState::Succeeded)
+        .collect();
+    for step in &finished {
+        let number = numbers.get(&step.name).copied().unwrap_or(AS_THEY_COME);
+        ledger.put_step(id, number, step.clone()).await?;
+    }
+    Ok(finished)
 }
 
 /// A task that the live version does not declare. The version of the run may: its router says so.

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
+use super::accept::no_history;
 use super::command::{Command, TaskLook};
-use super::control::{Control, no_history};
+use super::control::Control;
 use crate::ledger::LedgerError;
 
 /// The pause before the history is read again.

@@ -20,7 +20,7 @@ const REQUEST_TIME: Duration = Duration::from_secs(55);
 impl TaskHooks for Runs {
     fn find(&self, path: &str) -> Option<TaskWebhook> {
         let catalog = self.0.catalog.all();
-        // Of two projects with one path the first by name has it.
+        // The first project by name has a path that two declare.
         catalog.values().find_map(|tasks| find_in(tasks, path))
     }
 

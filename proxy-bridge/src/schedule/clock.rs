@@ -13,12 +13,12 @@ const FORWARD: SignedDuration = SignedDuration::from_secs(60);
 /// The change of the clock since it was last looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockChange {
-    /// It has gone on.
+    /// The clock has gone on.
     Steady,
-    /// It was set back by more than a second. Due times count from the new time again: the ledger's
+    /// The clock was set back by more than a second. Due times count from the new time again: the ledger's
     /// records keep one from starting a second run.
     Back(Duration),
-    /// It was set forward by more than a minute, or the machine was asleep. Due times in between
+    /// The clock was set forward by more than a minute, or the machine was asleep. Due times in between
     /// were missed.
     Forward(Duration),
 }
@@ -36,7 +36,7 @@ impl ClockWatch {
         Self { wall, mono }
     }
 
-    /// Takes the times of both clocks, and tells what has happened since the times before. A clock
+    /// Takes the times of both clocks, and returns the change since the times before. A clock
     /// that is slowly moved to the right time is steady.
     pub fn observe(&mut self, wall: Timestamp, mono: Instant) -> ClockChange {
         let passed = mono.saturating_duration_since(self.mono);

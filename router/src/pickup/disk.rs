@@ -14,18 +14,11 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use serde_json::Value;
-use switchyard_contract::admin::FileOutcome;
+use switchyard_contract::admin::{CURRENT_FILES, FileOutcome};
 use switchyard_contract::bounds::FILE_CONTENT;
 use switchyard_contract::run::RunId;
 
 use super::pattern::base;
-
-/// The folder for files whose runs have not ended.
-pub(super) const CURRENT: &str = "current";
-
-/// The folders for files whose runs have ended.
-const COMPLETE: &str = "complete";
-const REJECTED: &str = "rejected";
 
 /// Time without a change after which a file is taken for whole, unless its writer has closed it under
 /// our eyes.
@@ -116,7 +109,7 @@ impl Place {
     /// # Errors
     /// It cannot be moved. It is where it was.
     pub(super) fn pick(&self, run: RunId, name: &str) -> io::Result<bool> {
-        let current = make(self.base.as_fd(), CURRENT)?;
+        let current = make(self.base.as_fd(), CURRENT_FILES)?;
         let run = run.to_string();
         let own = make(current.as_fd(), &run)?;
         match renameat(&self.folder, name, &own, name) {
@@ -172,14 +165,11 @@ pub(super) fn move_on(data: &Path, folder: &str, run: RunId, outcome: FileOutcom
     let moved = || -> io::Result<()> {
         let top = openat(CWD, data, folder_flags(), Mode::empty())?;
         let base = below(&top, base(folder), open)?;
-        let current = open(base.as_fd(), CURRENT)?;
+        let current = open(base.as_fd(), CURRENT_FILES)?;
         let run = run.to_string();
         // Nothing is made for one that is gone.
         statat(&current, &*run, AtFlags::SYMLINK_NOFOLLOW)?;
-        let ended = match outcome {
-            FileOutcome::Succeeded => make(base.as_fd(), COMPLETE)?,
-            FileOutcome::Failed => make(base.as_fd(), REJECTED)?,
-        };
+        let ended = make(base.as_fd(), outcome.folder())?;
         renameat(&current, &*run, &ended, &*run)?;
         fsync(&ended)?;
         Ok(fsync(&current)?)
@@ -236,7 +226,7 @@ fn is_plain_file(status: &Stat) -> bool {
 
 fn open_current(data: &Path, folder: &str) -> io::Result<OwnedFd> {
     let top = openat(CWD, data, folder_flags(), Mode::empty())?;
-    open(below(&top, base(folder), open)?.as_fd(), CURRENT)
+    open(below(&top, base(folder), open)?.as_fd(), CURRENT_FILES)
 }
 
 /// Goes down to the folder at `path`, with `enter` for each part.

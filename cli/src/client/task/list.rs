@@ -119,8 +119,8 @@ mod tests {
         let tasks: TaskOverviews = serde_json::from_value(json!({"tasks": [
             {"task": "blog:digest", "declared_in": "deno.json", "triggers": [cron], "enabled": true,
                 "version": "blog@1", "next": "2026-03-01T12:05:00Z", "under_way": 1, "waiting": 2,
-                "last_run": {"id": id, "state": "failed", "trigger": "cron",
-                    "queued_at": "2026-03-01T11:00:00Z", "ended_at": "2026-03-01T11:59:00Z"}},
+                "last_run": {"id": id, "task": "blog:digest", "state": "failed", "trigger": "cron",
+                    "attempt": 1, "attempts": 1, "queued_at": "2026-03-01T11:00:00Z", "ended_at": "2026-03-01T11:59:00Z"}},
             {"task": "blog:import", "is_pipeline": true, "declared_in": "deno.json", "enabled": false,
                 "version": "blog@1"},
         ]}))

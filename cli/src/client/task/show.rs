@@ -74,7 +74,8 @@ fn facts(detail: &TaskDetail, now: Timestamp) -> Vec<(&'static str, String)> {
     facts.extend(detail.next_times.iter().map(|at| ("next", format!("{at}, {}", age(*at, now)))));
     facts.push(("now", format!("{} under way, {} waiting", task.under_way, task.waiting)));
     if let Some(run) = &task.last_run {
-        let reason = run.reason.as_deref().map(|reason| format!(" ({})", text(reason))).unwrap_or_default();
+        let reason =
+            run.error.as_ref().map(|error| format!(" ({})", text(&error.reason))).unwrap_or_default();
         let fact = format!("{}{reason}, {}: run {}", run.state.as_str(), age(run.queued_at, now), run.id);
         facts.push(("last run", fact));
     }

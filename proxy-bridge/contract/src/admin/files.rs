@@ -38,6 +38,9 @@ pub struct FileInput {
     pub content: Value,
 }
 
+/// The folder for files whose runs have not ended. The file of a run is in `current/RUN`.
+pub const CURRENT_FILES: &str = "current";
+
 /// The outcome of the run that a file has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -54,6 +57,14 @@ impl FileOutcome {
         match self {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+        }
+    }
+
+    /// The folder into which the folder of the run moves, beside [`CURRENT_FILES`].
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Succeeded => "complete",
+            Self::Failed => "rejected",
         }
     }
 }

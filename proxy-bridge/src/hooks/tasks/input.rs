@@ -22,7 +22,7 @@ enum BodyKind {
     Json,
     Form,
     Text,
-    /// It is not said.
+    /// The sender does not say.
     Any,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Folder {
     bytes: Arc<AtomicU64>,
 }
 
-/// The place of a line in a log that is not compressed.
+/// The position of a line in a log that is not compressed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Position {
     /// The line's index, from 0.
@@ -51,7 +51,7 @@ impl Folder {
     /// Makes the folder, counts its bytes, and removes unfinished files.
     pub(super) fn open(dir: PathBuf) -> Result<Self, LedgerError> {
         match make(&dir) {
-            // It is made with the first log.
+            // The folder is made with the first log.
             Err(LedgerError::Full) => return Ok(Self { dir, bytes: Arc::default() }),
             made => made?,
         }
@@ -170,7 +170,7 @@ impl Folder {
             let name = day.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let Ok(of) = name.parse::<Date>() else { continue };
             if of < today {
-                // It fails while there are logs in it.
+                // The removal fails while there are logs in it.
                 let _ = fs::remove_dir(&day);
             }
             if of < before && runs.len() < most {

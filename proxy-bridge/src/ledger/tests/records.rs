@@ -178,7 +178,7 @@ async fn steps_are_kept_by_name_and_go_with_their_run() {
         (1, step("send", RunState::Running)),
         (0, step("fetch", RunState::Running)),
         (0, step("fetch", RunState::Succeeded)),
-        // Told again after a restart: a result stays.
+        // Repeated after a restart: a result stays.
         (0, step("fetch", RunState::Running)),
     ] {
         ledger.put_step(id, number, made).await.unwrap();

@@ -84,7 +84,7 @@ fn scheduled(own: Option<&Node>, folder: &Folder, report: &mut Report) -> Option
         schedules
             .extend(cron::read(&fields, "crons", &rules, report).into_iter().flat_map(|cron| cron.schedules));
     }
-    // A wrong file is told by the build, which reads all of it.
+    // A wrong file is reported by the build, which reads all of it.
     if let Ok(Some(worker)) = switchyard_detect::wrangler::read(folder.path(), None)
         && !worker.crons.is_empty()
     {

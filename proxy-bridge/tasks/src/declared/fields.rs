@@ -1,4 +1,4 @@
-//! Fields of a map: unknown keys are refused, values of a wrong type are told.
+//! Fields of a map: unknown keys are refused, values of a wrong type are reported.
 
 use std::time::Duration;
 

@@ -130,7 +130,7 @@ fn version(fields: &Fields<'_>, origin: Origin, report: &mut Report) -> Consiste
     fields.choice("version", &task::CONSISTENCIES, report).unwrap_or_default()
 }
 
-/// What a file says besides: `llm`, for example.
+/// The other keys of a file: `llm`, for example.
 fn author_config(fields: &Fields<'_>, origin: Origin, known: &[&str]) -> Map<String, Value> {
     let is_config =
         |key: &str| origin == Origin::File && key != "name" && key != "$schema" && !known.contains(&key);

@@ -4,7 +4,7 @@ use switchyard_contract::event::Diagnostic;
 
 use super::Place;
 
-/// The most that are kept of either kind: a person mends the first ones first.
+/// The most that are kept of either kind: a person fixes the first ones first.
 const MAX_KEPT: usize = 200;
 
 /// The problems and remarks that were found so far.

@@ -6,7 +6,7 @@ use switchyard_contract::bounds::MAX_TASKS;
 use switchyard_contract::suggest::did_you_mean;
 use switchyard_contract::task::{ChainOutcome, TaskCode, TaskName, TaskSet, TaskTrigger};
 
-use super::{Declared, Gathered, Place, Placed, Report, circle};
+use super::{Declared, Found, Gathered, Place, Placed, Report, circle};
 
 /// Tasks with this in front are those that code registers with `Deno.cron`.
 const CRON: &str = "cron/";
@@ -20,36 +20,11 @@ pub(super) fn finish(gathered: Gathered) -> (Declared, Report) {
             report.wrong(&Place::whole("deno.json"), what, fix);
         }
     }
-    let mut names = Names::default();
-    let mut all = Vec::new();
-    let mut set = TaskSet { registry, ..TaskSet::default() };
-    for found in tasks {
-        if names.add(&found.spec.name, &found.place, &mut report) {
-            let (name, enabled) = (found.spec.name.clone(), found.spec.enabled);
-            all.push(Item {
-                name,
-                namespace: found.namespace,
-                place: found.place,
-                triggers: found.triggers,
-                enabled,
-            });
-            all.extend(found.on_failure.map(|target| Item::failure(&found.spec.name, target)));
-            set.tasks.push(found.spec);
-        }
-    }
-    for found in pipelines {
-        if names.add(&found.spec.name, &found.place, &mut report) {
-            let (name, enabled) = (found.spec.name.clone(), found.spec.enabled);
-            all.push(Item {
-                name,
-                namespace: found.namespace,
-                place: found.place,
-                triggers: found.triggers,
-                enabled,
-            });
-            set.pipelines.push(found.spec);
-        }
-    }
+    let mut items = Items::default();
+    let tasks = items.add_all(tasks, |task| (&task.name, task.enabled), &mut report);
+    let pipelines = items.add_all(pipelines, |pipeline| (&pipeline.name, pipeline.enabled), &mut report);
+    let mut set = TaskSet { tasks, pipelines, registry };
+    let Items { names, mut all } = items;
     resolve_chains(&mut all, &names, &mut report);
     check_circles(&all, &mut report);
     check_webhooks(&all, &mut report);
@@ -68,6 +43,36 @@ pub(super) fn finish(gathered: Gathered) -> (Declared, Report) {
     set.pipelines.sort_by(|one, other| one.name.cmp(&other.name));
     let modules = modules(&set);
     (Declared { set, modules, warnings: Vec::new() }, report)
+}
+
+/// The tasks and pipelines with their triggers, and their names.
+#[derive(Default)]
+struct Items {
+    names: Names,
+    all: Vec<Item>,
+}
+
+impl Items {
+    /// Adds the tasks or the pipelines, and returns the specifications of those whose names are free.
+    fn add_all<T>(
+        &mut self,
+        found: Vec<Found<T>>,
+        read: fn(&T) -> (&TaskName, bool),
+        report: &mut Report,
+    ) -> Vec<T> {
+        let mut specs = Vec::new();
+        for Found { spec, place, triggers, namespace, on_failure } in found {
+            let (name, enabled) = read(&spec);
+            if self.names.add(name, &place, report) {
+                let name = name.clone();
+                let failure = on_failure.map(|target| Item::failure(&name, target));
+                self.all.push(Item { name, namespace, place, triggers, enabled });
+                self.all.extend(failure);
+                specs.push(spec);
+            }
+        }
+        specs
+    }
 }
 
 /// The triggers of one task or pipeline.

@@ -5,10 +5,10 @@ use super::MAX_EXPRESSIONS;
 /// The reason why a schedule is refused, for its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSchedule {
-    /// It has no expression.
+    /// There is no expression.
     #[error("a schedule needs a cron expression, for example \"0 8 * * 1-5\"")]
     Empty,
-    /// It has too many expressions.
+    /// There are too many expressions.
     #[error("a schedule has at most {MAX_EXPRESSIONS} cron expressions, this one has {count}")]
     TooMany {
         /// Their number.

@@ -18,7 +18,7 @@ use crate::hooks::{HookStart, TaskWebhook, Unproven};
 struct Tasks {
     starts: Mutex<Vec<(HookStart, Run)>>,
     refused: Mutex<Vec<(String, String)>>,
-    /// What a run becomes while a request waits for it.
+    /// The end of a run for which a request waits.
     end: Mutex<Option<(RunState, Value)>>,
     away: bool,
 }
@@ -305,7 +305,7 @@ async fn strangers_use_up_nothing_of_a_signed_webhook() {
     for _ in 0..1100 {
         assert_eq!(server.post("/hooks/github", &forged).await.status, 401);
     }
-    assert!((120..200).contains(&tasks.refused.lock().unwrap().len()), "not all of a flood is told");
+    assert!((120..200).contains(&tasks.refused.lock().unwrap().len()), "not all of a flood is reported");
     let genuine = signed_json("github", "{}");
     let mut taken = 0;
     while server.post("/hooks/github", &genuine).await.status == 202 {

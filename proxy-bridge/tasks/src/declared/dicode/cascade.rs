@@ -26,7 +26,7 @@ pub(super) const OVERRIDES: [&str; 14] = [
 /// The keys of a trigger of which a task has one; each in place of all others.
 const TRIGGERS: [&str; 5] = ["cron", "webhook", "manual", "chain", "daemon"];
 
-/// What belongs to a webhook, and goes with it.
+/// The keys that belong to a webhook, and go with it.
 const OF_WEBHOOKS: [&str; 2] = ["webhook_secret", "auth"];
 
 /// Checks the keys of overrides, and of those for entries below.
@@ -71,7 +71,7 @@ fn change(node: &mut Node, key: &str, because: &Pair, by: impl FnOnce(&mut Node)
 fn merge(node: &mut Node, layer: &Node) {
     match layer.map() {
         Some(pairs) => pairs.iter().for_each(|pair| node.put(pair.clone())),
-        // A wrong value is told when the task is read.
+        // A wrong value is reported when the task is read.
         None => *node = layer.clone(),
     }
 }

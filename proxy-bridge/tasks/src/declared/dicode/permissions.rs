@@ -9,7 +9,7 @@ const KEYS: [&str; 6] = ["env", "fs", "run", "net", "sys", "dicode"];
 const ENV_KEYS: [&str; 6] = ["name", "from", "secret", "value", "optional", "if_missing"];
 const FS_KEYS: [&str; 2] = ["path", "permission"];
 
-/// What a path may be used for.
+/// The access to a path.
 #[derive(Clone, Copy)]
 struct Access {
     reads: bool,

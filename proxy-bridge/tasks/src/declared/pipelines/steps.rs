@@ -62,7 +62,8 @@ struct Configs<'n> {
 }
 
 impl<'n> Configs<'n> {
-    /// What `taskConfig` has for the step goes before what all steps get, and its own before both.
+    /// Returns the configuration of a step: its own wins over that of `taskConfig`, and that over the one
+    /// of all steps.
     fn of(&self, name: &str, task: &str, step: Option<&Node>) -> Value {
         let mut config = self.common.clone();
         let named = self.own.and_then(|own| own.get(name).or_else(|| own.get(task)));
