@@ -29,6 +29,7 @@ mod pipeline_state;
 mod progress;
 mod recover;
 mod registry;
+mod repeats;
 mod retry;
 mod start_call;
 mod steps;

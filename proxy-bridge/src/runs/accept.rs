@@ -9,6 +9,7 @@ use super::active::{Active, Phase, StartReply};
 use super::command::{Done, Earlier};
 use super::control::Control;
 use super::launch::Launch;
+use super::repeats::{repeated, request_hash};
 use super::{StartRun, Started, params};
 use crate::ledger::{Accepted, LedgerError, StoredRun};
 use crate::schedule::{Decision, on_due};
@@ -40,6 +41,7 @@ impl Control {
         start: StartRun,
         earlier: Option<Earlier>,
     ) -> Result<(StoredRun, Launch, Vec<RunId>), Problem> {
+        let request = request_hash(&start);
         let (task, project) = (&start.task, &start.task.project);
         let declared = self.shared.catalog.find(task);
         let is_known =
@@ -68,6 +70,7 @@ impl Control {
             Decision::Replace { cancel } => (cancel, true),
         };
         launch.alone |= alone;
+        launch.request = request;
         if let Some(earlier) = earlier {
             // Its input may be a file there.
             launch.router = earlier.launch.router;
@@ -125,7 +128,7 @@ impl Control {
                 if known.run.state.is_end() {
                     self.step_ended(&known.run, &launch);
                 }
-                Ok(Started { run: known.run, is_new: false })
+                repeated(&launch, *known)
             }
             Err(error) => {
                 // A run that waits for it as its step must not wait for ever.

@@ -63,6 +63,9 @@ pub(super) struct Launch {
     /// `true`: it waits until no other run of its task is under way.
     #[serde(default)]
     pub(super) alone: bool,
+    /// The hash of the request, if it had an idempotency key: kept when its input is not.
+    #[serde(default)]
+    pub(super) request: Option<String>,
 }
 
 impl Launch {
@@ -99,6 +102,7 @@ impl Launch {
             resumes: None,
             from_step: None,
             step_number: None,
+            request: None,
             alone: self.is_daemon,
             ..self.clone()
         }

@@ -52,8 +52,12 @@ impl Runs {
                 (DeclaredSpec::Pipeline(Box::new(pipeline.clone())), pipeline.hash())
             }
         };
+        // A clock that was set back comes to times that have their records.
+        let recorded = occurrences.first().map(|newest| newest.due_at);
+        let after = recorded.unwrap_or_default().max(Timestamp::now());
+        let next_times = if overview.enabled { next_times(&overview.triggers, after) } else { Vec::new() };
         Ok(TaskDetail {
-            next_times: next_times(&overview.triggers),
+            next_times,
             versions: self.versions(id, &declared, &spec_hash),
             overview,
             spec,
@@ -171,13 +175,13 @@ impl Runs {
     }
 }
 
-/// The next due times of all schedules.
-fn next_times(triggers: &[TaskTrigger]) -> Vec<Timestamp> {
+/// The next due times of all schedules after a time.
+fn next_times(triggers: &[TaskTrigger], after: Timestamp) -> Vec<Timestamp> {
     let mut times = Vec::new();
     for trigger in triggers {
         let TaskTrigger::Cron(cron) = trigger else { continue };
         let Ok(schedule) = Schedule::parse(cron) else { continue };
-        let mut after = Timestamp::now();
+        let mut after = after;
         for _ in 0..NEXT_TIMES {
             let Some(next) = schedule.next_after(after) else { break };
             times.push(next);

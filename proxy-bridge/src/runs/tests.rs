@@ -3,8 +3,10 @@
 mod dispatch;
 mod registry;
 mod retry;
+mod starts;
 mod steps;
 mod versions;
+mod views;
 
 use std::sync::Arc;
 
