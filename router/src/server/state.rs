@@ -14,6 +14,9 @@ const MAX_SOCKET_PATH: usize = 107;
 /// Longest path of a socket below the state folder, with room for a billion cells.
 const SOCKET_SUFFIX: usize = "/run/999999999/http".len();
 
+/// Folders of the kernel. No permission but that to everything opens files below them to a project.
+const KERNEL_FOLDERS: [&str; 3] = ["/dev", "/proc", "/sys"];
+
 /// The state folder, for as long as this router has it.
 pub(super) struct StateFolder {
     /// Without symbolic links.
@@ -26,10 +29,11 @@ impl StateFolder {
     /// Creates the folder if it is missing, and locks it.
     ///
     /// # Errors
-    /// The folder lies where projects do, cannot be written, belongs to a running router, or has a path
+    /// The folder lies where projects or the kernel's files do, cannot be written, belongs to a running router, or has a path
     /// that is too long for sockets.
     pub(super) fn open(path: &Path, projects: &Path) -> Result<Self, InvalidSetting> {
         check_outside(path, projects)?;
+        check_not_of_kernel(path)?;
         let cannot = |verb: &str, error: io::Error| {
             InvalidSetting(format!(
                 "cannot {verb} {}: {error}; name a folder that the router's user can write to",
@@ -86,9 +90,39 @@ fn check_outside(state: &Path, projects: &Path) -> Result<(), InvalidSetting> {
     )))
 }
 
+/// Checks that projects may read the folder: their checkouts, data and sockets are below it.
+fn check_not_of_kernel(state: &Path) -> Result<(), InvalidSetting> {
+    let Some(real) = resolve(state) else { return Ok(()) };
+    let Some(folder) = KERNEL_FOLDERS.iter().find(|folder| real.starts_with(folder)) else { return Ok(()) };
+    let link = if real == state { String::new() } else { format!(" (which is {})", real.display()) };
+    Err(InvalidSetting(format!(
+        "{}{link} is below {folder}, whose files are closed to projects, so none could start: name a folder \
+         elsewhere, such as /var/lib/switchyard, or one on a tmpfs of its own",
+        state.display()
+    )))
+}
+
 /// Resolves symbolic links in the part of the path that exists.
 fn resolve(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
     Some(existing.canonicalize().ok()?.join(path.strip_prefix(existing).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_below_those_of_the_kernel_is_refused_and_not_made() {
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/shm", &link).unwrap();
+        for state in [Path::new("/dev/shm/switchyard-state"), &link.join("switchyard-state")] {
+            let error = StateFolder::open(state, dir.path()).err().unwrap().to_string();
+            assert!(error.contains("is below /dev") && error.contains("/dev/shm"), "{error}");
+            assert!(!state.exists());
+        }
+        assert!(StateFolder::open(&dir.path().join("devices"), &dir.path().join("projects")).is_ok());
+    }
 }
