@@ -92,6 +92,7 @@ fn answered(request: &RunRequest, status: StatusCode, problem: &serde_json::Valu
         (StatusCode::NOT_FOUND, "unknown-task") => {
             DispatchError::Refused(RunError::new("unknown-task", detail))
         }
+        (_, "invalid-params") => DispatchError::Refused(RunError::new("params", detail)),
         (status, _) if status.is_client_error() && status != StatusCode::NOT_FOUND => {
             DispatchError::Refused(RunError::new("router", detail))
         }
