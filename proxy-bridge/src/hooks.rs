@@ -3,12 +3,14 @@
 //!
 //! - `payload`: the refs that a delivery names
 //! - `deliveries`: the ids of past deliveries, so that none counts twice
+//! - `pace`: the time that a sender may take
 //! - `rate`: the number of deliveries per minute and webhook
 //! - `tasks`: the webhooks of tasks
 //! - `listener`: the HTTP listener
 
 mod deliveries;
 mod listener;
+mod pace;
 mod payload;
 mod rate;
 #[cfg(test)]
@@ -21,6 +23,8 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use switchyard_edge::api::answer;
 use switchyard_edge::problem::Problem;
+
+use self::pace::Pace;
 
 pub use self::deliveries::Deliveries;
 pub use self::listener::{HookTarget, Hooks};

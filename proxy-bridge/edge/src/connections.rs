@@ -6,6 +6,7 @@
 //! makes room for the next.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,7 @@ pub struct ConnectionLimits {
     /// Other requests that are not answered at once.
     pub requests: usize,
     /// Requests with a sender that is only known once they have been read, so that anyone may
-    /// send them.
+    /// send them. One client takes at most half of them.
     pub unproven: usize,
     /// Requests for metrics: monitoring has to work while all other permits are taken.
     pub metrics: usize,
@@ -34,6 +35,11 @@ impl ConnectionLimits {
     /// The largest number of open connections.
     pub fn connections(&self) -> usize {
         self.streams + self.requests + self.unproven + self.metrics + self.reserve
+    }
+
+    /// The most that one client takes of the unproven requests.
+    fn share(&self) -> usize {
+        self.unproven.div_ceil(2)
     }
 }
 
@@ -50,7 +56,7 @@ pub enum RequestKind {
     Metrics,
 }
 
-/// All permits of this kind are taken.
+/// All permits of this kind are taken, or the client's share of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit} {what} are in progress, which is the limit: try again later, or end some of them")]
 pub struct Busy {
@@ -74,11 +80,14 @@ struct Shared {
     /// Counts the ends of requests: a logical clock that orders connections by their last use.
     clock: AtomicU64,
     open: Mutex<BTreeMap<u64, Arc<Usage>>>,
+    /// Unproven requests of each client that has any.
+    shares: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
-#[derive(Debug)]
 /// The use that is made of a connection.
+#[derive(Debug)]
 struct Usage {
+    client: IpAddr,
     /// Permits that its requests hold.
     busy: AtomicUsize,
     idle_since: AtomicU64,
@@ -98,6 +107,7 @@ pub struct Connection {
 pub struct Permit {
     usage: Arc<Usage>,
     shared: Arc<Shared>,
+    kind: RequestKind,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -107,15 +117,18 @@ impl Connections {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         let (streams, requests) = (semaphore(limits.streams), semaphore(limits.requests));
         let (unproven, metrics) = (semaphore(limits.unproven), semaphore(limits.metrics));
-        let (clock, open) = (AtomicU64::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { limits, streams, requests, unproven, metrics, clock, open }) }
+        let (clock, open, shares) = (AtomicU64::default(), Mutex::default(), Mutex::default());
+        Self {
+            shared: Arc::new(Shared { limits, streams, requests, unproven, metrics, clock, open, shares }),
+        }
     }
 
-    /// Adds a new connection. If the listener is full, the connection that has been idle for
+    /// Adds a new connection of `peer`. If the listener is full, the connection that has been idle for
     /// longest is closed.
-    pub fn enter(&self) -> Connection {
+    pub fn enter(&self, peer: IpAddr) -> Connection {
         let id = self.shared.tick();
         let usage = Arc::new(Usage {
+            client: client_of(peer),
             busy: AtomicUsize::new(0),
             idle_since: AtomicU64::new(id),
             close: Notify::new(),
@@ -146,6 +159,43 @@ impl Shared {
     fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Usage>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn shares(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an unproven request of a client.
+    fn take_share(&self, client: IpAddr) -> Result<(), Busy> {
+        let (limit, mut shares) = (self.limits.share(), self.shares());
+        let taken = shares.entry(client).or_default();
+        if *taken >= limit {
+            return Err(Busy { limit, what: "events of this client whose signature has not been checked" });
+        }
+        *taken += 1;
+        Ok(())
+    }
+
+    fn return_share(&self, client: IpAddr) {
+        let mut shares = self.shares();
+        if let Some(taken) = shares.get_mut(&client) {
+            *taken -= 1;
+            if *taken == 0 {
+                shares.remove(&client);
+            }
+        }
+    }
+}
+
+/// Returns the address that a client is counted by: an IPv4 address, or the /64 network of an IPv6
+/// address, which is the smallest that providers give to one customer.
+pub(crate) fn client_of(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 impl Connection {
@@ -157,7 +207,7 @@ impl Connection {
     /// Returns a permit for a request on this connection, which is not closed while it is held.
     ///
     /// # Errors
-    /// All permits of this kind are taken.
+    /// All permits of this kind are taken, or the client's share of them.
     pub fn permit(&self, kind: RequestKind) -> Result<Permit, Busy> {
         let Shared { limits, streams, requests, unproven, metrics, .. } = &*self.shared;
         let (semaphore, limit, what) = match kind {
@@ -169,8 +219,11 @@ impl Connection {
             RequestKind::Metrics => (metrics, limits.metrics, "requests for metrics"),
         };
         let permit = semaphore.clone().try_acquire_owned().map_err(|_| Busy { limit, what })?;
+        if kind == RequestKind::Unproven {
+            self.shared.take_share(self.usage.client)?;
+        }
         self.usage.busy.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { usage: self.usage.clone(), shared: self.shared.clone(), _permit: permit })
+        Ok(Permit { usage: self.usage.clone(), shared: self.shared.clone(), kind, _permit: permit })
     }
 }
 
@@ -182,6 +235,9 @@ impl Drop for Connection {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if self.kind == RequestKind::Unproven {
+            self.shared.return_share(self.usage.client);
+        }
         self.usage.idle_since.store(self.shared.tick(), Ordering::Relaxed);
         self.usage.busy.fetch_sub(1, Ordering::Relaxed);
     }
@@ -228,6 +284,8 @@ mod tests {
     const LIMITS: ConnectionLimits =
         ConnectionLimits { streams: 1, requests: 1, unproven: 0, metrics: 0, reserve: 1 };
 
+    const HOME: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
     fn is_evicted(connection: &Connection) -> bool {
         let evicted = connection.evicted();
         let mut evicted = std::pin::pin!(evicted);
@@ -237,22 +295,22 @@ mod tests {
     #[test]
     fn a_new_connection_replaces_the_one_that_was_idle_for_longest() {
         let connections = Connections::new(LIMITS);
-        let (one, two, three) = (connections.enter(), connections.enter(), connections.enter());
+        let (one, two, three) = (connections.enter(HOME), connections.enter(HOME), connections.enter(HOME));
         let busy = one.permit(RequestKind::Stream).unwrap();
         drop(two.permit(RequestKind::Request).unwrap());
-        let _four = connections.enter();
+        let _four = connections.enter(HOME);
         assert_eq!([&one, &two, &three].map(is_evicted), [false, false, true]);
         drop(busy);
-        let _five = connections.enter();
+        let _five = connections.enter(HOME);
         assert_eq!([&one, &two].map(is_evicted), [false, true]);
     }
 
     #[test]
     fn a_closed_connection_gives_its_room_back() {
         let connections = Connections::new(LIMITS);
-        let one = connections.enter();
+        let one = connections.enter(HOME);
         for _ in 0..10 {
-            drop(connections.enter());
+            drop(connections.enter(HOME));
         }
         assert!(!is_evicted(&one));
     }
@@ -260,12 +318,27 @@ mod tests {
     #[test]
     fn each_kind_of_request_has_permits_of_its_own() {
         let connections = Connections::new(LIMITS);
-        let (one, two) = (connections.enter(), connections.enter());
+        let (one, two) = (connections.enter(HOME), connections.enter(HOME));
         let stream = one.permit(RequestKind::Stream).unwrap();
         assert!(two.permit(RequestKind::Stream).unwrap_err().to_string().starts_with("1 streams"));
         assert!(two.permit(RequestKind::Request).is_ok());
         drop(stream);
         assert!(two.permit(RequestKind::Stream).is_ok());
         assert!(two.permit(RequestKind::Metrics).is_err());
+    }
+
+    #[test]
+    fn one_client_takes_half_of_the_permits_for_those_who_are_not_known() {
+        let connections = Connections::new(ConnectionLimits { unproven: 4, ..LIMITS });
+        let here = connections.enter("2001:db8::1".parse().unwrap());
+        let beside = connections.enter("2001:db8::2".parse().unwrap());
+        let there = connections.enter("192.0.2.1".parse().unwrap());
+        let first = here.permit(RequestKind::Unproven).unwrap();
+        let _second = beside.permit(RequestKind::Unproven).unwrap();
+        let busy = here.permit(RequestKind::Unproven).unwrap_err().to_string();
+        assert!(busy.starts_with("2 events of this client"), "{busy}");
+        let _others: Vec<_> = (0..2).map(|_| there.permit(RequestKind::Unproven).unwrap()).collect();
+        drop(first);
+        assert!(here.permit(RequestKind::Unproven).is_ok());
     }
 }

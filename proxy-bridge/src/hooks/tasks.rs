@@ -19,11 +19,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 use switchyard_contract::admin::HookCheck;
-use switchyard_contract::bounds::RUN_INPUT;
 use switchyard_contract::run::{Run, RunId};
 use switchyard_contract::task::{ParamSpec, TaskId, WebhookTrigger};
 use switchyard_edge::api::ClientConn;
-use switchyard_edge::api::body::BodyLimits;
 use switchyard_edge::connections::{PermitBody, RequestKind};
 use switchyard_edge::problem::Problem;
 use switchyard_edge::throttle::LogThrottle;
@@ -46,9 +44,6 @@ const REFUSED: &str = "refused";
 
 /// The characters of a path in the log: its sender chooses it.
 const LOGGED_PATH: usize = 64;
-
-/// The limits on a body. It becomes the run's input.
-const BODY: BodyLimits = BodyLimits { bytes: RUN_INPUT, time: Duration::from_secs(20) };
 
 /// The methods that every webhook takes.
 const METHODS: HeaderValue = HeaderValue::from_static("POST,PUT,PATCH");
@@ -180,12 +175,12 @@ impl TaskWebhooks {
         check_method(&parts.method, hook.as_ref(), &access)?;
         let task = hook.as_ref().map(|hook| &hook.task);
         if !matches!(access, Access::Open) && !has_proof(&parts.headers) {
-            return Err(self.refuse(path, task, &Closed::Unsigned.to_string()));
+            return Err(self.refuse(path, task, &unsigned(&access)));
         }
         if matches!(access, Access::Open) {
             self.count(path)?;
         }
-        let body = BODY.read(body).await?;
+        let body = input::body(body).await?;
         let (Some(hook), false) = (&hook, matches!(access, Access::Closed(_))) else {
             let why = if let Access::Closed(why) = &access { *why } else { Closed::Unknown };
             return Err(self.refuse(path, task, &why.to_string()));
@@ -268,6 +263,17 @@ impl TaskWebhooks {
 impl fmt::Debug for TaskWebhooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskWebhooks").field("seen", &self.seen).finish_non_exhaustive()
+    }
+}
+
+/// The reason why a request without a proof is refused.
+fn unsigned(access: &Access<'_>) -> String {
+    match access {
+        Access::Closed(why) => why.to_string(),
+        Access::Signed(_, secret) => format!(
+            "the request has no signature: set the secret at its sender, the value of the project's variable {secret}"
+        ),
+        Access::Open => "the request has no signature".to_owned(),
     }
 }
 

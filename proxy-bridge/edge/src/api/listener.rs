@@ -55,8 +55,8 @@ impl ApiListener {
         loop {
             tokio::select! {
                 () = stopped(&mut stop) => break,
-                (stream, _) = acceptor.accept() => {
-                    let connection = connections.enter();
+                (stream, peer) = acceptor.accept() => {
+                    let connection = connections.enter(peer.ip());
                     tasks.spawn(self.connection(stream, connection, app.clone(), stop.clone()));
                 }
                 Some(_) = tasks.join_next() => {}

@@ -1,10 +1,11 @@
 //! The number of open connections: in all, and of one client.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{ListenerLimits, ListenerMetrics};
+use crate::connections::client_of;
 use crate::forwarded::TrustedProxies;
 use crate::throttle::LogThrottle;
 
@@ -130,18 +131,6 @@ impl Drop for ConnectionPermit {
                 counts.clients.remove(&client);
             }
         }
-    }
-}
-
-/// Returns the address that a client is counted by: an IPv4 address, or the /64 network of an IPv6
-/// address, which is the smallest that providers give to one customer.
-fn client_of(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = address.to_bits() & (u128::MAX << 64);
-            IpAddr::V6(Ipv6Addr::from_bits(network))
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -1,13 +1,10 @@
 //! The body of a delivery: verified while it streams, and kept if it is small.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt as _;
-use tokio::time::timeout;
 
+use super::super::Pace;
 use switchyard_edge::problem::Problem;
 use switchyard_edge::webhook::Verifier;
 
@@ -16,9 +13,6 @@ pub(super) const MAX_BODY: usize = 25 * 1024 * 1024;
 
 /// The largest body that is kept, in bytes.
 pub(super) const MAX_KEPT: usize = 1024 * 1024;
-
-/// The time from the end of the head to the end of the body.
-const TIME: Duration = Duration::from_secs(20);
 
 /// Shows the body to `verifier`, and returns it if it is small.
 ///
@@ -33,19 +27,9 @@ pub(super) async fn read(
     if announced.is_some_and(|length: u64| length > MAX_BODY as u64) {
         return Err(too_large());
     }
-    let Ok(read) = timeout(TIME, stream(body, verifier)).await else {
-        let detail = format!("the body did not arrive within {} seconds: send it again", TIME.as_secs());
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail));
-    };
-    read
-}
-
-async fn stream(mut body: Body, verifier: &mut Verifier) -> Result<Option<Vec<u8>>, Problem> {
     let (mut kept, mut length) = (Some(Vec::new()), 0_usize);
-    while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|error| Problem::bad_request(format!("the body broke off: {error}: send it again")))?;
-        let Ok(part) = frame.into_data() else { continue };
+    let (mut body, mut pace) = (body, Pace::new());
+    while let Some(part) = pace.next(&mut body).await? {
         length = length.saturating_add(part.len());
         if length > MAX_BODY {
             return Err(too_large());

@@ -21,9 +21,6 @@ pub(super) enum Closed {
     /// There is no webhook.
     #[error("there is no webhook at this path")]
     Unknown,
-    /// The request has no header with a proof.
-    #[error("it has no signature: has the sender a secret?")]
-    Unsigned,
     /// The webhook has no secret, and nobody says that it is open.
     #[error("the task's webhook has no secret: give it one, or set open_webhooks = true in the policy")]
     NoSecret,

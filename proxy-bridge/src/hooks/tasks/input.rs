@@ -1,12 +1,16 @@
 //! The parameters and the input of a run, out of a webhook's query and body.
 
+use axum::body::Body;
 use http::StatusCode;
 use http::request::Parts;
 use serde_json::{Map, Value};
+use switchyard_contract::bounds::RUN_INPUT;
 use switchyard_contract::task::{ParamKind, ParamSpec};
 use switchyard_edge::api::query::QueryPairs;
 use switchyard_edge::gate::media_type;
 use switchyard_edge::problem::Problem;
+
+use super::super::Pace;
 
 /// The parameters and the input that a request gives a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +28,22 @@ enum BodyKind {
     Text,
     /// The sender does not say.
     Any,
+}
+
+/// Reads the body of a request.
+///
+/// # Errors
+/// 408 or 413 for a body beyond the limits; 400 if it breaks off.
+pub(super) async fn body(mut body: Body) -> Result<Vec<u8>, Problem> {
+    let (mut read, mut pace) = (Vec::new(), Pace::new());
+    while let Some(part) = pace.next(&mut body).await? {
+        if read.len() + part.len() > RUN_INPUT {
+            let detail = format!("the body is larger than {RUN_INPUT} bytes");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail));
+        }
+        read.extend_from_slice(&part);
+    }
+    Ok(read)
 }
 
 /// Reads a request. Fields of the query, of a form and of a JSON object that are called like a

@@ -190,6 +190,14 @@ async fn an_unknown_path_a_closed_webhook_and_a_wrong_proof_get_the_same_answer(
     assert_eq!(tasks.refused.lock().unwrap().len(), answers.len());
     server.post("/hooks/closed", &good).await;
     assert!(tasks.last_refusal().contains("open_webhooks = true"), "{}", tasks.last_refusal());
+    for (path, reason) in [
+        ("nowhere", "there is no webhook at this path"),
+        ("closed", "open_webhooks = true"),
+        ("github", "the project's variable HOOK_SECRET"),
+    ] {
+        server.post(&format!("/hooks/{path}"), &json_body("{}")).await;
+        assert!(tasks.last_refusal().contains(reason), "{path}: {}", tasks.last_refusal());
+    }
 }
 
 #[tokio::test]
