@@ -53,6 +53,8 @@ struct Found<T> {
     namespace: String,
     /// The task that its failure starts.
     on_failure: Option<Placed<TaskName>>,
+    /// The places of a pipeline's steps, in their order.
+    steps: Vec<Place>,
 }
 
 /// A value and its place.
@@ -73,7 +75,7 @@ struct Gathered {
 
 impl<T> Found<T> {
     fn new(spec: T, place: Place, triggers: Vec<Placed<TaskTrigger>>) -> Self {
-        Self { spec, place, triggers, namespace: String::new(), on_failure: None }
+        Self { spec, place, triggers, namespace: String::new(), on_failure: None, steps: Vec::new() }
     }
 }
 

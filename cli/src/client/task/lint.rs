@@ -13,6 +13,11 @@ use super::super::table::aligned;
 use super::show::trigger;
 use switchyard_contract::visible;
 
+/// The end of the output: this program has no parser of JavaScript.
+const NOT_CHECKED: &str = "\
+not checked: the code. A build finds syntax errors and missing imports in it, and the tasks that it
+declares itself (Deno.cron, scheduled)";
+
 /// Prints what the folder declares, and all that is wrong with it. Returns the exit status.
 ///
 /// # Errors
@@ -31,6 +36,7 @@ pub(in super::super) async fn lint(
         console.print_json(&report.to_string())?;
     } else {
         print(&report, console)?;
+        console.print(NOT_CHECKED)?;
     }
     Ok(if report.problems.is_empty() { DONE } else { FAILED })
 }

@@ -117,7 +117,9 @@ fn read(
         enabled: fields.flag("enabled", report).unwrap_or(true),
         steps: steps?,
     };
-    Some(Found::new(spec, node.place.clone(), triggers))
+    let nodes = ["tasks", "steps"].into_iter().find_map(|key| fields.get(key)?.list()).unwrap_or_default();
+    let steps = nodes.iter().map(|node| node.place.clone()).collect();
+    Some(Found { steps, ..Found::new(spec, node.place.clone(), triggers) })
 }
 
 /// In a file, `version` may be the author's own: `1.0.0`.

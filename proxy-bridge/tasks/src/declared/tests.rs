@@ -57,7 +57,7 @@ fn every_field_of_a_task_in_deno_json_is_read() {
         "entry": "./tasks/digest.ts", "description": "Mails a digest", "cron": ["0 8 * * 1-5", "0 10 * * 6"],
         "zone": "Europe/Berlin", "overlap": "queue", "catchUp": "all", "jitter": "30s", "timeout": "5m",
         "retry": {"attempts": 3, "backoff": "1m"},
-        "params": {"to": {"type": "string", "required": true}, "limit": 10, "format": {"default": "md", "options": ["md", "html"]}},
+        "params": {"to": {"type": "string", "default": "me"}, "limit": 10, "format": {"default": "md", "options": ["md", "html"]}},
         "permissions": "digest", "version": "step", "enabled": false, "keepInputs": true,
         "webhook": {"path": "/hooks/digest/now", "secret": "HOOK", "kind": "standard", "sync": true},
         "after": ["other", {"task": "third", "on": "failure"}], "file": "pending/*.json"
@@ -81,7 +81,7 @@ fn every_field_of_a_task_in_deno_json_is_read() {
             ],
             "timeout_ms": 300_000, "overlap": "queue", "retry": {"attempts": 3, "backoff_ms": 60_000},
             "params": [
-                {"name": "to", "type": "string", "description": null, "required": true, "default": null, "options": []},
+                {"name": "to", "type": "string", "description": null, "required": false, "default": "me", "options": []},
                 {"name": "limit", "type": "number", "description": null, "required": false, "default": 10, "options": []},
                 {"name": "format", "type": "string", "description": null, "required": false, "default": "md", "options": ["md", "html"]}
             ],
@@ -508,4 +508,50 @@ fn the_published_schema_has_the_keys_that_are_read() {
     ] {
         assert_eq!(at["enum"], words, "{at}");
     }
+}
+
+#[test]
+fn a_required_parameter_without_a_default_is_refused_where_nobody_gives_it() {
+    let of = |trigger: &str, more: &str| {
+        let params = "\"params\": {\"day\": {\"type\": \"string\", \"required\": true}}";
+        problems_of(&format!("{{\"entry\": \"a.ts\", {trigger}{params}{more}}}"))
+    };
+    for (trigger, key) in [
+        ("\"cron\": \"0 8 * * *\", ", "cron"),
+        ("\"daemon\": true, ", "daemon"),
+        ("\"file\": \"in/*.json\", ", "file"),
+    ] {
+        let problems = of(trigger, "");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let expected =
+            format!("\"{key}\" in deno.json starts \"a\" without parameters, but \"day\" is required");
+        assert!(problems[0].starts_with("deno.json:1:") && problems[0].contains(&expected), "{problems:?}");
+        assert_eq!(of(trigger, ", \"enabled\": false"), Vec::<String>::new());
+    }
+    assert_eq!(of("\"webhook\": {\"path\": \"a\", \"open\": true}, ", ""), Vec::<String>::new());
+    assert_eq!(of("", ""), Vec::<String>::new());
+    let pipeline = "{\"switchyard\": {\"tasks\": {\"a\": {\"entry\": \"a.ts\"}}, \"pipelines\": {\"p\": {\
+        \"tasks\": [\"a\"], \"after\": \"a\", \"params\": {\"n\": {\"type\": \"number\", \"required\": true}}}}}}";
+    let problems = problems(&[("deno.json", pipeline), ("a.ts", "")]);
+    assert!(
+        problems.iter().any(|problem| problem.contains("\"after\" in deno.json starts \"p\"")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_step_without_a_task_is_refused_at_its_place() {
+    let config = "{\"switchyard\": {\n  \"tasks\": {\"a\": {\"entry\": \"a.ts\"}},\n  \"pipelines\": {\"p\": {\"tasks\": [\n    \
+        \"a\",\n    {\"name\": \"second\", \"task\": \"b\"}\n  ]}}}}";
+    let problems = problems(&[("deno.json", config), ("a.ts", "")]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("deno.json:5:5: \"p\" in deno.json has the step \"b\""), "{problems:?}");
+}
+
+#[test]
+fn a_task_with_two_triggers_hides_nothing_that_is_wrong_with_them() {
+    let text = HELLO.replace("manual: true", "manual: true\n  cron: \"61 * * * *\"");
+    let problems = problems(&[("tasks/a/task.yaml", &text), ("tasks/a/task.js", "")]);
+    assert!(problems.iter().any(|problem| problem.contains("a task has one trigger")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("\"trigger.cron\"")), "{problems:?}");
 }

@@ -21,6 +21,10 @@ pub(super) fn finish(gathered: Gathered) -> (Declared, Report) {
         }
     }
     let mut items = Items::default();
+    let mut steps = BTreeMap::new();
+    for found in &pipelines {
+        steps.entry(found.spec.name.clone()).or_insert_with(|| found.steps.clone());
+    }
     let tasks = items.add_all(tasks, |task| (&task.name, task.enabled), &mut report);
     let pipelines = items.add_all(pipelines, |pipeline| (&pipeline.name, pipeline.enabled), &mut report);
     let mut set = TaskSet { tasks, pipelines, registry };
@@ -28,7 +32,8 @@ pub(super) fn finish(gathered: Gathered) -> (Declared, Report) {
     resolve_chains(&mut all, &names, &mut report);
     check_circles(&all, &mut report);
     check_webhooks(&all, &mut report);
-    check_steps(&set, &mut report);
+    check_steps(&set, &steps, &mut report);
+    check_params(&set, &all, &mut report);
     let mut triggers: HashMap<TaskName, Vec<TaskTrigger>> = HashMap::new();
     for item in all {
         triggers.entry(item.name).or_default().extend(item.triggers.into_iter().map(|placed| placed.value));
@@ -61,7 +66,7 @@ impl Items {
         report: &mut Report,
     ) -> Vec<T> {
         let mut specs = Vec::new();
-        for Found { spec, place, triggers, namespace, on_failure } in found {
+        for Found { spec, place, triggers, namespace, on_failure, .. } in found {
             let (name, enabled) = read(&spec);
             if self.names.add(name, &place, report) {
                 let name = name.clone();
@@ -190,21 +195,53 @@ fn check_webhooks(all: &[Item], report: &mut Report) {
     }
 }
 
-/// A step is a module of the registry, which only a run can read, or else a task.
-fn check_steps(set: &TaskSet, report: &mut Report) {
+/// Only webhooks and people give parameters: what else starts a task needs a default for each.
+fn check_params(set: &TaskSet, all: &[Item], report: &mut Report) {
+    let of_tasks = set.tasks.iter().map(|task| (&task.name, task.enabled, &task.params));
+    let of_pipelines = set.pipelines.iter().map(|spec| (&spec.name, spec.enabled, &spec.params));
+    let enabled = of_tasks.chain(of_pipelines).filter(|(_, enabled, _)| *enabled);
+    let without_default = enabled.filter_map(|(name, _, params)| {
+        Some((name, params.iter().find(|param| param.required && param.default.is_none())?))
+    });
+    let missing: BTreeMap<_, _> = without_default.collect();
+    for item in all {
+        let Some(param) = missing.get(&item.name) else { continue };
+        for placed in &item.triggers {
+            let key = match &placed.value {
+                TaskTrigger::Webhook(_) => continue,
+                TaskTrigger::Chain { .. } => "after",
+                other => other.kind(),
+            };
+            let fix = format!(
+                "starts {:?} without parameters, but {:?} is required: give it a \"default\", or leave out \
+                 \"required\"",
+                item.name.as_str(),
+                param.name
+            );
+            report.wrong(&placed.place, key, fix);
+        }
+    }
+}
+
+/// A step is a module of the registry, which only a run can read, or else a task. `places` are those of
+/// each pipeline's steps.
+fn check_steps(set: &TaskSet, places: &BTreeMap<TaskName, Vec<Place>>, report: &mut Report) {
     if set.registry.is_some() {
         return;
     }
     let names: Vec<_> = set.tasks.iter().map(|task| task.name.as_str()).collect();
     for pipeline in &set.pipelines {
-        for step in pipeline.steps.iter().filter(|step| !names.contains(&step.task.as_str())) {
+        let steps = pipeline.steps.iter().enumerate();
+        for (index, step) in steps.filter(|(_, step)| !names.contains(&step.task.as_str())) {
             let fix = format!(
                 "has the step {:?}, which is no task of the project, and there is no registry (tasks/index.js, or \
                  \"switchyard.registry\" in deno.json){}",
                 step.task,
                 did_you_mean(&step.task, &names)
             );
-            report.wrong(&Place::whole(&pipeline.declared_in), pipeline.name.as_str(), fix);
+            let place = places.get(&pipeline.name).and_then(|places| places.get(index)).cloned();
+            let place = place.unwrap_or_else(|| Place::whole(&pipeline.declared_in));
+            report.wrong(&place, pipeline.name.as_str(), fix);
         }
     }
 }

@@ -24,6 +24,10 @@ pub(super) fn read(task: &Fields<'_>, report: &mut Report) -> Option<Placed<Task
             several => format!("has {}: a task has one trigger", several.join(" and ")),
         };
         task.wrong("trigger", fix, report);
+        // What is wrong with each of them counts all the same.
+        for kind in set {
+            trigger(&fields, kind, report);
+        }
         return None;
     }
     let kind = set[0];
@@ -32,17 +36,22 @@ pub(super) fn read(task: &Fields<'_>, report: &mut Report) -> Option<Placed<Task
             fields.wrong(key, format!("has no effect without \"{of}\""), report);
         }
     }
-    let value = match kind {
-        "cron" => TaskTrigger::Cron(cron::read(&fields, "cron", &cron::plain(), report)?),
-        "webhook" => TaskTrigger::Webhook(web(&fields, report)?),
-        "chain" => chain(&fields, report)?,
+    let value = trigger(&fields, kind, report)?;
+    Some(Placed { value, place: fields.place_of(kind).clone() })
+}
+
+/// Reads the trigger of one kind. `None`: it is by hand, or wrong.
+fn trigger(fields: &Fields<'_>, kind: &str, report: &mut Report) -> Option<TaskTrigger> {
+    match kind {
+        "cron" => cron::read(fields, "cron", &cron::plain(), report).map(TaskTrigger::Cron),
+        "webhook" => web(fields, report).map(TaskTrigger::Webhook),
+        "chain" => chain(fields, report),
         "daemon" => {
             let restart = fields.choice("restart", &triggers::RESTARTS, report).unwrap_or_default();
-            TaskTrigger::Daemon { restart }
+            Some(TaskTrigger::Daemon { restart })
         }
-        _ => return None,
-    };
-    Some(Placed { value, place: fields.place_of(kind).clone() })
+        _ => None,
+    }
 }
 
 /// `manual: false` is as good as nothing, and so is an empty text.
