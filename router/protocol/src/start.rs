@@ -100,6 +100,9 @@ pub struct Permissions {
     /// Permissions that the project denies itself.
     #[serde(default)]
     pub denied: DeniedPermissions,
+    /// `true`: the task that runs lists the hosts itself, so `net` is less than the project may.
+    #[serde(default)]
+    pub net_of_task: bool,
 }
 
 /// Permissions that a project denies itself although it would have them, in the form of Deno's

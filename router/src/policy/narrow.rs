@@ -23,6 +23,7 @@ impl Grant {
         }
         if let Some(hosts) = listed(wanted.net.as_deref()) {
             narrow.narrow_net(hosts);
+            narrow.permissions.net_of_task = true;
         }
         if let Some(paths) = listed(wanted.read.as_deref()) {
             narrow.permissions.read = folders(&self.permissions.read, paths);

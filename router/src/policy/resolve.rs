@@ -70,6 +70,7 @@ pub(super) fn grant(allowed: &Allowance, requested: &PermissionRequest) -> Grant
             private_net,
             sys: sys.granted,
             denied: set.map(denied).unwrap_or_default(),
+            net_of_task: false,
         },
         limits: allowed.limits,
         requests: allowed.requests,

@@ -21,12 +21,15 @@ struct VersionDetails {
     checkout: PathBuf,
     /// Permissions that the project denies itself in deno.json.
     denied: DeniedPermissions,
+    /// The hosts are listed by the task that runs.
+    net_of_task: bool,
 }
 
 /// Sets the version that the texts are about.
 pub(crate) fn set_version(start: &Start) {
-    let (checkout, denied) = (start.checkout.clone(), start.permissions.denied.clone());
-    _ = VERSION.set(VersionDetails { checkout, denied });
+    let (checkout, permissions) = (start.checkout.clone(), &start.permissions);
+    let (denied, net_of_task) = (permissions.denied.clone(), permissions.net_of_task);
+    _ = VERSION.set(VersionDetails { checkout, denied, net_of_task });
 }
 
 /// Makes an isolate's errors of permissions carry these texts. Must be called before any of the
@@ -102,6 +105,10 @@ impl VersionDetails {
         let text = match kind {
             "read" => "\"permissions\" in deno.json denies it",
             "write" => return self.write(target),
+            "net" if self.net_of_task => {
+                "the task's own \"permissions\" do not list it (\"net\"), or the router's policy does not open it \
+                 (\"net\", \"private_net\")"
+            }
             "net" => {
                 "the router's policy opens hosts (\"net\"), and loopback and private addresses (\"private_net\")"
             }
@@ -175,6 +182,7 @@ mod tests {
         VersionDetails {
             checkout: "/state/checkouts/blog@1/blog".into(),
             denied: DeniedPermissions::default(),
+            net_of_task: false,
         }
     }
 
@@ -231,6 +239,13 @@ mod tests {
         let version = VersionDetails { denied, ..version() };
         assert!(version.explain(text).unwrap().ends_with("deno.json may deny it, too"));
         assert!(version.explain(&text.replace("write", "run")).unwrap().ends_with("ask a service"));
+    }
+
+    #[test]
+    fn a_task_that_lists_its_hosts_is_the_first_cause() {
+        let version = VersionDetails { net_of_task: true, ..version() };
+        let text = "Requires net access to \"example.com:443\", run again with the --allow-net flag";
+        assert!(version.explain(text).unwrap().contains("the task's own \"permissions\" do not list it"));
     }
 
     #[test]
