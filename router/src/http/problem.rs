@@ -19,7 +19,7 @@ pub(super) enum RequestProblem {
     NoHandler,
     /// No version of the project has ever been live.
     NoGoodVersion,
-    /// The project's first build has not ended yet.
+    /// The project is live soon: its first build has not ended, or the router has just started.
     NotReady,
     /// The project did not begin its response in time.
     Timeout,
@@ -70,7 +70,8 @@ impl RequestProblem {
             Self::BadRequest(_) => "bad-request",
             Self::UnknownProject => "unknown-project",
             Self::NoHandler => "no-handler",
-            Self::NoGoodVersion | Self::NotReady => "no-good-version",
+            Self::NoGoodVersion => "no-good-version",
+            Self::NotReady => "not-ready",
             Self::Timeout => "timeout",
             Self::CellDied => "cell-died",
             Self::BadAnswer(_) => "bad-answer",
@@ -91,7 +92,8 @@ impl RequestProblem {
             Self::BadRequest(_) => "Bad request",
             Self::UnknownProject => "Unknown project",
             Self::NoHandler => "No handler",
-            Self::NoGoodVersion | Self::NotReady => "No good version",
+            Self::NoGoodVersion => "No good version",
+            Self::NotReady => "Not ready",
             Self::Timeout => "No response in time",
             Self::CellDied => "The project's process ended",
             Self::BadAnswer(_) => "Invalid response from the project",
@@ -113,7 +115,9 @@ impl RequestProblem {
             Self::UnknownProject => "neither the host nor the path names a project",
             Self::NoHandler => "the project has tasks, and no handler for requests",
             Self::NoGoodVersion => "no version of the project can be served",
-            Self::NotReady => "the project is being built for the first time",
+            Self::NotReady => {
+                "the project is being built, or its router has just started: try again in a moment"
+            }
             Self::Timeout => "the project did not begin its response in time",
             Self::CellDied => "the project's process ended before it responded",
             Self::BadAnswer(bad) => describe(bad),

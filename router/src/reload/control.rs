@@ -158,16 +158,14 @@ impl Control {
         }
     }
 
-    /// Builds and publishes the projects of `start`, then follows changes and commands until
-    /// `stop`, which resolves to the time that handlers of SIGTERM have. Ends every cell then.
+    /// Follows changes and commands until `stop`, which resolves to the time that handlers of SIGTERM
+    /// have. Ends every cell then. The scan at start has begun.
     pub(crate) async fn run(
         mut self,
-        start: StartInventory,
         mut changes: mpsc::Receiver<WatchEvent>,
         mut commands: mpsc::Receiver<Command>,
         stop: impl Future<Output = Duration>,
     ) {
-        self.begin_scan(start);
         tokio::pin!(stop);
         let mut idle_looks = interval(IDLE_LOOKS);
         idle_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -96,12 +96,13 @@ impl RunningRouter {
         let http_settings = parts.http_settings();
         let crons = tokio::spawn(parts.cron_clock.run());
         let pickup = parts.pickups.start(parts.live.clone()).context("watch for files that start tasks")?;
-        let RouterParts { config, listener, admin_listener, live, board, control, commands, .. } = parts;
+        let RouterParts { config, listener, admin_listener, live, board, mut control, commands, .. } = parts;
         let (end_control, control_ended) = oneshot::channel::<Duration>();
-        // Before the first request: every project on the volume is then known.
+        // Before the first request: every project on the volume is then known, and has its routes.
         let start = control.take_inventory().await;
+        control.begin_scan(start);
         let end = async { control_ended.await.unwrap_or_default() };
-        let control = tokio::spawn(control.run(start, changes, parts.command_queue, end));
+        let control = tokio::spawn(control.run(changes, parts.command_queue, end));
 
         let admin_address = admin_listener.local_addr().context("read the admin address")?;
         admin_listener.set_nonblocking(true).context("prepare the admin listener")?;

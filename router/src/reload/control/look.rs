@@ -24,8 +24,9 @@ use crate::reload::tasks::RouterTask;
 use crate::watch::WatchEvent;
 
 impl Control {
-    /// Begins the scan at start.
-    pub(super) fn begin_scan(&mut self, start: StartInventory) {
+    /// Begins the scan at start: all projects of `start` are in the table when this returns, and are
+    /// built and published later.
+    pub(crate) fn begin_scan(&mut self, start: StartInventory) {
         let StartInventory { known, names, gone } = start;
         for project in &gone {
             self.forget(project);
