@@ -91,7 +91,17 @@ fn connect_patiently(file: &Path, patience: Duration) -> Result<Connection, Fail
     }
 }
 
+/// Returns true for a database that something else emptied: there are logs of runs, and no run.
+fn is_emptied(file: &Path) -> bool {
+    let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+    let has_logs = || fs::read_dir(file.with_file_name(LOGS)).is_ok_and(|mut logs| logs.next().is_some());
+    is_empty && has_logs()
+}
+
 fn connect(file: &Path, patience: Duration) -> Result<Connection, Failure> {
+    if is_emptied(file) {
+        return Err(Failure::Damaged(format!("{} is empty, and there are logs of runs", file.display())));
+    }
     let created = OpenOptions::new().create(true).append(true).mode(0o600).open(file);
     created.map_err(|error| Failure::Ledger(LedgerError::file("create", file)(error)))?;
     let classified = |error| Failure::of(error, file);

@@ -18,7 +18,7 @@ use switchyard_contract::admin::{CURRENT_FILES, FileOutcome};
 use switchyard_contract::bounds::FILE_CONTENT;
 use switchyard_contract::run::RunId;
 
-use super::pattern::base;
+use super::pattern::{base, is_usable};
 
 /// Time without a change after which a file is taken for whole, unless its writer has closed it under
 /// our eyes.
@@ -41,6 +41,18 @@ pub(super) struct Listing {
     pub(super) files: Vec<String>,
     /// Time after which more may be.
     pub(super) again: Option<Duration>,
+    /// The first file by name that can never be picked up, and their number.
+    pub(super) unusable: Option<(String, usize)>,
+}
+
+impl Listing {
+    fn add_unusable(&mut self, name: &str) {
+        let (first, count) = self.unusable.get_or_insert_with(|| (name.to_owned(), 0));
+        *count += 1;
+        if name < first.as_str() {
+            name.clone_into(first);
+        }
+    }
 }
 
 /// The folder of a pattern, and the one beside which its files are moved on.
@@ -74,18 +86,26 @@ impl Place {
         Ok((status.st_dev, status.st_ino))
     }
 
-    /// Returns the files whose names match, as many as a look reads.
+    /// Returns the files whose names fit, as many as a look reads. Names that are not UTF-8, or have
+    /// control characters, are of no use.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub(super) fn list(&self, matches: impl Fn(&str) -> bool) -> io::Result<Listing> {
+    pub(super) fn list(&self, fits: impl Fn(&str) -> bool) -> io::Result<Listing> {
         let mut listing = Listing::default();
         for entry in Dir::read_from(&self.folder)?.take(MAX_NAMES) {
             let entry = entry?;
-            let Some(name) = entry.file_name().to_str().ok().filter(|name| matches(name)) else { continue };
+            let name = entry.file_name().to_string_lossy();
+            if !fits(&name) {
+                continue;
+            }
             let Some(status) = self.status(entry.file_name()) else { continue };
+            if entry.file_name().to_str().is_err() || !is_usable(&name) {
+                listing.add_unusable(&name);
+                continue;
+            }
             match unsettled(&status) {
-                None => listing.files.push(name.to_owned()),
+                None => listing.files.push(name.into_owned()),
                 Some(rest) => listing.again = Some(listing.again.map_or(rest, |again| again.max(rest))),
             }
         }

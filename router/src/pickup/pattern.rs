@@ -39,14 +39,20 @@ impl Pattern {
     /// Returns true for the name of a file that starts the task. As in a shell, `*` does not stand for
     /// a dot at the beginning: programs write under such names before they rename.
     pub(super) fn matches(&self, name: &str) -> bool {
+        self.fits(name) && is_usable(name)
+    }
+
+    /// Returns true for a name that matches but for its characters.
+    pub(super) fn fits(&self, name: &str) -> bool {
         let has_room = name.len() >= self.prefix.len() + self.suffix.len() && name.len() <= MAX_NAME;
         let is_hidden = self.prefix.is_empty() && name.starts_with('.');
-        has_room
-            && !is_hidden
-            && name.starts_with(&self.prefix)
-            && name.ends_with(&self.suffix)
-            && !name.chars().any(char::is_control)
+        has_room && !is_hidden && name.starts_with(&self.prefix) && name.ends_with(&self.suffix)
     }
+}
+
+/// Returns true for a name that tasks and logs can have: one without control characters.
+pub(super) fn is_usable(name: &str) -> bool {
+    !name.chars().any(char::is_control)
 }
 
 /// The folder beside which files are moved on: the one that has the pattern's folder, or `DATA_DIR`.

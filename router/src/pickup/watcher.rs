@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use switchyard_contract::run::RunId;
 
 use super::Shared;
-use super::disk::{Identity, Place};
+use super::disk::{Identity, Listing, Place};
 use super::plan::{PlaceKey, PlaceTasks, places};
 use super::record::Record;
 use crate::live::LiveTable;
@@ -90,6 +90,24 @@ struct Watched {
     look_at: Option<Instant>,
     /// `true`: its last error is in the log.
     is_reported: bool,
+    /// The files that can never be picked up, as they are in the log.
+    unusable: Option<(String, usize)>,
+}
+
+impl Watched {
+    /// Logs files that can never be picked up, once.
+    fn report_unusable(&mut self, key: &PlaceKey, unusable: Option<(String, usize)>) {
+        if let Some((name, count)) = unusable.as_ref().filter(|_| unusable != self.unusable) {
+            tracing::warn!(
+                project.name = %key.tenant.project,
+                files = count,
+                "files in {:?} of its DATA_DIR start no task, such as {name:?}: their names are not UTF-8, or \
+                 have control characters; rename or remove them",
+                key.folder
+            );
+        }
+        self.unusable = unusable;
+    }
 }
 
 impl Watcher {
@@ -159,8 +177,9 @@ impl Watcher {
         });
         let Some(place) = self.places.get_mut(key) else { return };
         let pause = match looked {
-            Ok(again) => {
+            Ok(Listing { again, unusable, .. }) => {
                 place.is_reported = false;
+                place.report_unusable(key, unusable);
                 let longest = if place.watch.is_some() { LOOK } else { LOOK_WITHOUT_WATCH };
                 again.map_or(longest, |again| again.min(longest))
             }
@@ -222,20 +241,20 @@ impl Watcher {
         }
     }
 
-    /// Picks up all files that are whole. Returns the time after which there may be more.
-    fn pick_all(&self, key: &PlaceKey, opened: &Place) -> io::Result<Option<Duration>> {
+    /// Picks up all files that are whole. Returns all that were found.
+    fn pick_all(&self, key: &PlaceKey, opened: &Place) -> io::Result<Listing> {
         if !self.shared.is_followed() {
-            return Ok(None);
+            return Ok(Listing::default());
         }
         let tasks = self.places.get(key).map(|place| &place.tasks);
-        let matches = |name: &str| tasks.into_iter().flatten().any(|(pattern, _)| pattern.matches(name));
-        let listing = opened.list(matches)?;
+        let fits = |name: &str| tasks.into_iter().flatten().any(|(pattern, _)| pattern.fits(name));
+        let listing = opened.list(fits)?;
         for name in &listing.files {
             if !self.pick(key, opened, name)? {
                 break;
             }
         }
-        Ok(listing.again)
+        Ok(listing)
     }
 
     /// Picks up a file, unless it is gone. Returns false if there is no room for more.

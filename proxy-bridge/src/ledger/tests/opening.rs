@@ -96,6 +96,20 @@ async fn a_damaged_history_is_moved_aside_with_its_logs_and_a_new_one_is_begun()
 }
 
 #[tokio::test]
+async fn a_history_that_was_emptied_is_reported_and_a_new_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("ledger.db"), "").unwrap();
+    let (ledger, report) = Ledger::open(settings(dir.path())).unwrap();
+    assert_eq!(report.moved_aside, None);
+    ledger.close().await;
+    fs::create_dir_all(dir.path().join("runs/2026-11-29")).unwrap();
+    fs::write(dir.path().join("ledger.db"), "").unwrap();
+    let (ledger, report) = Ledger::open(settings(dir.path())).unwrap();
+    assert!(report.notice().is_some());
+    assert_eq!(ledger.accept(queued("blog:digest", noon())).await.unwrap(), Accepted::New);
+}
+
+#[tokio::test]
 async fn damage_within_the_file_is_found_at_the_opening() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = open(dir.path());

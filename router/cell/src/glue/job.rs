@@ -132,7 +132,7 @@ impl JobGlue {
             Ok(Outcome::Result(result)) => check(&result, self.max_result).map(|()| result).map_err(invalid),
             Ok(Outcome::Invalid(message)) => Err(invalid(message)),
             Err(error) if error.to_string().starts_with("recursion") => Err(invalid(nested())),
-            Err(error) => Err(invalid(format!("the result is not valid JSON: {error}"))),
+            Err(error) => Err(invalid(format!("the result is not valid JSON: {}", cause(&error)))),
         }
     }
 
@@ -180,6 +180,19 @@ pub(crate) fn registry(
     deno_core::scope!(scope, runtime);
     let paths = v8::Local::new(scope, paths).to_rust_string_lossy(scope);
     Ok(serde_json::from_str(&paths).unwrap_or_default())
+}
+
+/// The reason why JSON of a project cannot be read, without the position, which is that in the glue's own
+/// text.
+fn cause(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    // JSON.stringify() writes half of a character as an escape, which other readers refuse.
+    if message.contains("surrogate") || message.contains("hex escape") {
+        return "a text has half of a character in it (a lone surrogate such as \"\\ud83d\"), as when a text is \
+                cut within an emoji: use text.toWellFormed()"
+            .to_owned();
+    }
+    message.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 /// Checks the size of a result.
@@ -243,11 +256,7 @@ fn send_step(
     let state = state.borrow();
     let Some(steps) = state.try_borrow::<Steps>() else { return };
     let refused = match serde_json::from_str::<JobStep>(&text) {
-        Err(error) => {
-            let message = error.to_string();
-            // The position is that in the glue's own text.
-            Some(message.split(" at line ").next().unwrap_or_default().to_owned())
-        }
+        Err(error) => Some(cause(&error)),
         Ok(step) => match check(&json!(step.ask), steps.max_result.saturating_add(1024)) {
             Err(message) => Some(message),
             Ok(()) => {
@@ -291,6 +300,16 @@ fn is_true(runtime: &mut JsRuntime, value: &v8::Global<v8::Value>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_of_a_character_is_named_as_the_cause() {
+        for text in [r#"{"result": "\ud83d"}"#, r#"{"result": "\ud83dx"}"#, r#"["\ude00"]"#] {
+            let error = serde_json::from_str::<Value>(text).unwrap_err();
+            assert!(cause(&error).contains("lone surrogate"), "{text}: {error}");
+        }
+        let error = serde_json::from_str::<Value>("{").unwrap_err();
+        assert!(!cause(&error).contains("line"), "{error}");
+    }
 
     #[test]
     fn a_result_has_bounds_in_bytes_and_in_depth() {

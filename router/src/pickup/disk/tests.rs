@@ -105,3 +105,16 @@ fn content_is_json_within_its_limits_or_null() {
     let long_when_written = format!("[{}1e15]", "1e15,".repeat(150_000));
     assert_eq!(parse(long_when_written.as_bytes()), Value::Null, "it would not fit into a message");
 }
+
+#[test]
+fn names_that_no_task_can_have_are_counted_and_left_alone() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let dir = data();
+    let place = Place::open(dir.path(), "pending").unwrap();
+    for name in [&b"b\n.json"[..], b"a\xff.json", b"other.txt\xff"] {
+        fs::write(dir.path().join("pending").join(std::ffi::OsStr::from_bytes(name)), "1").unwrap();
+    }
+    let listing = place.list(|name| name.ends_with(".json")).unwrap();
+    assert_eq!(listing.files, Vec::<String>::new());
+    assert_eq!(listing.unusable, Some(("a\u{fffd}.json".to_owned(), 2)));
+}
