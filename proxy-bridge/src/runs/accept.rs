@@ -66,7 +66,7 @@ impl Control {
         let (cancel, alone) = match self.on_due(overlap, task) {
             Decision::Start => (Vec::new(), false),
             Decision::Queue => (Vec::new(), true),
-            Decision::Skip { in_the_way } => return Err(in_the_way_of(task, in_the_way)),
+            Decision::Skip { in_the_way } => return Err(in_the_way_of(task, in_the_way, overlap)),
             Decision::Replace { cancel } => (cancel, true),
         };
         launch.alone |= alone;
@@ -211,7 +211,8 @@ pub(super) fn queued(task: TaskId, trigger: RunTrigger, launch: &Launch, consist
 }
 
 pub(super) fn unknown_task(task: &TaskId) -> Problem {
-    let detail = format!("no live version declares the task {task}: GET /tasks lists all");
+    let detail =
+        format!("no live version declares the task {task}: `switchyard task list` shows all (GET /tasks)");
     Problem::new(StatusCode::NOT_FOUND, "unknown-task", detail)
 }
 
@@ -228,10 +229,14 @@ fn queue_full(project: &ProjectName, most: u32) -> Problem {
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "queue-full", detail).retry_after(5)
 }
 
-fn in_the_way_of(task: &TaskId, run: RunId) -> Problem {
+fn in_the_way_of(task: &TaskId, run: RunId, overlap: Overlap) -> Problem {
+    let why = match overlap {
+        Overlap::Queue => "waits already, and the task lets one wait",
+        _ => "has not ended, and the task allows one at a time",
+    };
     let detail = format!(
-        "a run of {task} is under way, and the task allows one at a time: wait for {run}, cancel it, or force \
-         another one (?force=1, --force)"
+        "a run of {task} {why} (its \"overlap\"): wait for {run}, cancel it, or force another one (--force; \
+         ?force=1 of the API)"
     );
     Problem::new(StatusCode::CONFLICT, "overlap", detail).with("run", run.to_string())
 }

@@ -44,8 +44,9 @@ impl Runs {
     pub async fn resume(&self, id: RunId, options: ResumeOptions) -> Result<Started, Problem> {
         let stored = self.ended(id).await?;
         if stored.run.state == RunState::Succeeded && options.from_step.is_none() {
-            let detail =
-                format!("the run {id} succeeded: name a step to go on from (from_step), or retry it");
+            let detail = format!(
+                "the run {id} succeeded: name a step to go on from (--from-step; from_step of the API), or retry it"
+            );
             return Err(Problem::new(StatusCode::CONFLICT, "succeeded", detail));
         }
         let steps = self.0.ledger.steps(id).await.map_err(|error| history(&error))?;

@@ -57,8 +57,7 @@ pub(super) fn of_stop(stopped: Stopped) -> Outcome {
     match stopped {
         Stopped::Timeout(limit) => {
             let message = format!(
-                "it took longer than {} ms: do less at once, or raise the task's timeout or limits.run_time",
-                limit.as_millis()
+                "it took longer than {limit:?}: do less at once, or raise the task's timeout or limits.run_time"
             );
             (RunState::TimedOut, None, Some(RunError::new("timeout", message)))
         }

@@ -60,7 +60,9 @@ fn facts(run: &Run, now: Timestamp) -> Vec<(&'static str, String)> {
     let attempts = (run.attempts > 1).then(|| format!("{} of {}", run.attempt, run.attempts));
     let params =
         (!run.params.is_null() && run.params != serde_json::json!({})).then(|| run.params.to_string());
-    let log = (run.log_lines > 0).then(|| format!("{} lines: switchyard run logs {}", run.log_lines, run.id));
+    let lines = if run.log_lines == 1 { "line" } else { "lines" };
+    let log =
+        (run.log_lines > 0).then(|| format!("{} {lines}: switchyard run logs {}", run.log_lines, run.id));
     let facts = [
         ("state", Some(run.state.as_str().to_owned())),
         ("started", Some(format!("{}{by}", run.trigger.as_str()))),

@@ -1,5 +1,7 @@
 //! `task show` and `pipeline show`: everything about one task or pipeline.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::super::Console;
@@ -9,7 +11,9 @@ use super::super::failure::{DONE, Failure};
 use super::super::report;
 use super::super::table::aligned;
 use super::super::times::age;
-use switchyard_contract::task::{ParamSpec, StepSpec, TaskId, TaskTrigger};
+use switchyard_contract::task::{
+    CronTrigger, Overlap, ParamSpec, StepSpec, TaskId, TaskPermissions, TaskSpec, TaskTrigger,
+};
 use switchyard_contract::task_overview::{DeclaredSpec, TaskDetail};
 use switchyard_contract::visible;
 
@@ -71,7 +75,16 @@ fn facts(detail: &TaskDetail, now: Timestamp) -> Vec<(&'static str, String)> {
         facts.push(("disabled", "no trigger starts it".to_owned()));
     }
     facts.extend(task.triggers.iter().map(|one| ("started by", trigger(one))));
-    facts.extend(detail.next_times.iter().map(|at| ("next", format!("{at}, {}", age(*at, now)))));
+    facts.extend(rules(detail));
+    let crons = || task.triggers.iter().filter_map(cron);
+    facts.extend(crons().find(|cron| cron.jitter_ms > 0).map(|cron| ("jitter", time(cron.jitter_ms))));
+    facts.extend(crons().next().map(|cron| ("catch-up", word(cron.catch_up))));
+    let zone = crons().next().map_or("UTC", |cron| cron.zone.as_str());
+    let shown = |at: Timestamp| match at.in_tz(zone) {
+        Ok(local) if zone != "UTC" => local.to_string(),
+        _ => at.to_string(),
+    };
+    facts.extend(detail.next_times.iter().map(|at| ("next", format!("{}, {}", shown(*at), age(*at, now)))));
     facts.push(("now", format!("{} under way, {} waiting", task.under_way, task.waiting)));
     if let Some(run) = &task.last_run {
         let reason =
@@ -84,6 +97,64 @@ fn facts(detail: &TaskDetail, now: Timestamp) -> Vec<(&'static str, String)> {
         ("due", format!("{} {}{reason}", one.due_at, one.outcome.as_str()))
     }));
     facts
+}
+
+/// The rules of runs at the same time, and of each of them.
+fn rules(detail: &TaskDetail) -> Vec<(&'static str, String)> {
+    let overlap = |overlap: Overlap| ("overlap", word(overlap));
+    match &detail.spec {
+        DeclaredSpec::Pipeline(spec) => vec![overlap(spec.overlap)],
+        DeclaredSpec::Task(spec) => {
+            let limit = match spec.timeout_ms {
+                _ if spec.is_daemon() => "none: it is a daemon".to_owned(),
+                Some(limit) => time(limit),
+                None => "the policy's (run_time)".to_owned(),
+            };
+            let mut rules = vec![overlap(spec.overlap), ("timeout", limit)];
+            rules.extend(retry(spec).map(|retry| ("retry", retry)));
+            rules.extend(spec.permissions.as_ref().map(|less| ("permissions", permissions(less))));
+            rules
+        }
+    }
+}
+
+fn retry(spec: &TaskSpec) -> Option<String> {
+    let retry = spec.retry;
+    (retry.attempts > 1)
+        .then(|| format!("{} attempts in all, the second after {}", retry.attempts, time(retry.backoff_ms)))
+}
+
+/// The kinds that a task narrows: `env API_KEY; net nothing`.
+fn permissions(less: &TaskPermissions) -> String {
+    let kinds = [
+        ("env", &less.env),
+        ("net", &less.net),
+        ("read", &less.read),
+        ("write", &less.write),
+        ("sys", &less.sys),
+    ];
+    let named = kinds.into_iter().filter_map(|(kind, list)| {
+        let list = list.as_ref()?;
+        Some(if list.is_empty() { format!("{kind} nothing") } else { format!("{kind} {}", list.join(", ")) })
+    });
+    visible::word(&named.collect::<Vec<_>>().join("; ")).into_owned()
+}
+
+fn cron(trigger: &TaskTrigger) -> Option<&CronTrigger> {
+    match trigger {
+        TaskTrigger::Cron(cron) => Some(cron),
+        _ => None,
+    }
+}
+
+fn time(millis: u64) -> String {
+    format!("{:?}", Duration::from_millis(millis))
+}
+
+/// A word of the API.
+fn word(value: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// A trigger in words: `cron 0 8 * * 1-5 (Europe/Berlin)`.
@@ -121,4 +192,41 @@ fn steps(steps: &[StepSpec]) -> String {
         [step.name.clone(), step.task.clone(), after].map(|cell| visible::word(&cell).into_owned())
     });
     aligned(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use switchyard_contract::task::RunLimits;
+
+    use super::*;
+
+    #[test]
+    fn the_rules_of_a_task_and_the_times_of_its_zone_are_shown() {
+        let cron =
+            json!({"kind": "cron", "schedules": ["0 8 * * *"], "zone": "Europe/Berlin", "jitter_ms": 30_000});
+        let detail: TaskDetail = serde_json::from_value(json!({
+            "task": "blog:digest", "declared_in": "deno.json", "triggers": [cron], "enabled": true,
+            "version": "blog@1", "spec_hash": "s", "next_times": ["2026-03-01T07:00:00Z"],
+            "limits": RunLimits::default(),
+            "spec": {"kind": "task", "name": "digest", "declared_in": "deno.json",
+                "code": {"kind": "module", "path": "a.ts"}, "timeout_ms": 90_000, "overlap": "queue",
+                "retry": {"attempts": 3, "backoff_ms": 10_000}, "permissions": {"net": [], "env": ["KEY"]}},
+        }))
+        .unwrap();
+        let shown = text(&detail, "2026-03-01T06:00:00Z".parse().unwrap());
+        let squeezed: Vec<_> =
+            shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        for line in [
+            "overlap queue",
+            "timeout 90s",
+            "retry 3 attempts in all, the second after 10s",
+            "permissions env KEY; net nothing",
+            "jitter 30s",
+            "catch-up one",
+            "next 2026-03-01T08:00:00+01:00[Europe/Berlin], in 1h",
+        ] {
+            assert!(squeezed.iter().any(|shown| shown == line), "{line}: {shown}");
+        }
+    }
 }

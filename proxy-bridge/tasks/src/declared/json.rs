@@ -24,11 +24,10 @@ pub(super) fn read(file: &str, text: &str, report: &mut Report) -> Result<Node, 
     };
     let parsed = jsonc_parser::parse_to_ast(text, &Default::default(), &Default::default());
     let parsed = parsed.map_err(|error| {
-        failed(
-            format!("{file} does not parse: {}", error.kind()),
-            error.line_display(),
-            error.column_display(),
-        )
+        let kind = error.kind().to_string();
+        // Its place is the one of the beginning: the file may have been cut off.
+        let begins = if kind.starts_with("Unterminated") { ", which begins here and has no end" } else { "" };
+        failed(format!("{file} does not parse: {kind}{begins}"), error.line_display(), error.column_display())
     })?;
     let Some(value) = parsed.value else {
         return Err(failed(format!("{file} is empty: it must hold one JSON object"), 1, 1));

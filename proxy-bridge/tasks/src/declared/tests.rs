@@ -555,3 +555,15 @@ fn a_task_with_two_triggers_hides_nothing_that_is_wrong_with_them() {
     assert!(problems.iter().any(|problem| problem.contains("a task has one trigger")), "{problems:?}");
     assert!(problems.iter().any(|problem| problem.contains("\"trigger.cron\"")), "{problems:?}");
 }
+
+#[test]
+fn one_mistake_is_reported_once() {
+    let problems_of_zone = problems_of("{\"entry\": \"a.ts\", \"catchUp\": \"often\"}");
+    assert_eq!(problems_of_zone.len(), 1, "{problems_of_zone:?}");
+    let twice = "{\"switchyard\": {\"tasks\": {\"a\": {\"entry\": \"a.ts\"}}, \"pipelines\": {\"p\": {\
+        \"tasks\": [\"a\", {\"name\": \"b\", \"task\": \"a\", \"needs\": [\"nobody\", \"b\"]}]}}}}";
+    let found = problems(&[("deno.json", twice), ("a.ts", "")]);
+    assert!(found.len() == 1 && found[0].contains("needs \"nobody\""), "{found:?}");
+    let cut = problems(&[("deno.json", "{\n  \"switchyard\": {\n    \"tasks\": {")]);
+    assert!(cut[0].contains("which begins here and has no end"), "{cut:?}");
+}

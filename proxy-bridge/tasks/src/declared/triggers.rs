@@ -62,6 +62,12 @@ pub(super) fn read(fields: &Fields<'_>, report: &mut Report) -> Vec<Placed<TaskT
 }
 
 fn schedule(fields: &Fields<'_>, report: &mut Report) -> Option<CronTrigger> {
+    if !fields.has("cron") {
+        for key in ["zone", "catchUp", "jitter"].into_iter().filter(|key| fields.has(key)) {
+            fields.wrong(key, "has no effect without \"cron\"", report);
+        }
+        return None;
+    }
     let plain = cron::plain();
     let rules = CronTrigger {
         zone: cron::zone(fields, report).unwrap_or_else(|| plain.zone.clone()),
@@ -69,11 +75,6 @@ fn schedule(fields: &Fields<'_>, report: &mut Report) -> Option<CronTrigger> {
         jitter_ms: fields.time("jitter", JITTER, report).unwrap_or_default(),
         ..plain
     };
-    if !fields.has("cron") {
-        for key in ["zone", "catchUp", "jitter"].into_iter().filter(|key| fields.has(key)) {
-            fields.wrong(key, "has no effect without \"cron\"", report);
-        }
-    }
     cron::read(fields, "cron", &rules, report)
 }
 

@@ -140,7 +140,7 @@ fn step(
 }
 
 fn check_names(fields: &Fields<'_>, key: &str, steps: &[StepSpec], list: &[Node], report: &mut Report) {
-    let path = fields.path_of(key);
+    let (path, problems) = (fields.path_of(key), report.problems.len());
     let place_of = |name: &str| {
         let is_it =
             |node: &&Node| node.text() == Some(name) || node.get("name").and_then(Node::text) == Some(name);
@@ -174,6 +174,10 @@ fn check_names(fields: &Fields<'_>, key: &str, steps: &[StepSpec], list: &[Node]
             );
             report.wrong(place_of(&step.name), &path, fix);
         }
+    }
+    // A wrong name may look like a circle.
+    if report.problems.len() > problems {
+        return;
     }
     if let Some(circle) = circle_of(steps) {
         let fix = format!("has steps that wait for each other: {}", circle.join(", "));

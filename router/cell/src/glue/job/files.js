@@ -4,6 +4,7 @@
 
 import { primordials } from "ext:core/mod.js";
 import { unavailable } from "ext:switchyard/job/interfaces.js";
+import { toJson } from "ext:switchyard/job/json.js";
 
 const {
   ArrayPrototypePush,
@@ -17,6 +18,9 @@ const { mkdir, readDirSync, readTextFile, removeSync, writeTextFile } = globalTh
 
 // Folders that are kept. Ids of runs sort by time.
 const KEPT = 100;
+
+// Characters of the JSON of an object.
+const MAX_CONTENT = 1 << 28;
 
 const NAME = new SafeRegExp("^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$");
 const RUN = new SafeRegExp("^[0-9a-f]{8}-[0-9a-f-]{27}$");
@@ -37,6 +41,13 @@ function prune(folder) {
   }
 }
 
+// Objects and arrays are written as JSON.
+function textOf(content) {
+  return typeof content === "object" && content !== null
+    ? toJson(content, "io: the content", MAX_CONTENT)
+    : `${content}`;
+}
+
 export default function makeFiles(data, run) {
   const runs = `${data}/runs`;
   const own = `${runs}/${run.parent ?? run.id}`;
@@ -54,7 +65,7 @@ export default function makeFiles(data, run) {
     await mkdir(`${own}/${kind}`, { recursive: true });
     if (!isPruned) prune(runs);
     isPruned = true;
-    await writeTextFile(file, `${content}`, { append: mode === "append" });
+    await writeTextFile(file, textOf(content), { append: mode === "append" });
     return file;
   };
   const read = async (kind, name) => await readTextFile(path(kind, name));
