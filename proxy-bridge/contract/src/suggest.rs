@@ -32,6 +32,16 @@ pub fn did_you_mean(word: &str, known: &[&str]) -> String {
     nearest(word, known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
+/// Returns the same for the name of a task, which may have left out the sets that the task is in.
+pub fn did_you_mean_task(word: &str, known: &[&str]) -> String {
+    let is_in_set =
+        |known: &&&str| known.rsplit_once('/').is_some_and(|(_, last)| plain(last) == plain(word));
+    match known.iter().find(is_in_set) {
+        Some(whole) => format!("; did you mean {whole:?}?"),
+        None => did_you_mean(word, known),
+    }
+}
+
 /// Returns the letters that count, in lower case.
 fn plain(word: &str) -> String {
     let counts = |c: &char| if c.is_ascii() { !matches!(c, '-' | '_' | ' ') } else { c.is_alphanumeric() };
@@ -41,6 +51,14 @@ fn plain(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_is_suggested_without_the_sets_that_it_is_in() {
+        let known = ["grp/one", "digest"];
+        assert_eq!(did_you_mean_task("one", &known), "; did you mean \"grp/one\"?");
+        assert_eq!(did_you_mean_task("digst", &known), "; did you mean \"digest\"?");
+        assert_eq!(did_you_mean_task("other", &known), "");
+    }
 
     #[test]
     fn the_nearest_known_word_is_suggested_and_a_far_one_is_not() {

@@ -420,6 +420,12 @@ impl TaskSet {
         short_hash(self)
     }
 
+    /// The names of all tasks and pipelines.
+    pub fn names(&self) -> Vec<&str> {
+        let tasks = self.tasks.iter().map(|task| task.name.as_str());
+        tasks.chain(self.pipelines.iter().map(|pipeline| pipeline.name.as_str())).collect()
+    }
+
     /// The task of this name.
     pub fn task(&self, name: &TaskName) -> Option<&TaskSpec> {
         self.tasks.iter().find(|task| task.name == *name)

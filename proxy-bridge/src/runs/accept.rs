@@ -16,7 +16,8 @@ use crate::schedule::{Decision, on_due};
 use crate::tasks::Declared;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::{Run, RunError, RunId, RunState, RunTrigger};
-use switchyard_contract::task::{Consistency, Overlap, TaskId};
+use switchyard_contract::suggest::did_you_mean_task;
+use switchyard_contract::task::{Consistency, Overlap, TaskId, TaskSet};
 use switchyard_edge::problem::Problem;
 
 impl Control {
@@ -54,7 +55,7 @@ impl Control {
                 let given = params::complete(declared.params(), start.params).map_err(invalid_params)?;
                 (Launch::of(declared, start.input, start.version), given)
             }
-            (None, None) => return Err(unknown_task(task)),
+            (None, None) => return Err(unknown_task(task, &self.shared.catalog)),
         };
         let most = self.limits(project).queue;
         if self.active.waiting_of_project(project) >= most as usize {
@@ -210,9 +211,14 @@ pub(super) fn queued(task: TaskId, trigger: RunTrigger, launch: &Launch, consist
     }
 }
 
-pub(super) fn unknown_task(task: &TaskId) -> Problem {
-    let detail =
-        format!("no live version declares the task {task}: `switchyard task list` shows all (GET /tasks)");
+pub(super) fn unknown_task(task: &TaskId, catalog: &crate::tasks::Catalog) -> Problem {
+    let known = catalog.all();
+    let set = known.get(&task.project).map(|tasks| &tasks.set);
+    let names = set.map(TaskSet::names).unwrap_or_default();
+    let near = did_you_mean_task(task.name.as_str(), &names);
+    let detail = format!(
+        "no live version declares the task {task}: `switchyard task list` shows all (GET /tasks){near}"
+    );
     Problem::new(StatusCode::NOT_FOUND, "unknown-task", detail)
 }
 

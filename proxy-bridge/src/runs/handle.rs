@@ -105,7 +105,7 @@ impl Runs {
     }
 
     pub(super) fn declared(&self, id: &TaskId) -> Result<Declared, Problem> {
-        self.0.catalog.find(id).ok_or_else(|| super::accept::unknown_task(id))
+        self.0.catalog.find(id).ok_or_else(|| super::accept::unknown_task(id, &self.0.catalog))
     }
 
     pub(super) async fn stored(&self, id: RunId) -> Result<StoredRun, Problem> {

@@ -148,11 +148,17 @@ impl Cells {
         Ok(cell)
     }
 
-    /// Ends the spares.
+    /// Ends the spares, once no other cells are left.
     pub(crate) async fn clear(&self) {
         let spares = self.spares().take_all();
         for spare in spares {
             spare.kill().await;
+        }
+        // A cell whose start was interrupted leaves its folder.
+        let settings = self.settings.clone();
+        let cleared = tokio::task::spawn_blocking(move || clear(&settings)).await;
+        if let Ok(Err(error)) = cleared {
+            tracing::warn!("folders of cells stay: {error:#}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use switchyard_contract::bounds::MAX_TASKS;
-use switchyard_contract::suggest::did_you_mean;
+use switchyard_contract::suggest::{did_you_mean, did_you_mean_task};
 use switchyard_contract::task::{ChainOutcome, TaskCode, TaskName, TaskSet, TaskTrigger};
 
 use super::{Declared, Found, Gathered, Place, Placed, Report, circle};
@@ -129,7 +129,7 @@ impl Names {
     }
 
     fn near(&self, name: &TaskName) -> String {
-        did_you_mean(name.as_str(), &self.0.keys().map(TaskName::as_str).collect::<Vec<_>>())
+        did_you_mean_task(name.as_str(), &self.0.keys().map(TaskName::as_str).collect::<Vec<_>>())
     }
 }
 
