@@ -133,6 +133,14 @@ impl Ledger {
         self.calls.call(kind, move |database| runs::save(database, &run)).await
     }
 
+    /// Lets another run of the task have the idempotency key of this one.
+    ///
+    /// # Errors
+    /// See [`Self::accept`].
+    pub async fn release_key(&self, id: RunId) -> Result<(), LedgerError> {
+        self.calls.call(Kind::Durable, move |database| runs::release_key(database, id)).await
+    }
+
     /// Returns a run.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ use self::recording::Recording;
 pub(crate) use self::recording::RunFollower;
 pub(crate) use self::refusal::RunRefusal;
 pub(crate) use self::registry::NotAdmitted;
-use self::registry::{Admitted, Phase, Registry};
+use self::registry::{Admitted, Candidate, Handle, Phase, Registry};
 pub(crate) use self::work::NoWork;
 use self::work::{Code, Work, prepare};
 use crate::cells::Cells;
@@ -106,6 +106,12 @@ struct ActiveRun {
     orders: mpsc::Sender<ToRun>,
 }
 
+impl Handle for Arc<ActiveRun> {
+    fn waits_for_run(&self) -> bool {
+        self.recording.waits_for_run()
+    }
+}
+
 impl Runs {
     /// Reads which ends an earlier process has left. Blocking.
     ///
@@ -147,6 +153,10 @@ impl Runs {
             return Ok(known);
         }
         let found = self.find(&request).await?;
+        let incarnation = found.launch.version.incarnation;
+        if request.incarnation.is_some_and(|own| own != incarnation) {
+            return Err(RunRefusal::OtherProject(request.project));
+        }
         let crons = self.0.crons.get().filter(|_| request.version.is_none());
         let crons = crons.map(|crons| crons.tasks(&request.project)).unwrap_or_default();
         let work = prepare(&request, &found, &crons)?;
@@ -167,7 +177,13 @@ impl Runs {
         if state.is_stopping {
             return Err(RunRefusal::Stopping);
         }
-        let admitted = state.registry.admit(accepted.clone(), &request.project, limits.runs, make)?;
+        let candidate = Candidate {
+            accepted: accepted.clone(),
+            project: &request.project,
+            depth: request.depth,
+            project_most: limits.runs,
+        };
+        let admitted = state.registry.admit(candidate, make)?;
         let Admitted::New { handle, replaces } = admitted else { return Ok(accepted) };
         while state.tasks.try_join_next().is_some() {}
         let owner = self.clone();
@@ -301,7 +317,7 @@ impl Runs {
             state.is_stopping = true;
             for active in state.registry.active() {
                 let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-                active.recording.note("the router is stopping: the run is cancelled");
+                active.recording.note("the router is stopping: the run is ended, and lost");
                 // A full queue is followed in a moment; the cell ends with the router in any case.
                 let _ = order(&active, ToRun::Cancel(CancelRequest { reason: ROUTER.to_owned(), grace_ms }));
             }

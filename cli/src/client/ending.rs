@@ -244,7 +244,9 @@ fn outcome(run: &Run, body: &str, json: bool, console: &mut Console<'_>) -> Resu
 /// `blog:digest succeeded after 1.20 s (blog@3f9a1c2b7d4e)`, and the error.
 fn sentence(run: &Run) -> String {
     let mut text = format!("{} {}", run.task, state(run.state));
-    if let (Some(started), Some(ended)) = (run.started_at, run.ended_at) {
+    if let (Some(started), Some(ended)) =
+        (run.started_at.filter(|_| run.state != RunState::Lost), run.ended_at)
+    {
         text.push_str(&format!(" after {}", length(ended.duration_since(started))));
     }
     if let Some(version) = &run.version {

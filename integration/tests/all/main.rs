@@ -114,6 +114,8 @@ mod runs_ends;
 mod runs_history;
 mod runs_kills;
 mod runs_priority;
+mod runs_removed;
+mod runs_slots;
 mod sandbox;
 mod scan;
 mod scripts;

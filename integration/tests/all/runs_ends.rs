@@ -19,8 +19,9 @@ const MAIN: &str = "export default { fetch(request) {
 } };
 ";
 
-/// Small limits, so that each fault meets its own soon.
-const POLICY: &str = "[defaults.limits]\nmemory = \"200MB\"\nevent_loop = \"1s\"\nrun_log = \"200KB\"\n\
+/// Small limits, so that each fault meets its own soon. Processor time that others take counts for
+/// `event_loop`.
+const POLICY: &str = "[defaults.limits]\nmemory = \"200MB\"\nevent_loop = \"5s\"\nrun_log = \"200KB\"\n\
                       run_result = \"10KB\"\n";
 
 /// One kind of end.

@@ -167,7 +167,7 @@ async fn the_log_of_a_cron_has_every_line_that_its_handler_printed() {
     const LINES: usize = OUTPUT_LINES + 100;
     let volume = Volume::with(
         "burst",
-        &format!(
+        format!(
             "Deno.cron('burst', '0 0 1 1 *', () => {{\n  for (let n = 0; n < {LINES}; n++) console.log(n);\n  \
              throw new Error('the last word');\n}});\nexport default {{ fetch: () => new Response('burst') }};\n"
         ),

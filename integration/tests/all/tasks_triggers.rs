@@ -81,7 +81,7 @@ async fn one_due_time_during_a_run_waits_and_further_ones_are_skipped() {
     let [waiting, first] = &runs[..] else { panic!("{runs:#?}") };
     assert_eq!((first.state, waiting.state), (RunState::Running, RunState::Queued));
     assert!(skipped(&detail).iter().all(|one| one.run == Some(waiting.id)), "{detail:#?}");
-    assert_explained(api, &skipped(&detail), "waited already").await;
+    assert_explained(api, &skipped(&detail), "waited for its turn").await;
 
     api.result("clock:open").await;
     let (first, second) = (api.ended(first.id).await.run, api.ended(waiting.id).await.run);
@@ -125,7 +125,7 @@ async fn runs_that_are_allowed_side_by_side_start_at_each_due_time() {
     let detail = api.task("clock:tick").await;
     assert_eq!(skipped(&detail), []);
     assert_each_second_once(&detail.occurrences);
-    assert_explained(api, &detail.occurrences, "it ran").await;
+    assert_explained(api, &detail.occurrences, "a run was").await;
     bystander.finish().await.no_failures();
 }
 

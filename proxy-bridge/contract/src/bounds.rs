@@ -64,6 +64,11 @@ pub const MAX_TASKS: usize = 1_000;
 /// each attempt.
 pub const MAX_STEPS: usize = 1_000;
 
+/// Runs above a step: a step of a pipeline or of a task has one, a step of that step two. Runs that wait for
+/// steps keep their processes, so a router has at most this many times its limit of them besides those
+/// that do not wait.
+pub const MAX_STEP_DEPTH: u32 = 4;
+
 /// Bytes of the parameters of a run, and of its input, as JSON each: what a webhook may send.
 pub const RUN_INPUT: usize = 1 << 20;
 

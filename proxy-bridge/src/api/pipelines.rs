@@ -48,7 +48,7 @@ pub(super) async fn pipeline(
         (status = 202, description = "The run is recorded, and goes on", body = StartedRun),
         (status = 404, description = "unknown-pipeline or unknown-version"),
         (status = 409, description = "overlap: another run is under way"),
-        (status = 422, description = "invalid-params"),
+        (status = 422, description = "invalid-params; idempotency-key-reused"),
         StartRefused,
     ),
 )]

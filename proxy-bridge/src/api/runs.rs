@@ -129,7 +129,7 @@ pub(super) async fn retry(
         (status = 202, description = "The new run is recorded, and goes on", body = StartedRun),
         (status = 404, description = "unknown-run or unknown-task"),
         (status = 422, description = "unknown-step"),
-        (status = 409, description = "under-way, succeeded, steps-without-match, input-not-kept, router-gone; overlap: another run is under way"),
+        (status = 409, description = "under-way, succeeded, steps-without-match, input-not-kept, router-gone, project-removed; overlap: another run is under way"),
         StartRefused,
     ),
 )]

@@ -160,7 +160,7 @@ pub(super) async fn explain_task(
         (status = 202, description = "The run is recorded, and goes on", body = StartedRun),
         (status = 404, description = "unknown-task or unknown-version"),
         (status = 409, description = "overlap: another run is under way"),
-        (status = 422, description = "invalid-params"),
+        (status = 422, description = "invalid-params; idempotency-key-reused"),
         StartRefused,
     ),
 )]

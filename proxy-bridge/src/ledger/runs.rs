@@ -145,6 +145,12 @@ pub(super) fn delete(database: &Connection, id: RunId) -> Result<bool, LedgerErr
     Ok(database.execute(sql, [id.as_bytes()])? > 0)
 }
 
+/// Lets another run of the task have the key of this one.
+pub(super) fn release_key(database: &Connection, id: RunId) -> Result<(), LedgerError> {
+    database.execute("UPDATE runs SET key = NULL WHERE id = ?1", [id.as_bytes()])?;
+    Ok(())
+}
+
 /// Returns those of the runs that are not there.
 pub(super) fn unknown(database: &Connection, ids: &[RunId]) -> Result<Vec<RunId>, LedgerError> {
     let mut select = database.prepare("SELECT 1 FROM runs WHERE id = ?1")?;

@@ -11,6 +11,7 @@ use super::RouterAddress;
 use super::behind::BehindMarks;
 use super::state::RouterState;
 use switchyard_contract::admin::Status;
+use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::task::RunLimits;
 
@@ -199,6 +200,11 @@ impl Router {
     /// Returns true if the router has reported the project.
     pub(crate) fn has(&self, project: &ProjectName) -> bool {
         self.state().get(project.as_str()).is_some()
+    }
+
+    /// Returns the incarnation of the project that the router has reported.
+    pub(crate) fn incarnation(&self, project: &ProjectName) -> Option<Incarnation> {
+        self.state().get(project.as_str()).map(|status| status.incarnation)
     }
 
     /// Returns the limits of the project's runs, once the router has reported them.

@@ -20,6 +20,7 @@ use self::state::FakeState;
 use super::{RouterAddress, Routers, RoutersSettings};
 use switchyard_contract::admin::{ProjectState, STATUSES_CHANGED, VersionName};
 use switchyard_contract::event::{Event, EventType};
+use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::route::Claim;
 use switchyard_contract::task::ProjectTasks;
 
@@ -220,6 +221,16 @@ impl FakeRouter {
         let removal = (state.revision, project.to_owned());
         state.removed.push(removal);
         let event = state.event(EventType::ProjectRemoved, project, None);
+        state.emit(event);
+    }
+
+    /// Makes a project another one of the same name, and sends an event.
+    pub(crate) fn reincarnate(&self, project: &str, incarnation: Incarnation) {
+        let mut state = self.state();
+        state.status(project).incarnation = incarnation;
+        let live = state.status(project).live.clone();
+        let mut event = state.event(EventType::ReloadLive, project, live.as_ref());
+        event.data.incarnation = incarnation;
         state.emit(event);
     }
 

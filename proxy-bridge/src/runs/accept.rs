@@ -3,17 +3,18 @@
 
 use http::StatusCode;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::active::{Active, Phase, StartReply};
 use super::command::{Done, Earlier};
 use super::control::Control;
 use super::launch::Launch;
-use super::repeats::{repeated, request_hash};
 use super::{StartRun, Started, params};
 use crate::ledger::{Accepted, LedgerError, StoredRun};
 use crate::schedule::{Decision, on_due};
 use crate::tasks::Declared;
+use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::{Run, RunError, RunId, RunState, RunTrigger};
 use switchyard_contract::suggest::did_you_mean_task;
@@ -42,8 +43,10 @@ impl Control {
         start: StartRun,
         earlier: Option<Earlier>,
     ) -> Result<(StoredRun, Launch, Vec<RunId>), Problem> {
-        let request = request_hash(&start);
         let (task, project) = (&start.task, &start.task.project);
+        // Senders of webhooks answer for the ids of their deliveries: a repeated one may differ in a header.
+        let has_key = start.key.is_some() && start.trigger == RunTrigger::Manual;
+        let request = has_key.then(|| fingerprint(&start));
         let declared = self.shared.catalog.find(task);
         let is_known =
             declared.is_some() || self.shared.routers.list().iter().any(|router| router.has(project));
@@ -57,8 +60,9 @@ impl Control {
             }
             (None, None) => return Err(unknown_task(task, &self.shared.catalog)),
         };
+        launch.request = request;
         let most = self.limits(project).queue;
-        if self.active.waiting_of_project(project) >= most as usize {
+        if self.waiting_of(project) >= most as usize {
             return Err(queue_full(project, most));
         }
         // Nothing else starts a task that is not declared any more.
@@ -71,7 +75,6 @@ impl Control {
             Decision::Replace { cancel } => (cancel, true),
         };
         launch.alone |= alone;
-        launch.request = request;
         if let Some(earlier) = earlier {
             // Its input may be a file there.
             launch.router = earlier.launch.router;
@@ -98,11 +101,34 @@ impl Control {
     }
 
     /// Has the acceptance of a run recorded.
-    pub(super) fn accept(&mut self, stored: StoredRun, launch: Launch, reply: Option<StartReply>) {
+    pub(super) fn accept(&mut self, mut stored: StoredRun, mut launch: Launch, reply: Option<StartReply>) {
         let id = stored.run.id;
+        self.assign(&mut stored, &mut launch);
+        let incarnation = launch.incarnation;
         self.insert(stored.clone(), launch, Phase::Accepting(reply));
         let ledger = self.shared.ledger.clone();
-        self.work.spawn(async move { Done::Accepted(id, ledger.accept(stored).await) });
+        self.work.spawn(async move {
+            let mut accepted = ledger.accept(stored.clone()).await;
+            if let (Ok(Accepted::Known(known)), Some(now)) = (&accepted, incarnation)
+                && known.run.id != id
+                && Launch::read(&known.input).is_some_and(|known| known.is_of_other(now))
+            {
+                // The key of an earlier project of this name says nothing about this one.
+                accepted = match ledger.release_key(known.run.id).await {
+                    Ok(()) => ledger.accept(stored).await,
+                    Err(error) => Err(error),
+                };
+            }
+            Done::Accepted(id, accepted)
+        });
+    }
+
+    /// Has a run belong to the project as it is now, unless it belongs to one already.
+    pub(super) fn assign(&self, stored: &mut StoredRun, launch: &mut Launch) {
+        if launch.incarnation.is_none() {
+            launch.incarnation = self.incarnation(&stored.run.task.project);
+            stored.input = launch.to_value();
+        }
     }
 
     pub(super) fn insert(&mut self, stored: StoredRun, launch: Launch, phase: Phase) {
@@ -126,10 +152,17 @@ impl Control {
             Ok(Accepted::Known(known)) => {
                 let launch = active.launch.clone();
                 self.forget(id);
+                let earlier = Launch::read(&known.input).and_then(|earlier| earlier.request);
+                if earlier.is_some() && launch.request.is_some() && earlier != launch.request {
+                    if let Some(reply) = reply {
+                        let _ = reply.send(Err(key_reused(&known.run)));
+                    }
+                    return;
+                }
                 if known.run.state.is_end() {
                     self.step_ended(&known.run, &launch);
                 }
-                repeated(&launch, *known)
+                Ok(Started { run: known.run, is_new: false })
             }
             Err(error) => {
                 // A run that waits for it as its step must not wait for ever.
@@ -225,6 +258,24 @@ pub(super) fn unknown_task(task: &TaskId, catalog: &crate::tasks::Catalog) -> Pr
 fn invalid_params(problems: Vec<String>) -> Problem {
     let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-params", problems.join("; "));
     problem.with("problems", problems.into_iter().map(Value::from).collect::<Vec<_>>())
+}
+
+/// The hash of everything that makes a request another one. The order of fields does not.
+fn fingerprint(start: &StartRun) -> String {
+    let mut asked = json!([start.params, start.input, start.version, start.consistency]);
+    asked.sort_all_objects();
+    let hash: [u8; 32] = Sha256::digest(asked.to_string()).into();
+    Digest::from(hash).to_string()
+}
+
+fn key_reused(earlier: &Run) -> Problem {
+    let detail = format!(
+        "this idempotency-key came with other parameters or another input before, for the run {}: send a new key \
+         with each run",
+        earlier.id
+    );
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+        .with("run", earlier.id.to_string())
 }
 
 fn queue_full(project: &ProjectName, most: u32) -> Problem {

@@ -13,6 +13,7 @@ use self::index::Index;
 use super::Started;
 use super::launch::Launch;
 use super::pipeline_state::PipelineState;
+use super::room::Load;
 use crate::ledger::StoredRun;
 use crate::routers::Router;
 use switchyard_contract::digest::Digest;
@@ -40,6 +41,8 @@ pub(super) struct Active {
     pub(super) pipeline: Option<PipelineState>,
     /// The names of routers that do not have its version.
     pub(super) lacking: BTreeSet<String>,
+    /// The reason why a router has not started it, since it was asked last.
+    pub(super) refusal: Option<String>,
     /// The names of routers at which its version was made again for this attempt.
     pub(super) made_at: BTreeSet<String>,
 }
@@ -73,6 +76,7 @@ impl Active {
             waiters: Vec::new(),
             pipeline: None,
             lacking: BTreeSet::new(),
+            refusal: None,
             made_at: BTreeSet::new(),
         }
     }
@@ -112,7 +116,9 @@ impl Active {
         let has_it = || {
             if self.version().is_some() { router.has(project) } else { router.has_tasks(project.as_str()) }
         };
+        let own = self.launch.incarnation;
         router.is_ready()
+            && own.is_none_or(|own| router.incarnation(project) == Some(own))
             && self.launch.may_run_at(router.name())
             && !router.is_behind(project.as_str())
             && has_it()
@@ -148,6 +154,11 @@ impl Active {
     /// Returns true if it is a pipeline that goes on.
     pub(super) fn is_orchestrating(&self) -> bool {
         matches!(self.phase, Phase::Orchestrating)
+    }
+
+    /// Returns true if it is a step of another run.
+    pub(super) fn is_step(&self) -> bool {
+        self.launch.depth > 0
     }
 
     fn is_waiting(&self) -> bool {
@@ -229,11 +240,6 @@ impl ActiveRuns {
         self.index.waiting_of_project.get(project).copied().unwrap_or_default()
     }
 
-    /// The projects with runs that wait for their turn.
-    pub(super) fn projects_waiting(&self) -> impl Iterator<Item = &ProjectName> {
-        self.index.waiting_of_project.keys()
-    }
-
     /// The run that is this step of `parent`.
     pub(super) fn step(&self, parent: RunId, step: &str) -> Option<&Active> {
         self.all_steps(parent).find(|active| active.run().step.as_deref() == Some(step))
@@ -251,13 +257,22 @@ impl ActiveRuns {
         ids.filter_map(|id| self.runs.get(id))
     }
 
-    /// The number of runs that a router has, or was asked for: of one project, or of all.
-    pub(super) fn at_router(&self, router: &Router, project: Option<&ProjectName>) -> usize {
-        let Some(counts) = self.index.at_router.get(router.name()) else { return 0 };
-        match project {
-            Some(project) => counts.get(project).copied().unwrap_or_default(),
-            None => counts.values().sum(),
+    /// The number of runs of all projects that a router has, or was asked for.
+    pub(super) fn at_router(&self, router: &Router) -> usize {
+        let of_project = self.index.at_router.get(router.name());
+        of_project.map_or(0, |runs| runs.values().map(BTreeSet::len).sum())
+    }
+
+    /// The runs of a project that a router has, or was asked for.
+    pub(super) fn load(&self, router: &Router, project: &ProjectName) -> Load {
+        let runs = self.index.at_router.get(router.name()).and_then(|runs| runs.get(project));
+        let mut load = Load::default();
+        for active in runs.into_iter().flatten().filter_map(|id| self.runs.get(id)) {
+            let id = active.run().id;
+            let waits = self.all_steps(id).any(|step| !matches!(step.phase, Phase::Ending));
+            load.add(active.launch.depth, waits);
         }
+        load
     }
 
     /// Readies the runs whose pause is over.
@@ -272,11 +287,15 @@ impl ActiveRuns {
         self.index.later.first().map(|(time, _)| *time)
     }
 
-    /// The runs whose turn it is as soon as a router has room, by project.
-    pub(super) fn ready(&self) -> impl Iterator<Item = (&ProjectName, impl Iterator<Item = &Active>)> {
+    /// The runs whose turn it is as soon as a router has room, by project: the steps of others (true)
+    /// apart.
+    pub(super) fn ready(&self) -> impl Iterator<Item = (&ProjectName, bool, impl Iterator<Item = &Active>)> {
         let runs = &self.runs;
-        let by_project = self.index.ready.iter();
-        by_project.map(move |(project, ids)| (project, ids.iter().filter_map(move |id| runs.get(id))))
+        let get = move |id| runs.get(id);
+        self.index
+            .ready
+            .iter()
+            .map(move |((project, is_step), ids)| (project, *is_step, ids.iter().filter_map(get)))
     }
 
     /// The pipelines whose turn it is.

@@ -5,13 +5,16 @@ use serde_json::json;
 use super::StartRun;
 use super::command::Done;
 use super::control::Control;
+use super::launch::Launch;
 use switchyard_contract::run::{Run, RunState, RunTrigger};
 use switchyard_contract::task::{ChainOutcome, TaskId, TaskTrigger};
 
 impl Control {
     /// Starts the tasks that follow a run. A step of another run starts none.
-    pub(super) fn start_chained(&mut self, run: &Run) {
-        if run.step.is_some() {
+    pub(super) fn start_chained(&mut self, run: &Run, launch: &Launch) {
+        let current = self.incarnation(&run.task.project);
+        let is_of_other = launch.incarnation.is_some() && current.is_some_and(|now| launch.is_of_other(now));
+        if run.step.is_some() || is_of_other {
             return;
         }
         let Some(tasks) = self.shared.catalog.all().get(&run.task.project).cloned() else { return };

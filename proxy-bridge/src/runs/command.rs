@@ -9,8 +9,11 @@ use tokio::sync::oneshot;
 use super::StartRun;
 use super::active::StartReply;
 use super::launch::Launch;
-use super::pipeline_state::{Loaded, NotLoaded, RegistryRead};
+use super::occurrences::Claimed;
+use super::pipeline_state::{Loaded, NotLoaded, Registry};
+use super::registry::NotRead;
 use super::start_call::DispatchError;
+use super::timetable::Unrecorded;
 use crate::ledger::{Accepted, LedgerError};
 use crate::routers::{CallError, Router};
 use switchyard_contract::admin::{KnownRuns, RunAccepted};
@@ -31,6 +34,8 @@ pub(super) enum Command {
     Cancel { id: RunId, error: RunError, reply: oneshot::Sender<Result<Run, Problem>> },
     /// The numbers of the task's runs under way and waiting, and its next due time.
     Look { task: TaskId, reply: oneshot::Sender<TaskLook> },
+    /// The reason why a queued run waits. `None`: it does not.
+    WaitReason { id: RunId, reply: oneshot::Sender<Option<String>> },
 }
 
 /// The run that a file starts.
@@ -67,14 +72,16 @@ pub(super) struct TaskLook {
     pub(super) under_way: u32,
     pub(super) waiting: u32,
     pub(super) next: Option<Timestamp>,
+    /// The first due time that could not be recorded.
+    pub(super) unrecorded: Option<Unrecorded>,
 }
 
 /// The result of a task of the control.
 pub(super) enum Done {
     /// The acceptance of a run is recorded.
     Accepted(RunId, Result<Accepted, LedgerError>),
-    /// A due time is recorded. False: it was before.
-    Claimed(TaskId, Timestamp, Option<RunId>, Result<bool, LedgerError>),
+    /// A due time is recorded, or cannot be.
+    Claimed(Box<Claimed>),
     /// The version of a run was made again at the router, or could not be.
     Made(RunId, Result<(), RunError>),
     /// A router has answered.
@@ -83,8 +90,8 @@ pub(super) enum Done {
     Ended(RunId),
     /// The steps that a pipeline has finished before are known.
     PipelineLoaded(RunId, Result<Loaded, NotLoaded>),
-    /// The registry of a pipeline's version was read for a step.
-    RegistryRead(RegistryRead),
+    /// A run has read a registry, or could not.
+    RegistryRead(RunId, Result<Registry, NotRead>),
     /// The router of a run that an earlier process started. `None`: it is not one of the routers.
     RouterFound(RunId, String, Option<Arc<Router>>),
     /// The runs that a router knows.

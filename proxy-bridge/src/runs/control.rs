@@ -11,15 +11,16 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::Shared;
-use super::active::{Active, ActiveRuns, Phase};
+use super::active::ActiveRuns;
 use super::command::{Command, Done, TaskLook};
 use super::daemons::Daemons;
 use super::follow::FollowMessage;
+use super::registry::Reads;
 use super::timetable::Timetable;
 use super::writer::Writer;
 use crate::ledger::LedgerError;
 use switchyard_contract::project::ProjectName;
-use switchyard_contract::run::{RunError, RunId, RunState};
+use switchyard_contract::run::RunId;
 use switchyard_contract::task::RunLimits;
 
 /// Messages of followers that wait. A follower of one more waits, and with it the router's stream.
@@ -38,8 +39,7 @@ pub(super) struct Control {
     pub(super) compared: BTreeSet<String>,
     /// The next lines of logs of runs that are taken over.
     pub(super) next_lines: BTreeMap<RunId, u64>,
-    /// The runs that read registries. They have no records.
-    pub(super) readers: BTreeSet<RunId>,
+    pub(super) reads: Reads,
     /// Work whose results come back as messages.
     pub(super) work: JoinSet<Done>,
     /// The tasks that follow runs.
@@ -67,7 +67,7 @@ impl Control {
             daemons: Daemons::default(),
             compared: BTreeSet::new(),
             next_lines: BTreeMap::new(),
-            readers: BTreeSet::new(),
+            reads: Reads::default(),
             work: JoinSet::new(),
             followers: JoinSet::new(),
             messages,
@@ -106,7 +106,8 @@ impl Control {
     /// A future that ends when something is due.
     fn timer(&self) -> impl Future<Output = ()> + use<> {
         let now = Instant::now();
-        let queued = self.active.next_ready().map(|time| time.saturating_duration_since(now));
+        let queued = self.active.next_ready().into_iter().chain(self.reads.next()).min();
+        let queued = queued.map(|time| time.saturating_duration_since(now));
         let daemons = self.daemons.next(now);
         let due = self.timetable.next_wake(Timestamp::now());
         let pause = queued.into_iter().chain(daemons).chain(due).min();
@@ -133,12 +134,14 @@ impl Control {
                 let _ = reply.send(waiter);
             }
             Command::Cancel { id, error, reply } => _ = reply.send(self.cancel(id, error)),
+            Command::WaitReason { id, reply } => _ = reply.send(self.reason_to_wait(id)),
             Command::Look { task, reply } => {
                 let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
                 let _ = reply.send(TaskLook {
                     under_way: number(self.active.under_way(&task).count()),
                     waiting: number(self.active.waiting(&task).count()),
                     next: self.timetable.next(&task),
+                    unrecorded: self.timetable.unrecorded(&task),
                 });
             }
         }
@@ -147,12 +150,12 @@ impl Control {
     pub(super) fn done(&mut self, done: Done) {
         match done {
             Done::Accepted(id, result) => self.accepted(id, result),
-            Done::Claimed(task, due, id, result) => self.claimed(&task, due, id, result),
+            Done::Claimed(claimed) => self.claimed(*claimed),
             Done::Made(id, result) => self.made(id, result),
             Done::Dispatched(id, result) => self.dispatched(id, result),
             Done::Ended(id) => self.ended(id),
             Done::PipelineLoaded(id, steps) => self.pipeline_loaded(id, steps),
-            Done::RegistryRead(read) => self.registry_read(read),
+            Done::RegistryRead(reader, result) => self.registry_read(reader, result),
             Done::RouterFound(id, name, router) => self.router_found(id, &name, router),
             Done::Known(router, Ok(known)) => {
                 let runs = known.runs.into_iter().map(|known| (known.run, known.attempt, known.ended));
@@ -188,28 +191,9 @@ impl Control {
         self.update_daemons();
     }
 
-    /// Ends the runs that wait for a project that is gone. If it has no tasks any more, those that name
-    /// their version wait on.
-    pub(super) fn end_runs_without_project(&mut self) {
-        let (catalog, routers) = (self.shared.catalog.all(), self.shared.routers.list());
-        let is_any_ready = routers.iter().any(|router| router.is_ready());
-        let without_tasks = self.active.projects_waiting().filter(|project| !catalog.contains_key(*project));
-        let without_tasks: BTreeSet<_> = without_tasks.cloned().collect();
-        if without_tasks.is_empty() {
-            return;
-        }
-        let is_gone =
-            |project: &ProjectName| is_any_ready && !routers.iter().any(|router| router.has(project));
-        let is_lost = |active: &&Active| {
-            let project = &active.run().task.project;
-            let is_queued = matches!(active.phase(), Phase::Queued { .. });
-            is_queued && without_tasks.contains(project) && (active.version().is_none() || is_gone(project))
-        };
-        let lost: Vec<_> = self.active.iter().filter(is_lost).map(|active| active.run().id).collect();
-        for id in lost {
-            let error = RunError::new("unknown-task", "the project is gone, or has no tasks any more");
-            self.end(id, RunState::Failed, None, Some(error));
-        }
+    /// The number of runs and steps of a project that wait for their turn.
+    pub(super) fn waiting_of(&self, project: &ProjectName) -> usize {
+        self.active.waiting_of_project(project) + self.reads.waiting_of(project)
     }
 
     /// The limits of a project's runs.

@@ -10,6 +10,7 @@ use super::control::Control;
 use super::follow::{FollowEvent, FollowMessage, Follower};
 use super::launch::Launch;
 use super::log::log_started;
+use super::room::choose;
 use super::start_call::{DispatchError, start};
 use super::steps::steps_so_far;
 use super::versions;
@@ -17,7 +18,6 @@ use crate::ledger::{Ledger, StoredRun};
 use crate::routers::Router;
 use switchyard_contract::admin::{JournalEntry, RunAccepted, RunRequest, RunWork};
 use switchyard_contract::digest::Digest;
-use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::{RunError, RunId, RunState, Step};
 
 /// The pause before a router is asked again that was busy, unless one of its runs ends before.
@@ -32,6 +32,7 @@ impl Control {
                 self.begin_pipeline(id);
             }
         }
+        self.begin_reads();
         for id in self.turns() {
             // Those before it may have taken the room.
             let Some(active) = self.active.get(id).filter(|active| self.is_its_turn(active)) else {
@@ -45,40 +46,25 @@ impl Control {
         }
     }
 
-    /// The runs that can be started now, the oldest first: of each project as many as its routers have
-    /// room for.
+    /// The runs that can be started now, steps first and then the oldest: of each project as many as its
+    /// routers have room for.
     fn turns(&self) -> Vec<RunId> {
         let mut turns = Vec::new();
-        for (project, ready) in self.active.ready() {
+        for (project, are_steps, ready) in self.active.ready() {
             let openings = self.openings(project);
-            let room: usize = openings.iter().map(|opening| opening.room).sum();
+            let room: usize = openings.iter().map(|opening| opening.room_for(are_steps)).sum();
             if room > 0 {
                 let can_start =
                     |active: &&Active| self.is_its_turn(active) && choose(active, &openings).is_some();
-                turns.extend(ready.filter(can_start).take(room).map(|active| active.run().id));
+                turns.extend(ready.filter(can_start).take(room).map(|active| (!are_steps, active.run().id)));
             }
         }
         turns.sort_unstable();
-        turns
+        turns.into_iter().map(|(_, id)| id).collect()
     }
 
     fn is_its_turn(&self, active: &Active) -> bool {
         !(active.launch.alone && self.active.has_other(active.run()))
-    }
-
-    /// The routers that have a project, with their room for its runs.
-    fn openings(&self, project: &ProjectName) -> Vec<Opening> {
-        let most = self.limits(project).runs as usize;
-        let list = self.shared.routers.list();
-        let has_it = |router: &&Arc<Router>| {
-            router.is_ready() && router.has(project) && !router.is_behind(project.as_str())
-        };
-        let opening = |router: &Arc<Router>| Opening {
-            router: router.clone(),
-            room: most.saturating_sub(self.active.at_router(router, Some(project))),
-            load: self.active.at_router(router, None),
-        };
-        list.iter().filter(has_it).map(opening).collect()
     }
 
     /// Has the version of a run made again at a router.
@@ -115,6 +101,10 @@ impl Control {
         self.active.set_phase(id, Phase::Dispatching(router.clone()));
         let Some(active) = self.active.get_mut(id) else { return };
         active.stored.boot = router.process_id();
+        if active.launch.incarnation.is_none() {
+            active.launch.incarnation = router.incarnation(&active.stored.run.task.project);
+            active.stored.input = active.launch.to_value();
+        }
         let run = active.run_mut();
         run.state = RunState::Starting;
         run.router = Some(router.name().to_owned());
@@ -154,14 +144,15 @@ impl Control {
         match result {
             Ok(accepted) => {
                 active.made_at.clear();
+                active.refusal = None;
                 active.stored.boot = Some(accepted.router);
                 active.run_mut().version = Some(accepted.version);
                 let stored = active.stored.clone();
                 self.save(stored);
                 self.follow(id, router, 0);
             }
-            Err(DispatchError::Busy) => self.queue_again(id, Some(BUSY)),
-            Err(DispatchError::NotStarted(why)) => {
+            Err(DispatchError::Busy(why) | DispatchError::NotStarted(why)) => {
+                active.refusal = Some(format!("the router {}: {why}", router.name()));
                 tracing::debug!(run = %id, router = router.name(), "a run is not started yet: {why}");
                 self.queue_again(id, Some(BUSY));
             }
@@ -226,11 +217,7 @@ impl Control {
             FollowEvent::Step(step) => self.step(id, step),
             FollowEvent::Ended(end) => {
                 active.run_mut().log_lines += end.lines;
-                let by_router = end.error.as_ref().is_some_and(|error| error.reason == "router");
-                // A router that stops ends its runs: that is nobody's wish.
-                let is_lost = end.state == RunState::Cancelled && by_router;
-                let state = if is_lost { RunState::Lost } else { end.state };
-                self.attempt_ended(id, state, end.result, end.error);
+                self.attempt_ended(id, end.state, end.result, end.error);
             }
             FollowEvent::Unknown => self.unknown_at_router(id),
             FollowEvent::Lost(why) => {
@@ -270,25 +257,6 @@ impl Control {
     }
 }
 
-/// A router that has a run's project.
-struct Opening {
-    router: Arc<Router>,
-    /// Runs of the project that it takes besides those that it has.
-    room: usize,
-    /// Runs of all projects that it has.
-    load: usize,
-}
-
-/// The router with the fewest runs of those that can take this one. One that does not have its version
-/// is chosen only if none has it: the version is made again there.
-fn choose(active: &Active, openings: &[Opening]) -> Option<Arc<Router>> {
-    let there = || openings.iter().filter(|opening| active.can_run_at(&opening.router));
-    let may_have = |opening: &Opening| !active.lacking.contains(opening.router.name());
-    let is_gone = !there().any(may_have);
-    let can_take = there().filter(|opening| opening.room > 0 && (is_gone || may_have(opening)));
-    can_take.min_by_key(|opening| opening.load).map(|opening| opening.router.clone())
-}
-
 /// The call that starts an attempt, with the results of the steps that earlier ones have finished.
 async fn request(
     ledger: &Ledger,
@@ -311,12 +279,14 @@ async fn request(
         run: run.id,
         attempt: run.attempt,
         project: run.task.project.clone(),
+        incarnation: launch.incarnation,
         version,
         work: launch.work.clone().unwrap_or(RunWork::Registry),
         params: run.params.clone(),
         input: launch.input.clone(),
         config: launch.config.clone(),
         parent: run.parent,
+        depth: launch.depth,
         pipeline: launch.context.clone(),
         trigger: run.trigger.as_str().to_owned(),
         scheduled_at: run.scheduled_at,

@@ -68,6 +68,7 @@ impl Control {
         run.next_attempt_at = at;
         run.error = error;
         self.queue_again(id, Some(pause));
+        self.end_if_without_project(id);
         if let Some(router) = router {
             self.work.spawn(async move {
                 // A later attempt replaces it there too.
@@ -98,7 +99,7 @@ impl Control {
         let stored = active.stored.clone();
         self.active.set_phase(id, Phase::Ending);
         // Before the record: a process that ends in between begins them again, under the same keys.
-        self.start_chained(&stored.run);
+        self.start_chained(&stored.run, &launch);
         self.step_ended(&stored.run, &launch);
         self.writer.send(Record::End(Box::new(stored), router));
     }

@@ -10,7 +10,7 @@ use super::command::{Command, Earlier, TaskLook};
 use super::{Runs, StartRun, Started};
 use crate::ledger::{LedgerError, StoredRun};
 use crate::tasks::Declared;
-use switchyard_contract::run::{Run, RunDetail, RunError, RunFilter, RunId, RunPage};
+use switchyard_contract::run::{Run, RunDetail, RunError, RunFilter, RunId, RunPage, RunState};
 use switchyard_contract::task::TaskId;
 use switchyard_edge::problem::Problem;
 
@@ -63,7 +63,8 @@ impl Runs {
         let children = self.0.ledger.runs(filter).await.map_err(|error| history(&error))?;
         let mut children: Vec<_> = children.runs.into_iter().map(|run| run.id).collect();
         children.reverse();
-        Ok(RunDetail { run, steps, children })
+        let waits_for = if run.state == RunState::Queued { self.reason_to_wait(id).await } else { None };
+        Ok(RunDetail { run, steps, children, waits_for })
     }
 
     /// A page of runs.
@@ -102,6 +103,12 @@ impl Runs {
             return TaskLook::default();
         }
         answer.await.unwrap_or_default()
+    }
+
+    async fn reason_to_wait(&self, id: RunId) -> Option<String> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::WaitReason { id, reply }).await.ok()?;
+        answer.await.ok().flatten()
     }
 
     pub(super) fn declared(&self, id: &TaskId) -> Result<Declared, Problem> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::tasks::Declared;
 use switchyard_contract::admin::RunWork;
 use switchyard_contract::digest::Digest;
+use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::run::{RunId, RunState};
 use switchyard_contract::task::{PipelineSpec, Retry, TaskSpec};
 
@@ -48,6 +49,15 @@ pub(super) struct Launch {
     /// The number of the step of its parent that it is.
     #[serde(default)]
     pub(super) step_number: Option<u64>,
+    /// The incarnation of the project that it belongs to. `None`: no router had reported it.
+    #[serde(default)]
+    pub(super) incarnation: Option<Incarnation>,
+    /// The hash of the request, if it came with an idempotency key.
+    #[serde(default)]
+    pub(super) request: Option<String>,
+    /// The number of runs above it, if it is a step.
+    #[serde(default)]
+    pub(super) depth: u32,
     /// The one router that can run it, by name: its input is a file there. `None`: any.
     #[serde(default)]
     pub(super) router: Option<String>,
@@ -63,9 +73,6 @@ pub(super) struct Launch {
     /// `true`: it waits until no other run of its task is under way.
     #[serde(default)]
     pub(super) alone: bool,
-    /// The hash of the request, if it had an idempotency key: kept when its input is not.
-    #[serde(default)]
-    pub(super) request: Option<String>,
 }
 
 impl Launch {
@@ -89,6 +96,12 @@ impl Launch {
         serde_json::to_value(self).expect("a launch is plain data")
     }
 
+    /// Returns true if it belongs to another project than the one of this incarnation. A record without
+    /// one is older than the first removal of a project that this bridge knows of.
+    pub(super) fn is_of_other(&self, incarnation: Incarnation) -> bool {
+        self.incarnation.unwrap_or_default() != incarnation
+    }
+
     /// Returns true if the router of this name can run it.
     pub(super) fn may_run_at(&self, router: &str) -> bool {
         self.router.as_deref().is_none_or(|only| only == router)
@@ -102,7 +115,9 @@ impl Launch {
             resumes: None,
             from_step: None,
             step_number: None,
+            incarnation: None,
             request: None,
+            depth: 0,
             alone: self.is_daemon,
             ..self.clone()
         }

@@ -25,6 +25,7 @@ pub(super) struct RunMetrics {
     wait: Histogram,
     duration: Histogram,
     occurrences: Family<Due, Counter>,
+    unrecorded: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,6 +52,7 @@ impl RunMetrics {
             wait: Histogram::new(WAIT_BUCKETS),
             duration: Histogram::new(RUN_BUCKETS),
             occurrences: Family::default(),
+            unrecorded: Gauge::default(),
         }
     }
 
@@ -65,7 +67,9 @@ impl RunMetrics {
     pub(super) fn ended(&self, run: &Run) {
         let label = Ended { task: run.task.to_string(), state: run.state.as_str() };
         self.ended.get_or_create(&label).inc();
-        if let (Some(began), Some(ended)) = (run.started_at, run.ended_at) {
+        // Nobody knows when a lost run ended.
+        let began = run.started_at.filter(|_| run.state != RunState::Lost);
+        if let (Some(began), Some(ended)) = (began, run.ended_at) {
             self.duration.observe(ended.duration_since(began).as_secs_f64().max(0.0));
         }
     }
@@ -73,6 +77,11 @@ impl RunMetrics {
     /// Counts a due time.
     pub(super) fn occurrence(&self, outcome: OccurrenceOutcome) {
         self.occurrences.get_or_create(&Due { outcome: outcome.as_str() }).inc();
+    }
+
+    /// Sets the number of tasks with due times that could not be recorded.
+    pub(super) fn unrecorded(&self, tasks: usize) {
+        self.unrecorded.set(tasks.try_into().unwrap_or(i64::MAX));
     }
 }
 
@@ -89,6 +98,11 @@ impl MetricSource for RunMetrics {
             "switchyard_occurrences",
             "Due times, by what became of them",
             self.occurrences.clone(),
+        );
+        registry.register(
+            "switchyard_tasks_unrecorded",
+            "Tasks with due times that cannot be recorded yet: the history cannot be written",
+            self.unrecorded.clone(),
         );
         let in_flight = Family::<State, Gauge>::default();
         let stats = self.ledger.stats();

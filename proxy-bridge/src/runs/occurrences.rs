@@ -58,14 +58,13 @@ impl Control {
 
     /// Starts what is due.
     pub(super) fn occurrences_due(&mut self) {
-        let (due, states) = self.timetable.due(Timestamp::now());
+        let due = self.timetable.due(Timestamp::now());
         due.into_iter().for_each(|due| self.occurrence_due(due));
-        states.into_iter().for_each(|state| self.keep_schedule(state));
     }
 
     /// Records one due time, with the run that it starts.
     fn occurrence_due(&mut self, due: Due) {
-        let Due { task, at, overlap, is_missed } = due;
+        let Due { task, at, overlap, missed } = due;
         let Some(declared) = self.shared.catalog.find(&task) else { return };
         let record = |outcome, run, reason: Option<&str>| Occurrence {
             task: task.clone(),
@@ -74,67 +73,84 @@ impl Control {
             run,
             reason: reason.map(str::to_owned),
         };
-        if is_missed {
-            let reason = "nobody was there to start it: the bridge was away";
-            return self.claim(record(OccurrenceOutcome::Missed, None, Some(reason)), None);
+        if missed.is_some() {
+            return self.claim(record(OccurrenceOutcome::Missed, None, missed), None, Vec::new());
         }
         let (cancel, alone) = match self.on_due(overlap, &task) {
             Decision::Skip { in_the_way } => {
-                let reason = "a run of the task was under way, and overlap is \"skip\"";
-                let reason =
-                    if overlap == Overlap::Queue { "a run of the task waited already" } else { reason };
-                return self.claim(record(OccurrenceOutcome::Skipped, Some(in_the_way), Some(reason)), None);
+                let waited = self.active.waiting(&task).any(|id| id == in_the_way);
+                let was = if waited { "waited for its turn" } else { "was under way" };
+                let rule = if overlap == Overlap::Queue { "queue" } else { "skip" };
+                let reason = format!("a run of the task {was} then, and overlap is \"{rule}\"");
+                let record = record(OccurrenceOutcome::Skipped, Some(in_the_way), Some(&reason));
+                return self.claim(record, None, Vec::new());
             }
             Decision::Start => (Vec::new(), false),
             Decision::Queue => (Vec::new(), true),
             Decision::Replace { cancel } => (cancel, true),
         };
         if self.is_queue_full(&task, &declared) {
-            let reason = "too many runs of the project waited (run_queue in the policy)";
-            return self.claim(record(OccurrenceOutcome::Skipped, None, Some(reason)), None);
+            let reason = "too many runs of the project waited then (run_queue in the policy)";
+            return self.claim(record(OccurrenceOutcome::Skipped, None, Some(reason)), None, Vec::new());
         }
-        let (stored, launch) = scheduled(&declared, &task, at, alone);
+        let (mut stored, mut launch) = scheduled(&declared, &task, at, alone);
+        self.assign(&mut stored, &mut launch);
         let id = stored.run.id;
-        cancel.into_iter().for_each(|other| self.replace(other, id));
         self.insert(stored.clone(), launch, Phase::Accepting(None));
-        self.claim(record(OccurrenceOutcome::Ran, Some(id), None), Some(stored));
+        self.claim(record(OccurrenceOutcome::Ran, Some(id), None), Some(stored), cancel);
     }
 
     fn is_queue_full(&self, task: &TaskId, declared: &Declared) -> bool {
-        self.active.waiting_of_project(&task.project) >= declared.tasks().limits.queue as usize
+        self.waiting_of(&task.project) >= declared.tasks().limits.queue as usize
     }
 
-    fn claim(&mut self, occurrence: Occurrence, run: Option<StoredRun>) {
+    /// Has a due time recorded. `cancel`: the runs that its run replaces.
+    fn claim(&mut self, occurrence: Occurrence, run: Option<StoredRun>, cancel: Vec<RunId>) {
         let ledger = self.shared.ledger.clone();
-        let (task, due, id) =
-            (occurrence.task.clone(), occurrence.due_at, run.as_ref().map(|run| run.run.id));
-        self.shared.metrics.occurrence(occurrence.outcome);
-        log_occurrence(&occurrence);
-        self.work.spawn(async move { Done::Claimed(task, due, id, ledger.claim(occurrence, run).await) });
+        let id = run.as_ref().map(|run| run.run.id);
+        self.work.spawn(async move {
+            let result = ledger.claim(occurrence.clone(), run).await;
+            Done::Claimed(Box::new(Claimed { occurrence, run: id, cancel, result }))
+        });
     }
 
     /// Takes the result of a record.
-    pub(super) fn claimed(
-        &mut self,
-        task: &TaskId,
-        due: Timestamp,
-        id: Option<RunId>,
-        result: Result<bool, LedgerError>,
-    ) {
-        if let Err(error) = &result {
-            tracing::error!(task = %task, due = %due, "a due time cannot be recorded, so nothing is started: {error}");
+    pub(super) fn claimed(&mut self, claimed: Claimed) {
+        let Claimed { occurrence, run, cancel, result } = claimed;
+        let (task, due) = (&occurrence.task, occurrence.due_at);
+        let state = match &result {
+            Ok(is_new) => {
+                if *is_new {
+                    self.shared.metrics.occurrence(occurrence.outcome);
+                    log_occurrence(&occurrence);
+                }
+                self.timetable.recorded(task, due)
+            }
+            Err(error) => {
+                let first = self.timetable.not_recorded(task, due, error.to_string(), Timestamp::now());
+                if first.is_some() {
+                    tracing::error!(
+                        task = %task,
+                        due = %due,
+                        "a due time cannot be recorded, so nothing is started yet: {error}"
+                    );
+                }
+                first
+            }
+        };
+        self.shared.metrics.unrecorded(self.timetable.tasks_unrecorded());
+        if let Some(state) = state {
+            self.keep_schedule(state);
         }
-        let Some(id) = id else { return };
+        let Some(id) = run else { return };
         match result {
             Ok(true) => {
+                cancel.into_iter().for_each(|other| self.replace(other, id));
                 self.active.set_phase(id, Phase::Queued { not_before: None });
                 self.apply_cancellation(id);
             }
-            // Recorded before, by this process or by another one.
-            Ok(false) | Err(_) => {
-                self.active.remove(id);
-                self.shared.progress.end(id);
-            }
+            // Recorded before, by this process or by another one; or tried again later.
+            Ok(false) | Err(_) => self.forget(id),
         }
     }
 
@@ -157,6 +173,17 @@ impl Control {
             Done::Nothing
         });
     }
+}
+
+/// The result of the record of a due time.
+pub(super) struct Claimed {
+    occurrence: Occurrence,
+    /// The run that it starts.
+    run: Option<RunId>,
+    /// The runs that this one replaces.
+    cancel: Vec<RunId>,
+    /// False: it was recorded before.
+    result: Result<bool, LedgerError>,
 }
 
 fn log_occurrence(occurrence: &Occurrence) {

@@ -149,7 +149,7 @@ impl Control {
         if let (Some(registry), Some(_)) = (&registry, &module) {
             state.named_by.insert(step.name.clone(), registry.version.digest.to_string());
         }
-        let router = active.launch.router.clone();
+        let (router, incarnation) = (active.launch.router.clone(), active.launch.incarnation);
         let input = step_input(&spec, step, &active.launch.input, &state.results);
         let context = json!({ "input": active.launch.input, "results": state.results });
         let run = active.run();
@@ -174,6 +174,7 @@ impl Control {
         };
         let number = spec.steps.iter().position(|other| other.name == step.name).unwrap_or_default() as u64;
         let launch = Launch {
+            incarnation,
             work: Some(work),
             input,
             context,
@@ -183,6 +184,7 @@ impl Control {
             time_ms: step.timeout_ms,
             step_number: Some(number),
             router,
+            depth: 1,
             ..Launch::default()
         };
         let child = Run {

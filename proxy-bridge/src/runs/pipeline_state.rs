@@ -1,14 +1,12 @@
 //! The state of a pipeline that is under way, and everything that its next steps need.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::versions::NoTasks;
 use crate::ledger::LedgerError;
-use crate::routers::Router;
-use switchyard_contract::run::{RunError, RunId, RunVersion, Step};
+use switchyard_contract::run::{RunVersion, Step};
 use switchyard_contract::task::ProjectTasks;
 
 /// The modules that a project's registry names, and the version that it is of.
@@ -16,18 +14,6 @@ use switchyard_contract::task::ProjectTasks;
 pub(super) struct Registry {
     pub(super) modules: BTreeMap<String, String>,
     pub(super) version: RunVersion,
-}
-
-/// A registry that was read for a step of a pipeline, or could not be.
-pub(super) struct RegistryRead {
-    /// The run that has read it.
-    pub(super) reader: RunId,
-    /// The router of that run.
-    pub(super) router: Arc<Router>,
-    pub(super) pipeline: RunId,
-    /// The step that waits for it.
-    pub(super) step: String,
-    pub(super) result: Result<Registry, RunError>,
 }
 
 /// The state of a pipeline that is under way.

@@ -28,12 +28,13 @@ impl Control {
     pub(super) async fn take_over(&mut self, open: Vec<StoredRun>) -> Result<(), LedgerError> {
         for stored in open {
             let id = stored.run.id;
-            let Some(launch) = Launch::read(&stored.input) else {
+            let Some(mut launch) = Launch::read(&stored.input) else {
                 self.insert(stored, Launch::default(), Phase::Queued { not_before: None });
                 let error = RunError::new("history", "the record of the run cannot be read");
                 self.end(id, RunState::Failed, None, Some(error));
                 continue;
             };
+            launch.incarnation.get_or_insert_default();
             let at_router = stored.run.router.clone().filter(|_| stored.run.state != RunState::Queued);
             let Some(name) = at_router else {
                 self.insert(stored, launch, Phase::Queued { not_before: None });
@@ -108,7 +109,7 @@ impl Control {
                 .active
                 .get(id)
                 .is_some_and(|active| active.run().attempt == attempt && active.is_at(&router));
-            if is_ours || self.readers.contains(&id) {
+            if is_ours || self.reads.has(id) {
                 continue;
             }
             tracing::info!(run = %id, router = router.name(), "a run at a router is not under way any more: it is ended");

@@ -1,16 +1,20 @@
 //! Registries: the modules that name the modules of pipelines' steps. A router evaluates one in a run of
-//! its own, which has no record.
+//! its own, which has no record, and which waits for its turn like any other.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use super::active::Active;
 use super::command::Done;
 use super::control::Control;
-use super::pipeline_state::{Registry, RegistryRead};
+use super::pipeline_state::Registry;
+use super::start_call::{DispatchError, answered};
 use super::versions::{self, VersionMaker};
 use crate::routers::{CallError, Router};
 use switchyard_contract::admin::{CancelRequest, RunEvent, RunRequest, RunWork};
@@ -21,6 +25,97 @@ use switchyard_contract::task::{Consistency, StepSpec};
 
 /// The time in which a registry is read: a cell is started, and its module evaluated.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Reads at once, of all projects: each is a process at a router, and two connections.
+const READS: usize = 4;
+
+/// The pause before a router is asked again that was busy.
+const BUSY: Duration = Duration::from_millis(500);
+
+/// The reads of registries that wait or are under way.
+#[derive(Default)]
+pub(super) struct Reads {
+    waiting: VecDeque<Read>,
+    /// By the runs that read. They have no records.
+    under_way: BTreeMap<RunId, (Read, Arc<Router>, AbortHandle)>,
+}
+
+/// A read, and the steps that wait for it.
+struct Read {
+    source: Source,
+    /// By their pipelines.
+    steps: Vec<(RunId, String)>,
+    /// The times that a router was busy.
+    refusals: usize,
+    not_before: Option<Instant>,
+}
+
+/// The registry of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Source {
+    project: ProjectName,
+    /// `None`: the live one.
+    version: Option<Digest>,
+    /// The one router that can run the steps, by name. `None`: any.
+    router: Option<String>,
+}
+
+/// The reason why a registry was not read.
+pub(super) enum NotRead {
+    /// No router could begin.
+    Later(String),
+    /// The router does not have the version.
+    NoVersion(RunError),
+    /// The steps that need it fail.
+    Failed(RunError),
+}
+
+impl Reads {
+    /// Adds a step. One read is for all steps that wait for the same registry; that of a version never
+    /// changes, so a step also joins a read of it that is under way.
+    fn add(&mut self, source: Source, step: (RunId, String)) {
+        let under_way = self.under_way.values_mut().map(|(read, ..)| read);
+        let joined = under_way.filter(|_| source.version.is_some()).chain(&mut self.waiting);
+        let mut same = joined.filter(|read| read.source == source);
+        match same.next() {
+            Some(read) => read.steps.push(step),
+            None => {
+                drop(same);
+                let steps = vec![step];
+                self.waiting.push_back(Read { source, steps, refusals: 0, not_before: None });
+            }
+        }
+    }
+
+    /// Returns true if the run reads a registry.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.under_way.contains_key(&run)
+    }
+
+    /// The number of steps of a project that wait for a read.
+    pub(super) fn waiting_of(&self, project: &ProjectName) -> usize {
+        let of_project = self.waiting.iter().filter(|read| read.source.project == *project);
+        of_project.map(|read| read.steps.len()).sum()
+    }
+
+    /// The end of the next pause.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.waiting.iter().filter_map(|read| read.not_before).min()
+    }
+
+    /// Drops the steps that do not go on. Returns the reads under way that are for none any more.
+    fn retain(&mut self, goes_on: impl Fn(RunId) -> bool) -> Vec<(RunId, Arc<Router>)> {
+        let under_way = self.under_way.values_mut().map(|(read, ..)| read);
+        under_way.chain(&mut self.waiting).for_each(|read| read.steps.retain(|(id, _)| goes_on(*id)));
+        self.waiting.retain(|read| !read.steps.is_empty());
+        let needless = self.under_way.extract_if(.., |_, (read, ..)| read.steps.is_empty());
+        let end = |(reader, (_, router, task)): (RunId, (Read, Arc<Router>, AbortHandle))| {
+            task.abort();
+            (reader, router)
+        };
+        needless.map(end).collect()
+    }
+}
 
 impl Control {
     /// Begins a step: with its module's path from the registry, if there is one.
@@ -35,28 +130,75 @@ impl Control {
         if let Some(registry) = known.filter(|_| consistency != Consistency::Step) {
             return self.start_step(id, step, Some(registry));
         }
-        let version = launch.version.filter(|_| consistency != Consistency::Step);
-        let (project, step) = (run.task.project.clone(), step.name.clone());
-        let maker = self.shared.maker.clone();
-        let Some(router) = self.routers_of(id).into_iter().next() else {
-            let error = RunError::new("router", "no router is ready to read the registry");
-            return self.step_failed(id, &step, &error);
+        let source = Source {
+            project: run.task.project.clone(),
+            version: launch.version.filter(|_| consistency != Consistency::Step),
+            router: launch.router.clone(),
         };
+        self.reads.add(source, (id, step.name.clone()));
+    }
+
+    /// Begins the reads whose turn it is, and ends those that nobody waits for.
+    pub(super) fn begin_reads(&mut self) {
+        let active = &self.active;
+        let goes_on = |active: &Active| active.is_orchestrating() && active.cancelled.is_none();
+        for (reader, router) in self.reads.retain(|id| active.get(id).is_some_and(goes_on)) {
+            self.forget_reader(reader, router, true);
+        }
+        let now = Instant::now();
+        for mut read in std::mem::take(&mut self.reads.waiting) {
+            read.not_before = read.not_before.filter(|time| *time > now);
+            let has_room = self.reads.under_way.len() < READS;
+            let router = self.router_for(&read).filter(|_| has_room && read.not_before.is_none());
+            match router {
+                Some(router) => self.begin_read(read, router),
+                None => self.reads.waiting.push_back(read),
+            }
+        }
+    }
+
+    /// The router for a read: another one after each that was busy.
+    fn router_for(&self, read: &Read) -> Option<Arc<Router>> {
+        let (pipeline, _) = read.steps.first()?;
+        let routers = self.routers_of(*pipeline);
+        let turn = read.refusals.checked_rem(routers.len())?;
+        routers.into_iter().nth(turn)
+    }
+
+    fn begin_read(&mut self, read: Read, router: Arc<Router>) {
         let reader = RunId::new_now();
-        // Known before the router can report it.
-        self.readers.insert(reader);
-        self.work.spawn(async move {
-            let read = timeout(LIMIT, registry(&*maker, &router, reader, project, version)).await;
-            let late = || Err(RunError::new("timeout", "the registry was not read within a minute"));
-            let result = read.unwrap_or_else(|_| late());
-            Done::RegistryRead(RegistryRead { reader, router, pipeline: id, step, result })
+        let Source { project, version, .. } = read.source.clone();
+        let (maker, at) = (self.shared.maker.clone(), router.clone());
+        let task = self.work.spawn(async move {
+            let read = timeout(LIMIT, registry(&*maker, &at, reader, project, version)).await;
+            let late = RunError::new("timeout", "the registry was not read within a minute");
+            Done::RegistryRead(reader, read.unwrap_or(Err(NotRead::Failed(late))))
         });
+        // A router that reports it is compared by this task, later.
+        self.reads.under_way.insert(reader, (read, router, task));
+    }
+
+    /// Takes the end of a read: the steps that waited for it begin, or fail.
+    pub(super) fn registry_read(&mut self, reader: RunId, result: Result<Registry, NotRead>) {
+        let Some((read, router, _)) = self.reads.under_way.remove(&reader) else { return };
+        let result = match result {
+            Ok(registry) => Ok(registry),
+            Err(NotRead::Later(why)) => {
+                tracing::debug!(router = router.name(), "a registry is not read yet: {why}");
+                let not_before = Some(Instant::now() + BUSY);
+                let refusals = read.refusals + 1;
+                return self.reads.waiting.push_back(Read { refusals, not_before, ..read });
+            }
+            Err(NotRead::NoVersion(error) | NotRead::Failed(error)) => Err(error),
+        };
+        self.forget_reader(reader, router, result.is_err());
+        for (id, step) in read.steps {
+            self.registry_known(id, &step, result.clone());
+        }
     }
 
     /// Takes the registry for a step.
-    pub(super) fn registry_read(&mut self, read: RegistryRead) {
-        let RegistryRead { reader, router, pipeline: id, step, result } = read;
-        self.reader_ended(reader, router, result.is_err());
+    fn registry_known(&mut self, id: RunId, step: &str, result: Result<Registry, RunError>) {
         let Some(active) = self.active.get_mut(id).filter(|active| active.is_orchestrating()) else { return };
         if active.cancelled.is_some() {
             return;
@@ -69,13 +211,12 @@ impl Control {
                 state.registry = Some(registry.clone());
                 self.start_step(id, &spec, Some(registry));
             }
-            Err(error) => self.step_failed(id, &step, &error),
+            Err(error) => self.step_failed(id, step, &error),
         }
     }
 
     /// Has the router forget a run that has read a registry. One that failed may still be under way.
-    fn reader_ended(&mut self, reader: RunId, router: Arc<Router>, may_run: bool) {
-        self.readers.remove(&reader);
+    fn forget_reader(&mut self, reader: RunId, router: Arc<Router>, may_run: bool) {
         self.work.spawn(async move {
             if may_run {
                 let cancel = CancelRequest { reason: "cancelled".to_owned(), grace_ms: 0 };
@@ -95,18 +236,11 @@ async fn registry(
     reader: RunId,
     project: ProjectName,
     version: Option<Digest>,
-) -> Result<Registry, RunError> {
-    let failed = |error: CallError| {
-        RunError::new("router", format!("the registry cannot be read at {}: {error}", router.name()))
-    };
-    match (read_registry(router, reader, project.clone(), version).await, version) {
-        (Ok(read), _) => read,
-        (Err(error), Some(digest)) if versions::is_unknown_version(&error) => {
-            versions::make(maker, &project, digest, router).await?;
-            read_registry(router, reader, project, version).await.map_err(failed)?
-        }
-        (Err(error), _) => Err(failed(error)),
-    }
+) -> Result<Registry, NotRead> {
+    let read = read_registry(router, reader, project.clone(), version).await;
+    let (Err(NotRead::NoVersion(_)), Some(digest)) = (&read, version) else { return read };
+    versions::make(maker, &project, digest, router).await.map_err(NotRead::Failed)?;
+    read_registry(router, reader, project, version).await
 }
 
 async fn read_registry(
@@ -114,42 +248,90 @@ async fn read_registry(
     reader: RunId,
     project: ProjectName,
     version: Option<Digest>,
-) -> Result<Result<Registry, RunError>, CallError> {
+) -> Result<Registry, NotRead> {
     let request = RunRequest {
         run: reader,
         attempt: 1,
         project,
+        incarnation: None,
         version,
         work: RunWork::Registry,
         params: Value::Null,
         input: Value::Null,
         config: Value::Null,
         parent: None,
+        depth: 1,
         pipeline: Value::Null,
         trigger: RunTrigger::Step.as_str().to_owned(),
         scheduled_at: None,
         time_ms: None,
         journal: Vec::new(),
     };
-    let accepted = router.start_run(&request).await?;
-    let mut events = router.run_events(reader, 0).await?;
+    let broken = |error: CallError| {
+        let message = format!("the registry cannot be read at {}: {error}", router.name());
+        NotRead::Failed(RunError::new("router", message))
+    };
+    let accepted = router.start_run(&request).await.map_err(|error| match error {
+        CallError::Answered { status, problem } => not_begun(answered(&request, status, &problem)),
+        CallError::NotConnected(why) => NotRead::Later(why),
+        error => broken(error),
+    })?;
+    let mut events = router.run_events(reader, 0).await.map_err(broken)?;
     let mut end = None;
     while let Some(event) = events.next().await {
-        if let (_, RunEvent::Ended(ended)) = event? {
+        if let (_, RunEvent::Ended(ended)) = event.map_err(broken)? {
             end = Some(ended);
         }
     }
+    let failed = |reason: &str, message| NotRead::Failed(RunError::new(reason, message));
     let Some(end) = end else {
-        return Ok(Err(RunError::new("router", "the router ended the registry's events early")));
+        return Err(failed("router", "the router ended the registry's events early".to_owned()));
     };
     if let Some(error) = end.error {
-        return Ok(Err(RunError { message: format!("the registry: {}", error.message), ..error }));
+        return Err(NotRead::Failed(RunError {
+            message: format!("the registry: {}", error.message),
+            ..error
+        }));
     }
     let modules = serde_json::from_value(end.result.unwrap_or_default()).map_err(|error| {
-        RunError::new(
-            "result",
-            format!("the registry's default export must be an object of names and paths: {error}"),
-        )
-    });
-    Ok(modules.map(|modules| Registry { modules, version: accepted.version }))
+        let expected = "the registry's default export must be an object of names and paths";
+        failed("result", format!("{expected}: {error}"))
+    })?;
+    Ok(Registry { modules, version: accepted.version })
+}
+
+/// The meaning of a router's refusal. One that is busy, stops, or does not have the project yet may
+/// read it later.
+fn not_begun(error: DispatchError) -> NotRead {
+    match error {
+        DispatchError::Busy(why) | DispatchError::NotStarted(why) | DispatchError::Lost(why) => {
+            NotRead::Later(why)
+        }
+        DispatchError::NoVersion(error) => NotRead::NoVersion(error),
+        DispatchError::Refused(error) => NotRead::Failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_that_wait_for_the_same_registry_have_one_read() {
+        let mut reads = Reads::default();
+        let source = |project: &str, version: Option<u8>| Source {
+            project: ProjectName::parse(project).unwrap(),
+            version: version.map(|byte| Digest::from([byte; 32])),
+            router: None,
+        };
+        let ids: Vec<_> = (0..3).map(|_| RunId::new_now()).collect();
+        for (at, version) in [(0, Some(1)), (1, Some(1)), (1, Some(2)), (2, None), (0, None)] {
+            reads.add(source("shop", version), (ids[at], "step".to_owned()));
+        }
+        assert_eq!(reads.waiting.iter().map(|read| read.steps.len()).collect::<Vec<_>>(), [2, 1, 2]);
+        assert_eq!(reads.waiting_of(&ProjectName::parse("shop").unwrap()), 5);
+        // The pipelines of the others were cancelled.
+        assert!(reads.retain(|id| id == ids[2]).is_empty());
+        assert_eq!(reads.waiting.iter().map(|read| read.steps.len()).collect::<Vec<_>>(), [1]);
+    }
 }

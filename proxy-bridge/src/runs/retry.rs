@@ -102,6 +102,7 @@ impl Runs {
             let detail = format!("the record of the run {id} cannot be read: start {task} anew");
             return conflict("input-not-kept", detail);
         };
+        self.check_project(stored, &launch)?;
         if launch.input_dropped {
             let detail = format!(
                 "the input of the run {id} is not kept, so it cannot be run again: start {task} with its input, \

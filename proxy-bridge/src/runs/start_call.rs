@@ -18,7 +18,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) enum DispatchError {
     /// The router has as many runs as it takes.
-    Busy,
+    Busy(String),
     /// The run was not started, and another router may start it.
     NotStarted(String),
     /// The run may have been started, and is not known to go on.
@@ -51,7 +51,7 @@ pub(super) async fn start(
         match error {
             CallError::Answered { status, problem } => {
                 let error = answered(request, status, &problem);
-                let may_go_elsewhere = matches!(error, DispatchError::Busy | DispatchError::NotStarted(_));
+                let may_go_elsewhere = matches!(error, DispatchError::Busy(_) | DispatchError::NotStarted(_));
                 if may_go_elsewhere && may_have_started && !is_process(router, boot.as_deref()).await {
                     return Err(DispatchError::Lost(format!("the router {} was restarted", router.name())));
                 }
@@ -80,12 +80,19 @@ async fn is_process(router: &Router, boot: Option<&str>) -> bool {
     router.known_runs().await.is_ok_and(|known| Some(known.router.as_str()) == boot)
 }
 
-fn answered(request: &RunRequest, status: StatusCode, problem: &serde_json::Value) -> DispatchError {
+/// The meaning of a router's refusal.
+pub(super) fn answered(
+    request: &RunRequest,
+    status: StatusCode,
+    problem: &serde_json::Value,
+) -> DispatchError {
     let detail = problem["detail"].as_str().unwrap_or("no reason").to_owned();
     let kind = problem["type"].as_str().unwrap_or_default();
     let kind = kind.rsplit(':').next().unwrap_or_default();
     match (status, kind) {
-        (StatusCode::SERVICE_UNAVAILABLE, "busy") | (StatusCode::TOO_MANY_REQUESTS, _) => DispatchError::Busy,
+        (StatusCode::SERVICE_UNAVAILABLE, "busy") | (StatusCode::TOO_MANY_REQUESTS, _) => {
+            DispatchError::Busy(detail)
+        }
         (StatusCode::NOT_FOUND, UNKNOWN_VERSION) if request.version.is_some() => {
             DispatchError::NoVersion(RunError::new("version-gone", detail))
         }

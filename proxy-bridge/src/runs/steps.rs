@@ -15,7 +15,7 @@ use super::params;
 use crate::ledger::{Ledger, LedgerError, StoredRun};
 use crate::tasks::Declared;
 use switchyard_contract::admin::{StepAsk, StepReply, StepRequest};
-use switchyard_contract::bounds::MAX_STEPS;
+use switchyard_contract::bounds::{MAX_STEP_DEPTH, MAX_STEPS};
 use switchyard_contract::run::{Run, RunError, RunId, RunState, RunTrigger, Step};
 use switchyard_contract::task::{Consistency, Retry, TaskCode, TaskId, TaskName, TaskSpec};
 
@@ -89,7 +89,13 @@ impl Control {
             Consistency::Step => None,
             Consistency::Run | Consistency::Commit => run.version.as_ref().map(|version| version.digest),
         };
-        let router = active.launch.router.clone();
+        let (router, depth) = (active.launch.router.clone(), active.launch.depth + 1);
+        if depth > MAX_STEP_DEPTH {
+            let message =
+                format!("steps of steps are at most {MAX_STEP_DEPTH} deep: run {task} as a task of its own");
+            return self.reply(parent, number, Err(RunError::new("steps", message)));
+        }
+        let incarnation = active.launch.incarnation;
         let (consistency, by, attempt) = (run.consistency, run.by.clone(), run.attempt);
         let declared = match self.shared.catalog.find(&id) {
             // The router completes the parameters by the version's own declaration, here and below.
@@ -115,7 +121,7 @@ impl Control {
         };
         let mut launch = Launch::of_task(&declared, input, version);
         launch.step_number = Some(number);
-        launch.router = router;
+        (launch.router, launch.depth, launch.incarnation) = (router, depth, incarnation);
         let child = Run {
             by,
             parent: Some(parent),

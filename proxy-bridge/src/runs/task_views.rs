@@ -79,14 +79,21 @@ impl Runs {
     ) -> Result<TaskExplanation, Problem> {
         let declared = self.declared(task)?;
         let ledger = &self.0.ledger;
+        let TaskLook { next, unrecorded, .. } = self.look(task).await;
+        // The last one that has come.
+        let due_at = due_at.or(unrecorded.as_ref().map(|unrecorded| unrecorded.due));
         let found = match due_at {
             Some(due_at) => ledger.occurrence(task, due_at).await,
             None => ledger.occurrences(task, 1).await.map(|all| all.into_iter().next()),
         };
         let found = found.map_err(|error| history(&error))?;
-        let next = self.look(task).await.next;
+        let unrecorded = unrecorded.filter(|first| due_at.is_some_and(|due_at| due_at >= first.due));
         let reason = match (&found, due_at) {
-            (Some(occurrence), _) => explained(occurrence),
+            (Some(occurrence), _) => self.explained(occurrence).await?,
+            (None, Some(due_at)) if due_at <= Timestamp::now() && unrecorded.is_some() => {
+                let why = unrecorded.map(|unrecorded| unrecorded.why).unwrap_or_default();
+                format!("it cannot be recorded yet, so nothing was started; it is tried again: {why}")
+            }
             (None, Some(due_at)) => self.no_record(&declared, due_at),
             (None, None) => "no due time of it has passed".to_owned(),
         };
@@ -97,6 +104,23 @@ impl Runs {
             reason,
             run: found.and_then(|occurrence| occurrence.run),
             next,
+        })
+    }
+
+    /// The record of a due time in words that are true now.
+    async fn explained(&self, occurrence: &Occurrence) -> Result<String, Problem> {
+        let due = occurrence.due_at;
+        let Some(id) = occurrence.run.filter(|_| occurrence.outcome == OccurrenceOutcome::Ran) else {
+            let reason = occurrence.reason.as_deref().unwrap_or("no reason is recorded");
+            return Ok(format!("{due} was {}: {reason}", occurrence.outcome.as_str()));
+        };
+        let run = self.0.ledger.run(id).await.map_err(|error| history(&error))?;
+        Ok(match run.map(|run| run.run.state) {
+            Some(state) if state.is_end() => {
+                format!("a run was started for {due}, and ended as {}", state.as_str())
+            }
+            Some(state) => format!("a run was accepted for {due}, and is {}", state.as_str()),
+            None => format!("a run was accepted for {due}; it is not in the history any more"),
         })
     }
 
@@ -124,7 +148,7 @@ impl Runs {
     }
 
     async fn overview(&self, id: &TaskId, declared: &Declared) -> TaskOverview {
-        let TaskLook { under_way, waiting, next } = self.look(id).await;
+        let TaskLook { under_way, waiting, next, .. } = self.look(id).await;
         let filter = RunFilter { task: Some(id.clone()), limit: 1, ..RunFilter::default() };
         let last = self.0.ledger.runs(filter).await.unwrap_or_default();
         let (description, declared_in, enabled, is_pipeline) = match declared {
@@ -191,15 +215,4 @@ fn next_times(triggers: &[TaskTrigger], after: Timestamp) -> Vec<Timestamp> {
     times.sort_unstable();
     times.truncate(NEXT_TIMES);
     times
-}
-
-fn explained(occurrence: &Occurrence) -> String {
-    let due = occurrence.due_at;
-    match occurrence.outcome {
-        OccurrenceOutcome::Ran => format!("it ran for {due}"),
-        outcome => {
-            let reason = occurrence.reason.as_deref().unwrap_or("no reason is recorded");
-            format!("{due} was {}: {reason}", outcome.as_str())
-        }
-    }
 }

@@ -1,6 +1,8 @@
 //! The control of runs with a fake router: each call to it is in the test's hands.
 
 mod dispatch;
+mod incarnations;
+mod keys;
 mod registry;
 mod retry;
 mod starts;

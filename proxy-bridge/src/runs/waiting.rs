@@ -46,6 +46,7 @@ fn refuse(command: Command) {
         }
         Command::Cancel { reply, .. } => _ = reply.send(Err(no_history(&LedgerError::Full))),
         Command::Wait { reply, .. } => _ = reply.send(None),
+        Command::WaitReason { reply, .. } => _ = reply.send(None),
         Command::Look { reply, .. } => _ = reply.send(TaskLook::default()),
     }
 }

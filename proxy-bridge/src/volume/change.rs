@@ -43,9 +43,16 @@ pub struct SharedTree {
 
 /// The name of a folder or file beside the projects that they can include. It is one part of a path
 /// and no project's name; a folder's begins with `_`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SharedName(String);
+
+/// Shown in quotes, as in messages.
+impl fmt::Debug for SharedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
 
 /// A text that is not the name of a shared entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -99,6 +99,10 @@ pub(super) async fn start_run(State(admin): AdminState, body: Body) -> Result<Re
     if request.attempt == 0 {
         return Err(Problem::bad_request("invalid attempt 0: the first one is 1").with("field", "attempt"));
     }
+    if request.depth > bounds::MAX_STEP_DEPTH {
+        let detail = format!("steps of steps are at most {} deep", bounds::MAX_STEP_DEPTH);
+        return Err(Problem::bad_request(detail).with("field", "depth"));
+    }
     admin.bridge.note().await;
     let accepted = admin.runs.start(request).await?;
     Ok(json(StatusCode::ACCEPTED, &accepted))
@@ -220,7 +224,7 @@ impl From<RunRefusal> for Problem {
     fn from(refusal: RunRefusal) -> Self {
         let (status, slug) = match &refusal {
             RunRefusal::UnknownProject(_) => (StatusCode::NOT_FOUND, "unknown-project"),
-            RunRefusal::NotRunnable(_, NotRunnable::UnknownProject) => {
+            RunRefusal::OtherProject(_) | RunRefusal::NotRunnable(_, NotRunnable::UnknownProject) => {
                 (StatusCode::NOT_FOUND, "unknown-project")
             }
             RunRefusal::NotRunnable(..) => (StatusCode::NOT_FOUND, "unknown-version"),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
-use switchyard_contract::admin::{RunEnd, RunEvent, StepRequest};
+use switchyard_contract::admin::{RunEnd, RunEvent, StepAsk, StepRequest};
 use switchyard_contract::run::RunLine;
 
 use super::NumberedEvent;
@@ -176,17 +176,23 @@ impl EventLog {
         if self.steps.len() >= OPEN_STEPS {
             return Err(StepRefused::TooMany);
         }
-        let event = RunEvent::Step(step);
+        let (asked, event) = (step.number, RunEvent::Step(step));
         let bytes = serde_json::to_vec(&event).map_or(0, |json| json.len() as u64);
         if self.step_bytes + bytes > self.step_limit {
             return Err(StepRefused::TooLarge);
         }
         self.step_bytes += bytes;
-        let RunEvent::Step(StepRequest { number: step, .. }) = &event else { return Ok(()) };
-        let step = *step;
         let number = self.push(event, bytes);
-        self.steps.insert(step, number);
+        self.steps.insert(asked, number);
         Ok(())
+    }
+
+    /// Returns true if a step waits that is a run of its own.
+    pub(super) fn waits_for_run(&self) -> bool {
+        let is_run = |kept: &Kept| {
+            matches!(&kept.event, RunEvent::Step(StepRequest { ask: StepAsk::Task { .. }, .. }))
+        };
+        self.steps.values().filter_map(|number| self.kept.get(number)).any(is_run)
     }
 
     /// Notes the answer to a step, which is not kept any more.
@@ -215,8 +221,7 @@ impl EventLog {
         for number in std::mem::take(&mut self.steps).into_values() {
             self.kept.remove(&number);
         }
-        let end = RunEnd { lines: self.lines, ..end };
-        self.push(RunEvent::Ended(end), 0);
+        self.push(RunEvent::Ended(RunEnd { lines: self.lines, ..end }), 0);
         self.is_over = true;
     }
 

@@ -13,7 +13,7 @@ use crate::cells::{Exit, StartError};
 /// Bytes of the word in an error that a cell reports.
 const REASON: usize = 64;
 
-/// The reason with which a stopping router cancels its runs.
+/// The reason with which a stopping router ends its runs, which are lost then.
 pub(super) const ROUTER: &str = "router";
 
 /// The result of the handler, as the cell reports it.
@@ -61,11 +61,14 @@ pub(super) fn of_stop(stopped: Stopped) -> Outcome {
             );
             (RunState::TimedOut, None, Some(RunError::new("timeout", message)))
         }
+        // Nobody's wish: the run may be tried again.
+        Stopped::Cancelled(reason) if reason == ROUTER => {
+            (RunState::Lost, None, Some(RunError::new(ROUTER, "its router stopped")))
+        }
         Stopped::Cancelled(reason) => {
             let message = match reason.as_str() {
                 "replaced" => "a later run replaced it",
                 "new-code" => "its project has new code",
-                ROUTER => "its router stopped",
                 _ => "it was cancelled",
             };
             (RunState::Cancelled, None, Some(RunError::new(&cut(reason, REASON), message)))
@@ -194,6 +197,8 @@ mod tests {
         let exit = exit(ExitReason::Code(0));
         let succeeded = (RunState::Succeeded, Some(json!({ "sent": 3 })), None);
         assert_eq!(of_exit(said(), None, &exit, 100), succeeded);
+        let stopped = Some(Stopped::Cancelled(ROUTER.into()));
+        assert_eq!(reason(of_exit(said(), stopped, &exit, 100)), (RunState::Lost, ROUTER.into()));
         let stopped = Some(Stopped::Cancelled("replaced".into()));
         assert_eq!(reason(of_exit(said(), stopped, &exit, 100)), (RunState::Cancelled, "replaced".into()));
         let stopped = Some(Stopped::Timeout(Duration::from_secs(1)));

@@ -55,6 +55,11 @@ impl Recording {
         self.change(|log| log.answer(step))
     }
 
+    /// Returns true if a step that is a run of its own waits for its answer.
+    pub(super) fn waits_for_run(&self) -> bool {
+        self.lock().waits_for_run()
+    }
+
     /// Adds the end, and returns all events. Followers learn of it when it is announced.
     pub(super) fn end(&self, end: RunEnd) -> Vec<NumberedEvent> {
         let mut log = self.lock();

@@ -13,6 +13,8 @@ use crate::live::NotRunnable;
 pub(crate) enum RunRefusal {
     #[error("unknown project \"{0}\"")]
     UnknownProject(ProjectName),
+    #[error("the run is one of an earlier project \"{0}\", which was removed")]
+    OtherProject(ProjectName),
     #[error("{0}: {1}")]
     NotRunnable(ProjectName, NotRunnable),
     #[error(transparent)]

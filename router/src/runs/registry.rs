@@ -29,11 +29,30 @@ pub(super) struct Registry<A> {
     runs: BTreeMap<RunId, Registered<A>>,
 }
 
+/// The handle to a run under way.
+pub(super) trait Handle: Clone {
+    /// Returns true if the run waits for a step that is a run of its own.
+    fn waits_for_run(&self) -> bool;
+}
+
+/// A run that is to be admitted.
+#[derive(Debug)]
+pub(super) struct Candidate<'a> {
+    pub(super) accepted: RunAccepted,
+    pub(super) project: &'a ProjectName,
+    /// Runs above it, if it is a step.
+    pub(super) depth: u32,
+    /// Runs of the project at once.
+    pub(super) project_most: u32,
+}
+
 /// A known run.
 #[derive(Debug, Clone)]
 pub(super) struct Registered<A> {
     pub(super) accepted: RunAccepted,
     pub(super) project: ProjectName,
+    /// Runs above it, if it is a step.
+    depth: u32,
     pub(super) phase: Phase<A>,
 }
 
@@ -73,7 +92,7 @@ pub(crate) enum NotAdmitted {
     Attempt { known: u32 },
 }
 
-impl<A: Clone> Registry<A> {
+impl<A: Handle> Registry<A> {
     pub(super) fn new(most: u32) -> Self {
         Self { most, runs: BTreeMap::new() }
     }
@@ -95,7 +114,7 @@ impl<A: Clone> Registry<A> {
         let known = self.runs.get(&run).map(|known| known.accepted.attempt);
         if known.is_none_or(|known| known < attempt) {
             let phase = Phase::Ended { at, bytes, unsaved: None };
-            self.runs.insert(run, Registered { accepted, project, phase });
+            self.runs.insert(run, Registered { accepted, project, depth: 0, phase });
         }
         known.map(|known| known.min(attempt))
     }
@@ -114,31 +133,44 @@ impl<A: Clone> Registry<A> {
         if attempt < at || is_active { Err(NotAdmitted::Attempt { known: at }) } else { Ok(None) }
     }
 
-    /// Admits a run of a project that may have `project_most` at once.
+    /// Admits a run, if the router and the project have room for it.
     ///
     /// # Errors
     /// A limit is reached, or another attempt of it is known.
     pub(super) fn admit(
         &mut self,
-        accepted: RunAccepted,
-        project: &ProjectName,
-        project_most: u32,
+        candidate: Candidate<'_>,
         make: impl FnOnce() -> A,
     ) -> Result<Admitted<A>, NotAdmitted> {
+        let Candidate { accepted, project, depth, project_most } = candidate;
         if let Some(known) = self.known(accepted.run, accepted.attempt)? {
             return Ok(Admitted::Known(known));
         }
-        let active = || self.runs.values().filter(|run| matches!(run.phase, Phase::Active(_)));
-        if active().count() >= count(self.most) {
+        if !self.has_room(self.most, depth, |_| true) {
             return Err(NotAdmitted::Router { most: self.most });
         }
-        if active().filter(|run| run.project == *project).count() >= count(project_most) {
+        if !self.has_room(project_most, depth, |run| run.project == *project) {
             return Err(NotAdmitted::Project { project: project.clone(), most: project_most });
         }
         let handle = make();
         let (run, phase) = (accepted.run, Phase::Active(handle.clone()));
-        let replaced = self.runs.insert(run, Registered { accepted, project: project.clone(), phase });
+        let replaced = self.runs.insert(run, Registered { accepted, project: project.clone(), depth, phase });
         Ok(Admitted::New { handle, replaces: replaced.map(|replaced| replaced.accepted.attempt) })
+    }
+
+    /// Returns true if another run of this depth may begin beside those that are `counted`. A run that
+    /// waits for its step leaves its slot to steps, or they would wait for each other. The number of
+    /// processes is bounded, as there are at most `most` runs of each depth.
+    fn has_room(&self, most: u32, depth: u32, counted: impl Fn(&Registered<A>) -> bool) -> bool {
+        let (mut all, mut waiting, mut as_deep) = (0, 0, 0);
+        for run in self.runs.values().filter(|run| counted(run)) {
+            let Phase::Active(handle) = &run.phase else { continue };
+            all += 1;
+            waiting += usize::from(handle.waits_for_run());
+            as_deep += usize::from(run.depth == depth);
+        }
+        let most = count(most);
+        if depth == 0 { all < most } else { all - waiting < most && as_deep < most }
     }
 
     /// Notes the end of a run.
@@ -225,112 +257,4 @@ fn count(limit: u32) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use switchyard_contract::digest::Digest;
-    use switchyard_contract::run::RunVersion;
-
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-    fn project(name: &str) -> ProjectName {
-        ProjectName::parse(name).unwrap()
-    }
-
-    fn accepted(run: RunId, attempt: u32) -> RunAccepted {
-        let digest = Digest::from([1; 32]);
-        let version = RunVersion { name: "blog@01".into(), digest, spec: "s".into(), commit: None };
-        RunAccepted { run, attempt, version, router: "r".into() }
-    }
-
-    fn admit(
-        registry: &mut Registry<u32>,
-        run: RunId,
-        attempt: u32,
-        of: &str,
-    ) -> Result<Admitted<u32>, NotAdmitted> {
-        registry.admit(accepted(run, attempt), &project(of), 2, || attempt)
-    }
-
-    fn new(handle: u32) -> Result<Admitted<u32>, NotAdmitted> {
-        Ok(Admitted::New { handle, replaces: None })
-    }
-
-    #[test]
-    fn the_same_attempt_again_is_the_same_run() {
-        let (mut registry, run) = (Registry::new(4), RunId::new_now());
-        assert_eq!(admit(&mut registry, run, 1, "blog"), new(1));
-        assert_eq!(admit(&mut registry, run, 1, "blog"), Ok(Admitted::Known(accepted(run, 1))));
-        assert_eq!(admit(&mut registry, run, 2, "blog"), Err(NotAdmitted::Attempt { known: 1 }));
-        registry.end(run, NOW, 10, true);
-        assert_eq!(registry.known(run, 1), Ok(Some(accepted(run, 1))));
-        assert_eq!(admit(&mut registry, run, 2, "blog"), Ok(Admitted::New { handle: 2, replaces: Some(1) }));
-        assert_eq!(admit(&mut registry, run, 1, "blog"), Err(NotAdmitted::Attempt { known: 2 }));
-    }
-
-    #[test]
-    fn runs_at_once_are_limited_for_the_router_and_for_a_project() {
-        let mut registry = Registry::new(3);
-        let ids: Vec<_> = (0..4).map(|_| RunId::new_now()).collect();
-        assert_eq!(admit(&mut registry, ids[0], 1, "blog"), new(1));
-        assert_eq!(admit(&mut registry, ids[1], 1, "blog"), new(1));
-        let full = NotAdmitted::Project { project: project("blog"), most: 2 };
-        assert_eq!(admit(&mut registry, ids[2], 1, "blog"), Err(full));
-        assert_eq!(admit(&mut registry, ids[2], 1, "shop"), new(1));
-        assert_eq!(admit(&mut registry, ids[3], 1, "shop"), Err(NotAdmitted::Router { most: 3 }));
-        registry.end(ids[0], NOW, 1, true);
-        assert_eq!(admit(&mut registry, ids[3], 1, "blog"), new(1));
-    }
-
-    #[test]
-    fn an_end_is_kept_until_it_is_acknowledged() {
-        let (mut registry, run) = (Registry::new(3), RunId::new_now());
-        admit(&mut registry, run, 1, "blog").unwrap();
-        assert!(matches!(registry.acknowledge(run, 1), Err(RunRefusal::UnderWay)));
-        registry.end(run, NOW, 1, false);
-        assert!(matches!(registry.get(run).unwrap().phase, Phase::Ended { unsaved: Some(1), .. }));
-        assert!(registry.list()[0].ended && registry.active().is_empty());
-        registry.acknowledge(run, 1).unwrap();
-        assert!(registry.list().is_empty());
-        assert!(matches!(registry.acknowledge(run, 1), Err(RunRefusal::UnknownRun(_))));
-    }
-
-    #[test]
-    fn a_late_acknowledgement_of_one_attempt_leaves_the_end_of_the_next_one() {
-        let (mut registry, run) = (Registry::new(3), RunId::new_now());
-        for attempt in [1, 2] {
-            admit(&mut registry, run, attempt, "blog").unwrap();
-            registry.end(run, NOW, 1, true);
-        }
-        let refused = registry.acknowledge(run, 1);
-        assert!(matches!(refused, Err(RunRefusal::OtherAttempt { known: 2, named: 1 })), "{refused:?}");
-        assert!(registry.list()[0].ended);
-        registry.acknowledge(run, 2).unwrap();
-    }
-
-    #[test]
-    fn of_two_attempts_that_an_earlier_process_has_left_the_later_one_is_kept() {
-        let run = RunId::new_now();
-        for order in [[1, 2], [2, 1]] {
-            let mut registry = Registry::<u32>::new(3);
-            let restored =
-                order.map(|attempt| registry.restore(accepted(run, attempt), project("blog"), NOW, 1));
-            assert_eq!(restored, [None, Some(1)]);
-            assert_eq!(registry.get(run).unwrap().accepted.attempt, 2);
-        }
-    }
-
-    #[test]
-    fn ends_are_bounded_in_number_size_and_age() {
-        let mut registry = Registry::<u32>::new(3);
-        let ids: Vec<_> = (0..ENDS + 2).map(|_| RunId::new_now()).collect();
-        let at = |n: usize| NOW + Duration::from_secs(n as u64);
-        for (n, run) in ids.iter().enumerate() {
-            registry.restore(accepted(*run, 1), project("blog"), at(n), 1);
-        }
-        assert_eq!(registry.prune(at(ENDS)), [(ids[1], 1), (ids[0], 1)], "the oldest go");
-        registry.restore(accepted(ids[0], 1), project("blog"), at(2 * ENDS), END_BYTES);
-        assert_eq!(registry.prune(at(ENDS)).len(), ENDS);
-        assert_eq!(registry.prune(at(2 * ENDS) + END_AGE + Duration::from_secs(1)), [(ids[0], 1)]);
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use super::super::failure::{DONE, Failure};
 use super::super::report;
 use super::super::table::aligned;
 use super::super::times::{age, length};
-use switchyard_contract::run::{Run, RunDetail, RunId, RunVersion, Step};
+use switchyard_contract::run::{Run, RunDetail, RunId, RunState, RunVersion, Step};
 use switchyard_contract::visible;
 
 /// Returns the exit status.
@@ -32,7 +32,11 @@ pub(super) async fn show(
 
 fn text(detail: &RunDetail, now: Timestamp) -> String {
     let run = &detail.run;
-    let rows = facts(run, now).into_iter().map(|(what, fact)| [format!("  {what}"), fact]);
+    let mut facts = facts(run, now);
+    if let Some(why) = &detail.waits_for {
+        facts.insert(1, ("waits", visible::word(why).to_string()));
+    }
+    let rows = facts.into_iter().map(|(what, fact)| [format!("  {what}"), fact]);
     let mut text = format!("run {} of {}\n{}", run.id, run.task, aligned(&rows.collect::<Vec<_>>()));
     if !detail.steps.is_empty() {
         let head = ["STEP", "STATE", "VERSION", "TOOK", "RUN"].map(str::to_owned);
@@ -56,7 +60,9 @@ fn text(detail: &RunDetail, now: Timestamp) -> String {
 fn facts(run: &Run, now: Timestamp) -> Vec<(&'static str, String)> {
     let when = |at: Timestamp| format!("{at}, {}", age(at, now));
     let by = run.by.as_deref().map(|by| format!(" by {}", visible::word(by))).unwrap_or_default();
-    let took = run.started_at.map(|start| length(run.ended_at.unwrap_or(now).duration_since(start)));
+    // Nobody knows when a lost run ended: it was noticed later.
+    let took = run.started_at.filter(|_| run.state != RunState::Lost);
+    let took = took.map(|start| length(run.ended_at.unwrap_or(now).duration_since(start)));
     let attempts = (run.attempts > 1).then(|| format!("{} of {}", run.attempt, run.attempts));
     let params =
         (!run.params.is_null() && run.params != serde_json::json!({})).then(|| run.params.to_string());
@@ -94,7 +100,8 @@ fn row(step: &Step, now: Timestamp) -> [String; 5] {
         Some(error) => format!("{} ({})", step.state.as_str(), visible::word(&error.reason)),
         None => step.state.as_str().to_owned(),
     };
-    let took = step.started_at.map(|start| length(step.ended_at.unwrap_or(now).duration_since(start)));
+    let took = step.started_at.filter(|_| step.state != RunState::Lost);
+    let took = took.map(|start| length(step.ended_at.unwrap_or(now).duration_since(start)));
     [
         visible::word(&step.name).into_owned(),
         state,

@@ -10,6 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::digest::Digest;
+use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 use crate::run::{RunError, RunId, RunLine, RunState, RunVersion};
 use crate::task::TaskName;
@@ -23,6 +24,9 @@ pub struct RunRequest {
     pub attempt: u32,
     /// The project.
     pub project: ProjectName,
+    /// The incarnation of the project that the run belongs to. `null`: any.
+    #[serde(default)]
+    pub incarnation: Option<Incarnation>,
     /// The version. `null`: the live one.
     #[serde(default)]
     pub version: Option<Digest>,
@@ -40,6 +44,10 @@ pub struct RunRequest {
     /// The run that this one is a step of, or follows from.
     #[serde(default)]
     pub parent: Option<RunId>,
+    /// The number of runs above it, if it is a step: at most
+    /// [`MAX_STEP_DEPTH`](crate::bounds::MAX_STEP_DEPTH). 0: it is no step.
+    #[serde(default)]
+    pub depth: u32,
     /// The pipeline that it is a step of: its input, and the results so far by step, as
     /// `{input, results}`. `null`: of none.
     #[serde(default)]

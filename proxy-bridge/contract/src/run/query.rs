@@ -83,6 +83,9 @@ pub struct RunDetail {
     /// The runs whose parent it is, the oldest first.
     #[serde(default)]
     pub children: Vec<RunId>,
+    /// The reason why it waits, while it is queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
 }
 
 /// A run that was asked for: the answer to a start, a retry and a resumption.

@@ -16,10 +16,17 @@ const MAX_LENGTH: usize = 128;
 /// The name of a task or pipeline in its project: letters, digits, `-`, `_`, `.` and single spaces,
 /// in parts that `/` separates. At most 128 characters. Tasks of a task set have their set's name
 /// before their own: `reports/digest`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String)]
 pub struct TaskName(String);
+
+/// Shown in quotes, as in messages.
+impl fmt::Debug for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
 
 /// Text that is not the name of a task.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +155,11 @@ mod tests {
         for bad in ["", "/a", "a/", "a//b", "..", "a/../b", "a:b", " a", "a  b", "ä", &"x".repeat(129)] {
             assert!(TaskName::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_name_in_a_message_is_in_quotes_alone() {
+        assert_eq!(format!("{:?}", TaskName::parse("reports/digest").unwrap()), "\"reports/digest\"");
     }
 
     #[test]

@@ -19,10 +19,10 @@ pub(super) struct Index {
     pub(super) waiting_of_project: BTreeMap<ProjectName, usize>,
     /// Steps, by the run that they belong to.
     pub(super) steps: BTreeMap<RunId, BTreeSet<RunId>>,
-    /// The number of runs that take up a router's room, by its name and by project.
-    pub(super) at_router: BTreeMap<String, BTreeMap<ProjectName, usize>>,
-    /// Runs whose turn it is as soon as a router has room, by project.
-    pub(super) ready: BTreeMap<ProjectName, BTreeSet<RunId>>,
+    /// Runs that take up a router's room, by its name and by project.
+    pub(super) at_router: BTreeMap<String, BTreeMap<ProjectName, BTreeSet<RunId>>>,
+    /// Runs whose turn it is as soon as a router has room, by project: the steps of others apart.
+    pub(super) ready: BTreeMap<(ProjectName, bool), BTreeSet<RunId>>,
     /// Pipelines whose turn it is: they take up no room.
     pub(super) ready_pipelines: BTreeSet<RunId>,
     /// Runs that pause, with the end of their pauses.
@@ -58,9 +58,9 @@ impl Index {
             count(&mut self.waiting_of_project, project, change);
         }
         if let Some(router) = active.slot() {
-            let counts = self.at_router.entry(router.name().to_owned()).or_default();
-            count(counts, project, change);
-            if counts.is_empty() {
+            let runs = self.at_router.entry(router.name().to_owned()).or_default();
+            change_in(runs, project, id, change);
+            if runs.is_empty() {
                 self.at_router.remove(router.name());
             }
         }
@@ -69,7 +69,9 @@ impl Index {
             Phase::Queued { not_before: None } if active.launch.work.is_none() => {
                 change_set(&mut self.ready_pipelines, id, change);
             }
-            Phase::Queued { not_before: None } => change_in(&mut self.ready, project, id, change),
+            Phase::Queued { not_before: None } => {
+                change_in(&mut self.ready, &(project.clone(), active.is_step()), id, change);
+            }
             _ => {}
         }
     }

@@ -16,6 +16,7 @@ fn waiting(task: &str, step_of: Option<RunId>, is_pipeline: bool) -> Active {
     let launch = Launch { work, ..Launch::default() };
     let mut run = queued(task, RunTrigger::Manual, &launch, Consistency::Run);
     (run.parent, run.step) = (step_of, step_of.map(|_| "step".to_owned()));
+    let launch = Launch { depth: u32::from(step_of.is_some()), ..launch };
     Active::new(StoredRun { run, input: Value::Null, boot: None }, launch, Phase::Queued { not_before: None })
 }
 
@@ -84,7 +85,9 @@ fn runs_are_ready_at_the_end_of_their_pauses() {
         })
         .into();
     let ready = |runs: &ActiveRuns| -> Vec<RunId> {
-        runs.ready().flat_map(|(_, ready)| ready.map(|active| active.run().id).collect::<Vec<_>>()).collect()
+        runs.ready()
+            .flat_map(|(_, _, ready)| ready.map(|active| active.run().id).collect::<Vec<_>>())
+            .collect()
     };
     assert!(ready(&runs).is_empty());
     assert_eq!(runs.next_ready(), Some(now + Duration::from_secs(1)));

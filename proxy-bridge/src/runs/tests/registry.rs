@@ -1,5 +1,6 @@
 use super::*;
 use switchyard_contract::admin::RunWork;
+use switchyard_contract::run::{RunFilter, RunState};
 
 /// A pipeline whose step is a module of the registry.
 fn named_by_a_registry() -> Value {
@@ -46,4 +47,25 @@ async fn a_run_that_could_not_read_a_registry_is_ended_at_its_router() {
     let reader = reads(&mut scene, &runs).await;
     scene.call(&format!("POST /_runs/{reader}/cancel")).await;
     scene.call(&format!("DELETE /_runs/{reader}?attempt=1")).await;
+}
+
+#[tokio::test]
+async fn a_registry_is_read_again_while_its_router_is_busy_and_until_its_pipeline_is_cancelled() {
+    let mut scene = Scene::new(named_by_a_registry()).await;
+    let busy = json!({ "type": "urn:switchyard:busy", "detail": "4 runs are under way" });
+    scene.router.script("POST /_runs", 503, &busy.to_string());
+    let runs = scene.run().await;
+    let first = reads(&mut scene, &runs).await;
+    let request = scene.call("POST /_runs").await;
+    assert_ne!(request["run"], json!(first));
+    // It is taken now, and does not come to an end.
+    scene.router.script("POST /_runs", 0, "");
+    let request = scene.call("POST /_runs").await;
+    let reader: RunId = serde_json::from_value(request["run"].clone()).unwrap();
+    let filter = RunFilter { limit: 1, ..RunFilter::default() };
+    let pipeline = runs.runs(filter).await.unwrap().runs.remove(0);
+    assert_eq!(pipeline.state, RunState::Running);
+    runs.cancel(pipeline.id, None).await.unwrap();
+    assert_eq!(runs.wait(pipeline.id, LONG).await.unwrap().state, RunState::Cancelled);
+    scene.call(&format!("POST /_runs/{reader}/cancel")).await;
 }
