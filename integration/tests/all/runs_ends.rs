@@ -2,7 +2,7 @@
 //! its reason.
 
 use serde_json::{Value, json};
-use switchyard_contract::run::{RetryRun, RunDetail, RunState};
+use switchyard_contract::run::{RetryRun, RunDetail, RunId, RunState};
 use switchyard_integration::client::Client;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;
@@ -21,7 +21,7 @@ const MAIN: &str = "export default { fetch(request) {
 
 /// Small limits, so that each fault meets its own soon. Processor time that others take counts for
 /// `event_loop`.
-const POLICY: &str = "[defaults.limits]\nmemory = \"200MB\"\nevent_loop = \"5s\"\nrun_log = \"200KB\"\n\
+const POLICY: &str = "[defaults.limits]\nmemory = \"200MB\"\nevent_loop = \"3s\"\nrun_log = \"200KB\"\n\
                       run_result = \"10KB\"\n";
 
 /// One kind of end.
@@ -112,8 +112,7 @@ async fn serve(volume: &Volume) -> Served {
 }
 
 /// Waits for the end of a run that may take long: each look at it is bounded, and so is their number.
-async fn ended_late(api: &RunsApi, started: RunDetail) -> RunDetail {
-    let id = started.run.id;
+async fn ended_late(api: &RunsApi, id: RunId) -> RunDetail {
     for _ in 0..12 {
         let detail = api.client.get(&format!("/runs/{id}?wait=15")).await.json();
         if detail["ended_at"].is_string() {
@@ -135,7 +134,8 @@ async fn each_fault_ends_its_run_alone_with_its_reason() {
     ];
     let patient = served.api.start("victim:held").running().await.run.id;
     for fault in FAULTS {
-        let ended = served.api.start(&format!("victim:{}", fault.name)).ended().await.run;
+        let started = served.api.start(&format!("victim:{}", fault.name)).begun().await;
+        let ended = ended_late(&served.api, started.run.id).await.run;
         let error = ended.error.clone().unwrap_or_default();
         assert_eq!((ended.state, &*error.reason), (fault.state, fault.reason), "{}: {ended:#?}", fault.name);
         assert!(error.message.contains(fault.says), "{}: {error:#?}", fault.name);
@@ -167,7 +167,7 @@ async fn a_gigabyte_of_lines_is_kept_by_its_head_and_tail() {
         Probe::start(&served.serve.public, "/victim/").await,
     ];
     let started = served.api.start("victim:prints").running().await;
-    let ended = ended_late(&served.api, started).await.run;
+    let ended = ended_late(&served.api, started.run.id).await.run;
     assert_eq!((ended.state, ended.result.clone()), (RunState::Succeeded, Some(json!("printed"))));
     assert_eq!(ended.log_lines, (1 << 15) + 3, "all lines are counted");
     let lines = served.api.lines(ended.id).await;

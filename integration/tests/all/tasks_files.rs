@@ -262,6 +262,9 @@ async fn links_and_hidden_files_start_nothing_and_lead_nowhere() {
     succeeded(&routed, "import", 2).await;
     let left = ["link.json", "folder.json", ".hidden.json", "b.txt"].map(str::to_owned);
     assert_eq!(names(&pending), BTreeSet::from(left));
+    // A run has ended before its file is moved.
+    let complete = || names(&data.join("complete")).len();
+    eventually("both files are moved", || async { complete() == 2 }).await;
     // A folder of the outside in place of the project's own.
     fs::remove_dir_all(data.join("complete")).unwrap();
     let outside = routed.state.path().join("outside");

@@ -272,8 +272,8 @@ async fn a_thousand_hostile_requests_again_and_again_leave_the_memory_flat() {
         sizes.push(memory());
     }
     // The first ones fill caches and the queue of runs.
-    let (before, after) = (sizes[1], sizes[4]);
-    assert!(after < before + 4_000_000, "{sizes:?}");
+    let before = sizes[..3].iter().max().copied().unwrap_or_default();
+    assert!(sizes[4] < before + 4_000_000, "{sizes:?}");
     let of_github = routed.api.runs("task=hooks:github").await;
     assert_eq!(of_github.iter().map(|run| run.id).collect::<Vec<_>>(), [first]);
     for run in routed.api.runs("task=hooks:hold&state=queued,running&limit=100").await {

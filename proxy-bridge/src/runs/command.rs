@@ -9,15 +9,14 @@ use tokio::sync::oneshot;
 use super::StartRun;
 use super::active::StartReply;
 use super::launch::Launch;
-use super::occurrences::Claimed;
 use super::pipeline_state::{Loaded, NotLoaded, Registry};
-use super::registry::NotRead;
+use super::reads::NotRead;
 use super::start_call::DispatchError;
 use super::timetable::Unrecorded;
 use crate::ledger::{Accepted, LedgerError};
 use crate::routers::{CallError, Router};
 use switchyard_contract::admin::{KnownRuns, RunAccepted};
-use switchyard_contract::run::{Run, RunError, RunId};
+use switchyard_contract::run::{Occurrence, Run, RunError, RunId};
 use switchyard_contract::task::TaskId;
 use switchyard_edge::problem::Problem;
 
@@ -98,4 +97,15 @@ pub(super) enum Done {
     Known(Arc<Router>, Result<KnownRuns, CallError>),
     /// Nothing follows.
     Nothing,
+}
+
+/// The result of the record of a due time.
+pub(super) struct Claimed {
+    pub(super) occurrence: Occurrence,
+    /// The run that it starts.
+    pub(super) run: Option<RunId>,
+    /// The runs that this one replaces.
+    pub(super) cancel: Vec<RunId>,
+    /// False: it was recorded before.
+    pub(super) result: Result<bool, LedgerError>,
 }

@@ -15,7 +15,7 @@ use super::active::ActiveRuns;
 use super::command::{Command, Done, TaskLook};
 use super::daemons::Daemons;
 use super::follow::FollowMessage;
-use super::registry::Reads;
+use super::reads::Reads;
 use super::timetable::Timetable;
 use super::writer::Writer;
 use crate::ledger::LedgerError;

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::accept::scheduled;
 use super::active::Phase;
-use super::command::Done;
+use super::command::{Claimed, Done};
 use super::control::Control;
 use super::timetable::Due;
-use crate::ledger::{LedgerError, ScheduleState, StoredRun};
+use crate::ledger::{ScheduleState, StoredRun};
 use crate::schedule::Decision;
 use crate::tasks::Declared;
 use switchyard_contract::run::{Occurrence, OccurrenceOutcome, RunId};
@@ -173,17 +173,6 @@ impl Control {
             Done::Nothing
         });
     }
-}
-
-/// The result of the record of a due time.
-pub(super) struct Claimed {
-    occurrence: Occurrence,
-    /// The run that it starts.
-    run: Option<RunId>,
-    /// The runs that this one replaces.
-    cancel: Vec<RunId>,
-    /// False: it was recorded before.
-    result: Result<bool, LedgerError>,
 }
 
 fn log_occurrence(occurrence: &Occurrence) {

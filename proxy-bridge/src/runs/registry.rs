@@ -1,19 +1,18 @@
 //! Registries: the modules that name the modules of pipelines' steps. A router evaluates one in a run of
 //! its own, which has no record, and which waits for its turn like any other.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::active::Active;
 use super::command::Done;
 use super::control::Control;
 use super::pipeline_state::Registry;
+use super::reads::{NotRead, Read, Source};
 use super::start_call::{DispatchError, answered};
 use super::versions::{self, VersionMaker};
 use crate::routers::{CallError, Router};
@@ -31,91 +30,6 @@ const READS: usize = 4;
 
 /// The pause before a router is asked again that was busy.
 const BUSY: Duration = Duration::from_millis(500);
-
-/// The reads of registries that wait or are under way.
-#[derive(Default)]
-pub(super) struct Reads {
-    waiting: VecDeque<Read>,
-    /// By the runs that read. They have no records.
-    under_way: BTreeMap<RunId, (Read, Arc<Router>, AbortHandle)>,
-}
-
-/// A read, and the steps that wait for it.
-struct Read {
-    source: Source,
-    /// By their pipelines.
-    steps: Vec<(RunId, String)>,
-    /// The times that a router was busy.
-    refusals: usize,
-    not_before: Option<Instant>,
-}
-
-/// The registry of a version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Source {
-    project: ProjectName,
-    /// `None`: the live one.
-    version: Option<Digest>,
-    /// The one router that can run the steps, by name. `None`: any.
-    router: Option<String>,
-}
-
-/// The reason why a registry was not read.
-pub(super) enum NotRead {
-    /// No router could begin.
-    Later(String),
-    /// The router does not have the version.
-    NoVersion(RunError),
-    /// The steps that need it fail.
-    Failed(RunError),
-}
-
-impl Reads {
-    /// Adds a step. One read is for all steps that wait for the same registry; that of a version never
-    /// changes, so a step also joins a read of it that is under way.
-    fn add(&mut self, source: Source, step: (RunId, String)) {
-        let under_way = self.under_way.values_mut().map(|(read, ..)| read);
-        let joined = under_way.filter(|_| source.version.is_some()).chain(&mut self.waiting);
-        let mut same = joined.filter(|read| read.source == source);
-        match same.next() {
-            Some(read) => read.steps.push(step),
-            None => {
-                drop(same);
-                let steps = vec![step];
-                self.waiting.push_back(Read { source, steps, refusals: 0, not_before: None });
-            }
-        }
-    }
-
-    /// Returns true if the run reads a registry.
-    pub(super) fn has(&self, run: RunId) -> bool {
-        self.under_way.contains_key(&run)
-    }
-
-    /// The number of steps of a project that wait for a read.
-    pub(super) fn waiting_of(&self, project: &ProjectName) -> usize {
-        let of_project = self.waiting.iter().filter(|read| read.source.project == *project);
-        of_project.map(|read| read.steps.len()).sum()
-    }
-
-    /// The end of the next pause.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.waiting.iter().filter_map(|read| read.not_before).min()
-    }
-
-    /// Drops the steps that do not go on. Returns the reads under way that are for none any more.
-    fn retain(&mut self, goes_on: impl Fn(RunId) -> bool) -> Vec<(RunId, Arc<Router>)> {
-        let under_way = self.under_way.values_mut().map(|(read, ..)| read);
-        under_way.chain(&mut self.waiting).for_each(|read| read.steps.retain(|(id, _)| goes_on(*id)));
-        self.waiting.retain(|read| !read.steps.is_empty());
-        let needless = self.under_way.extract_if(.., |_, (read, ..)| read.steps.is_empty());
-        let end = |(reader, (_, router, task)): (RunId, (Read, Arc<Router>, AbortHandle))| {
-            task.abort();
-            (reader, router)
-        };
-        needless.map(end).collect()
-    }
-}
 
 impl Control {
     /// Begins a step: with its module's path from the registry, if there is one.
@@ -309,29 +223,5 @@ fn not_begun(error: DispatchError) -> NotRead {
         }
         DispatchError::NoVersion(error) => NotRead::NoVersion(error),
         DispatchError::Refused(error) => NotRead::Failed(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_that_wait_for_the_same_registry_have_one_read() {
-        let mut reads = Reads::default();
-        let source = |project: &str, version: Option<u8>| Source {
-            project: ProjectName::parse(project).unwrap(),
-            version: version.map(|byte| Digest::from([byte; 32])),
-            router: None,
-        };
-        let ids: Vec<_> = (0..3).map(|_| RunId::new_now()).collect();
-        for (at, version) in [(0, Some(1)), (1, Some(1)), (1, Some(2)), (2, None), (0, None)] {
-            reads.add(source("shop", version), (ids[at], "step".to_owned()));
-        }
-        assert_eq!(reads.waiting.iter().map(|read| read.steps.len()).collect::<Vec<_>>(), [2, 1, 2]);
-        assert_eq!(reads.waiting_of(&ProjectName::parse("shop").unwrap()), 5);
-        // The pipelines of the others were cancelled.
-        assert!(reads.retain(|id| id == ids[2]).is_empty());
-        assert_eq!(reads.waiting.iter().map(|read| read.steps.len()).collect::<Vec<_>>(), [1]);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use switchyard_protocol::{CronRegistration, FromCell, JobStepReply, Limit, Start, ToCell};
@@ -59,14 +59,19 @@ impl DrainSignal {
 
 /// Sends messages to the router, from any thread.
 #[derive(Clone)]
-pub(crate) struct Reporter(Arc<UnixStream>);
+pub(crate) struct Reporter {
+    socket: Arc<UnixStream>,
+    /// Held while a message is written: a large one takes several writes.
+    writing: Arc<Mutex<()>>,
+}
 
 impl Reporter {
     /// Sends a message. A failure is ignored: the reader ends a cell without a router.
     pub(crate) fn send(&self, message: &FromCell) {
         let mut line = serde_json::to_vec(message).expect("a message has string keys only");
         line.push(b'\n');
-        let _ = self.0.as_ref().write_all(&line);
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.socket.as_ref().write_all(&line);
     }
 
     /// Requests a count of the project's folders.
@@ -107,7 +112,8 @@ impl Control {
             .stack_size(128 * 1024)
             .spawn(move || read(BufReader::new(&incoming), start_sender, &drain, &messages_sender))?;
         let draining = DrainSignal(draining);
-        Ok(Self { reporter: Reporter(socket), start: Some(start), draining, messages: Some(messages) })
+        let reporter = Reporter { socket, writing: Arc::default() };
+        Ok(Self { reporter, start: Some(start), draining, messages: Some(messages) })
     }
 
     /// Sends a message to the router.
