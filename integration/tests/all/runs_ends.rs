@@ -61,7 +61,7 @@ const FAULTS: &[Fault] = &[
         // The start of its process counts, which a busy machine takes longer for.
         settings: r#"{"timeout": "3s"}"#,
         state: RunState::TimedOut,
-        ..fault("takes_long", "timeout", "3000 ms", "await later(60_000);")
+        ..fault("takes_long", "timeout", "3s", "await later(60_000);")
     },
 ];
 
