@@ -102,7 +102,7 @@ async fn a_due_time_replaces_the_run_under_way_and_never_runs_beside_it() {
     for pair in runs.windows(2) {
         let [later, earlier] = pair else { unreachable!() };
         let Some(ended) = earlier.ended_at else {
-            // It is being cancelled at this moment.
+            // The run is being cancelled at this moment.
             assert_eq!(later.started_at, None, "{earlier:#?} {later:#?}");
             continue;
         };

@@ -131,7 +131,7 @@ impl Router {
     /// Has the router forget an attempt of a run that has ended.
     ///
     /// # Errors
-    /// As for every call; 409 if the router has another attempt of the run.
+    /// The errors of every call; 409 if the router has another attempt of the run.
     pub async fn forget_run(&self, run: RunId, attempt: u32) -> Result<(), CallError> {
         let mut url = self.url(&["_runs", &run.to_string()]);
         url.set_query(Some(&format!("attempt={attempt}")));

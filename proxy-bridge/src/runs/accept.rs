@@ -13,7 +13,7 @@ use super::launch::Launch;
 use super::{StartRun, Started, params};
 use crate::ledger::{Accepted, LedgerError, StoredRun};
 use crate::schedule::{Decision, on_due};
-use crate::tasks::Declared;
+use crate::tasks::{Catalog, Declared};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::{Run, RunError, RunId, RunState, RunTrigger};
@@ -244,7 +244,7 @@ pub(super) fn queued(task: TaskId, trigger: RunTrigger, launch: &Launch, consist
     }
 }
 
-pub(super) fn unknown_task(task: &TaskId, catalog: &crate::tasks::Catalog) -> Problem {
+pub(super) fn unknown_task(task: &TaskId, catalog: &Catalog) -> Problem {
     let known = catalog.all();
     let set = known.get(&task.project).map(|tasks| &tasks.set);
     let names = set.map(TaskSet::names).unwrap_or_default();

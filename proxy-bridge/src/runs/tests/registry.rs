@@ -58,7 +58,7 @@ async fn a_registry_is_read_again_while_its_router_is_busy_and_until_its_pipelin
     let first = reads(&mut scene, &runs).await;
     let request = scene.call("POST /_runs").await;
     assert_ne!(request["run"], json!(first));
-    // It is taken now, and does not come to an end.
+    // The run is taken now, and does not come to an end.
     scene.router.script("POST /_runs", 0, "");
     let request = scene.call("POST /_runs").await;
     let reader: RunId = serde_json::from_value(request["run"].clone()).unwrap();

@@ -24,7 +24,7 @@ pub(super) fn read(task: &Fields<'_>, report: &mut Report) -> Option<Placed<Task
             several => format!("has {}: a task has one trigger", several.join(" and ")),
         };
         task.wrong("trigger", fix, report);
-        // What is wrong with each of them counts all the same.
+        // The faults of each of them count all the same.
         for kind in set {
             trigger(&fields, kind, report);
         }
