@@ -36,7 +36,7 @@ pub mod usage;
 pub mod volume;
 
 /// The time limit of every wait: far more than needed, on two cores that other tests use too.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Awaits something that must happen, and names it if it does not.
 ///
