@@ -135,7 +135,7 @@ impl LaunchSpec {
     }
 
     fn start(&self, settings: &CellSettings, folders: CellPaths, identity: Option<Identity>) -> Start {
-        let CellPaths { socket, probe, inspect, tmp, data, cache } = folders;
+        let CellPaths { socket, transport, probe, inspect, tmp, data, cache } = folders;
         let version = self.version.to_string();
         let own = [
             ("SWITCHYARD_PROJECT", self.version.project.to_string()),
@@ -167,6 +167,7 @@ impl LaunchSpec {
             import_map: self.import_map.clone(),
             api: self.api.clone(),
             socket,
+            transport,
             probe,
             inspect,
             env,
@@ -209,6 +210,7 @@ fn is_typescript(module: &str) -> bool {
 /// The paths of one cell.
 struct CellPaths {
     socket: PathBuf,
+    transport: PathBuf,
     probe: PathBuf,
     inspect: Option<PathBuf>,
     tmp: PathBuf,

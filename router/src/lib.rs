@@ -28,6 +28,7 @@ mod root;
 mod runs;
 mod slots;
 mod token;
+mod transport;
 pub mod user;
 mod version;
 mod watch;

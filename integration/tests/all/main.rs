@@ -137,6 +137,7 @@ mod tasks_saved;
 mod tasks_triggers;
 mod tasks_webhooks;
 mod tidy;
+mod transports;
 mod trusted_proxy;
 mod unseen;
 mod urls;

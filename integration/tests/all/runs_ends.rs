@@ -4,11 +4,11 @@
 use serde_json::{Value, json};
 use switchyard_contract::run::{RetryRun, RunDetail, RunId, RunState};
 use switchyard_integration::client::Client;
+use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;
 use switchyard_integration::runs::{RunsApi, Served, TaskProject, held, returns};
 use switchyard_integration::volume::Volume;
-use switchyard_integration::eventually;
 
 /// Serves its label, and lets runs of [`held`] go on at `/open`.
 const MAIN: &str = "export default { fetch(request) {

@@ -124,6 +124,30 @@ pub const TURN_FRAMES: usize = 64;
 /// See [`TURN_FRAMES`].
 pub const TURN_BYTES: usize = 128 << 10;
 
+/// Bytes that a frame of the transport counts as in a turn, at least: the time that it takes is not
+/// that of its bytes.
+pub const FRAME_WEIGHT: usize = 256;
+
+/// Bytes of a head that are read of a frame, in order to fail its request alone if they are more
+/// than `--max-head`. A larger one ends the connection, and all requests on it.
+pub const FRAMED_HEAD: usize = 1 << 20;
+
+/// Pieces of a body of fewer bytes are copied out of the buffer that they were read into: a piece
+/// that waits for its client keeps all of that buffer, of up to eight times as much.
+pub const COPIED_PIECE: usize = 16 << 10;
+
+/// Bytes that wait to be written to a cell on a connection of the transport, from which on no
+/// request begins and no body goes on: a cell that does not read costs this much, one head, and a
+/// few bytes for each request.
+pub const WAITING_FRAMES: usize = 256 << 10;
+
+/// Bytes that a cell may still send on a stream that the router has reset, before it knows: its
+/// window of 256 KiB in frames of one byte, and a head.
+pub const FRAMES_AFTER_RESET: usize = 4 << 20;
+
+/// Bytes that a cell may send on a stream that has ended: credit for a body that it has read.
+pub const FRAMES_AFTER_END: usize = 128;
+
 /// Frames of fewer bytes than the first number are joined, up to the second number of bytes, if the
 /// next one is already available: writing each on its own costs more than copying it.
 pub const SMALL_FRAME: usize = 1 << 10;

@@ -30,6 +30,8 @@ pub trait RequestBody:
 #[derive(Debug)]
 pub struct Upload {
     body: Incoming,
+    /// The beginning of the body, if it was put back.
+    unread: Bytes,
     /// Bytes that may still come.
     left: u64,
     pace: Pace,
@@ -98,7 +100,12 @@ impl Upload {
     pub fn new(body: Incoming, limit: u64, pause: Duration) -> Self {
         let progress = (!body.is_end_stream()).then(|| Arc::new(Progress::new()));
         let pace = Pace { pause, left: pause, waiting: None };
-        Self { body, left: limit, pace, turn: Turn::default(), progress }
+        Self { body, unread: Bytes::new(), left: limit, pace, turn: Turn::default(), progress }
+    }
+
+    /// Puts back the first piece of the body, which was taken and did not reach the server.
+    pub fn put_back(&mut self, piece: Bytes) {
+        self.unread = piece;
     }
 
     fn update(&self, update: impl FnOnce(&Progress)) {
@@ -217,6 +224,9 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let this = &mut *self;
+        if !this.unread.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.unread)))));
+        }
         ready!(this.turn.poll_begin(cx));
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         if polled.is_pending() {
@@ -245,11 +255,17 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.unread.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (hint, unread) = (self.body.size_hint(), self.unread.len() as u64);
+        let mut whole = SizeHint::new();
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper + unread);
+        }
+        whole.set_lower(hint.lower() + unread);
+        whole
     }
 }
 

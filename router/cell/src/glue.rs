@@ -8,4 +8,5 @@ pub(crate) mod platform;
 pub(crate) mod requests;
 pub(crate) mod scripts;
 pub(crate) mod servers;
+mod transport;
 pub(crate) mod workers;

@@ -85,7 +85,7 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let ended = match &start.job {
         Some(job) => version.work(job.clone(), &start, &pulse).await,
         None => match version.build().await {
-            Ok(kind) => Ok(version.serve(kind, &pulse, max_turn).await),
+            Ok(form) => Ok(version.serve(form, &pulse, max_turn).await),
             Err(diagnostic) => Err(diagnostic),
         },
     };

@@ -2,6 +2,7 @@
 //! inherits as its standard input. Private to the two, and free to change with them.
 
 pub mod assets;
+pub mod frame;
 mod identity;
 mod install;
 mod job;
@@ -84,6 +85,9 @@ pub enum FromCell {
     Serving {
         /// The kind of the server, which decides the form of a request's target.
         by: ServerKind,
+        /// The same server also takes requests as [frames](frame), on [`Start::transport`].
+        #[serde(default)]
+        framed: bool,
     },
     /// The version cannot be served. The cell exits after it.
     Failed(Diagnostic),
@@ -158,11 +162,17 @@ mod tests {
             let text = serde_json::to_string(&message).unwrap();
             assert_eq!(serde_json::from_str::<ToCell>(&text).unwrap(), message);
         }
-        let serving = FromCell::Serving { by: ServerKind::Node };
+        let serving = FromCell::Serving { by: ServerKind::Node, framed: true };
         let exceeded = FromCell::Exceeded(Limit::EventLoop);
         for message in [FromCell::Ready, serving, FromCell::OutOfSpace, exceeded] {
             let text = serde_json::to_string(&message).unwrap();
             assert_eq!(serde_json::from_str::<FromCell>(&text).unwrap(), message);
         }
     }
+}
+
+#[cfg(test)]
+pub(crate) fn fuzz() -> proptest::test_runner::Config {
+    use proptest::test_runner::{Config, RngSeed};
+    Config { cases: 64, rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..Config::default() }
 }

@@ -45,6 +45,9 @@ pub struct Start {
     pub api: PlatformApi,
     /// The path to listen on, whatever port the code names.
     pub socket: PathBuf,
+    /// The path to listen on for connections of the [framed transport](crate::frame), each of which
+    /// carries any number of requests.
+    pub transport: PathBuf,
     /// The path on which the cell answers the router's probe: with a server like the project's, and
     /// without its handler.
     pub probe: PathBuf,

@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    const SERVING: FromCell = FromCell::Serving { by: ServerKind::Deno };
+    const SERVING: FromCell = FromCell::Serving { by: ServerKind::Deno, framed: true };
 
     type Read = Vec<Result<FromCell, ProtocolViolation>>;
 

@@ -39,6 +39,9 @@ use crate::user::User;
 /// may have 107 bytes.
 const SOCKET: &str = "http";
 
+/// The name of the socket for connections of the framed transport.
+const TRANSPORT: &str = "mux";
+
 /// The name of the socket on which the cell's glue answers the router's probe.
 const PROBE: &str = "ping";
 
@@ -81,6 +84,15 @@ enum StartOutcome {
     Missing(Diagnostic),
 }
 
+/// The forms in which a cell's server takes requests, as it announced them.
+#[derive(Debug, Default)]
+struct ServerForm {
+    /// The target of a request is the whole URL.
+    takes_urls: AtomicBool,
+    /// Requests may come as frames.
+    takes_frames: AtomicBool,
+}
+
 /// The task that reads a stream of a cell's output. It returns the last lines.
 type OutputTask = JoinHandle<Vec<String>>;
 
@@ -98,6 +110,7 @@ pub(crate) struct Cell {
     id: u64,
     pid: u32,
     socket: PathBuf,
+    transport: PathBuf,
     tmp: PathBuf,
     settings: Arc<CellSettings>,
     group: Option<Arc<Group>>,
@@ -108,7 +121,7 @@ pub(crate) struct Cell {
     assigned: AssignedVersion,
     inspector: OnceLock<Inspector>,
     recount: Arc<Recount>,
-    takes_urls: Arc<AtomicBool>,
+    server: Arc<ServerForm>,
     commands: mpsc::Sender<ToOwner>,
     messages: Mutex<Option<mpsc::Receiver<FromCell>>>,
     crons: Arc<CellCrons>,
@@ -151,7 +164,7 @@ impl Cell {
         let (message_sender, messages) = mpsc::channel(MESSAGES);
         let (status_sender, status) = watch::channel(CellStatus::default());
         let assigned = AssignedVersion::default();
-        let takes_urls = Arc::new(AtomicBool::new(false));
+        let server = Arc::new(ServerForm::default());
         let stdout = child.stdout.take().context("standard output is piped")?.into_owned_fd()?;
         let stderr = child.stderr.take().context("standard error is piped")?.into_owned_fd()?;
         let output_streams = [(stdout, "stdout"), (stderr, "stderr")];
@@ -168,7 +181,7 @@ impl Cell {
             crons: crons.clone(),
             assigned: assigned.clone(),
             recount: recount.clone(),
-            takes_urls: takes_urls.clone(),
+            server: server.clone(),
             status: status_sender,
         };
         tokio::spawn(owner.run(ControlMessages::new(read)));
@@ -176,6 +189,7 @@ impl Cell {
             id,
             pid,
             socket: dir.join(SOCKET),
+            transport: dir.join(TRANSPORT),
             tmp,
             settings: settings.clone(),
             group,
@@ -186,7 +200,7 @@ impl Cell {
             assigned,
             inspector: OnceLock::new(),
             recount,
-            takes_urls,
+            server,
             commands,
             messages: Mutex::new(Some(messages)),
             crons,
@@ -210,7 +224,13 @@ impl Cell {
 
     /// Returns true if the target of a request has to be the whole URL, which its handler sees.
     pub(crate) fn takes_urls(&self) -> bool {
-        self.takes_urls.load(Relaxed)
+        self.server.takes_urls.load(Relaxed)
+    }
+
+    /// The socket on which the cell takes connections of the framed transport. `None`: its server
+    /// takes none.
+    pub(crate) fn transport(&self) -> Option<&Path> {
+        self.server.takes_frames.load(Relaxed).then_some(&self.transport)
     }
 
     /// The socket on which the cell answers the router's probe.

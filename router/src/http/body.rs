@@ -14,12 +14,13 @@ use super::connector::CellBody;
 use super::lease::{CellLease, SiteLease};
 use crate::pieces::FilePieces;
 use crate::slots::Slot;
+use crate::transport::Failure;
 
 /// The reason why a body ends early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error(transparent)]
-    Cell(hyper::Error),
+    Cell(Failure),
     #[error("a file cannot be read: {0}")]
     File(std::io::Error),
 }
@@ -69,10 +70,10 @@ impl hyper::body::Body for Body {
             Self::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never: Infallible| match never {}),
             Self::Proxied { body, lease, .. } => {
                 let frame = Pin::new(&mut *body).poll_frame(cx);
-                if let Poll::Ready(Some(Err(error))) = &frame
-                    && let Some(lease) = lease.take_if(|_| !body.get_ref().upload_failed())
+                if let Poll::Ready(Some(Err(failure))) = &frame
+                    && let Some(lease) = lease.take()
                 {
-                    lease.blame_for_body(error);
+                    lease.blame_for_body(*failure);
                 }
                 frame.map_err(BodyError::Cell)
             }

@@ -1,7 +1,6 @@
 //! One request: routed, counted in, answered with a file or by a cell of the live version.
 
 use std::ops::ControlFlow;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH};
@@ -10,7 +9,6 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use switchyard_edge::forwarded;
 use switchyard_edge::listener::{Caller, Handler, ListenerLimits};
-use switchyard_edge::pool::SendError;
 use switchyard_edge::refusal::Refusal;
 use switchyard_edge::request_id::RequestIds;
 use switchyard_edge::target::Host;
@@ -19,7 +17,7 @@ use switchyard_edge::upstream::BadAnswer;
 use switchyard_edge::{routes, target, tunnel};
 
 use super::body::Body;
-use super::connector::{self, CellBody, CellPool};
+use super::connector::{CellBody, CellClient, CellError};
 use super::cors::Cors;
 use super::enter::Entrance;
 use super::lease::CellLease;
@@ -38,7 +36,7 @@ pub(super) struct RequestHandler {
     dev: bool,
     body_timeout: std::time::Duration,
     entrance: Entrance,
-    pool: Rc<CellPool>,
+    cells: CellClient,
     ids: RequestIds,
 }
 
@@ -81,7 +79,7 @@ impl Handler for RequestHandler {
     }
 
     fn sweep(&self) {
-        self.pool.sweep();
+        self.cells.sweep();
     }
 }
 
@@ -91,7 +89,7 @@ impl RequestHandler {
             dev,
             body_timeout: limits.body_timeout,
             entrance: Entrance::new(live, commands),
-            pool: Rc::new(connector::pool(limits.max_head)),
+            cells: CellClient::new(limits.max_head),
             ids: RequestIds::default(),
         }
     }
@@ -283,22 +281,22 @@ impl RequestHandler {
             let cell = &lease.running.cell;
             target::set_form(&mut request, cell.takes_urls());
             let sent = if alone {
-                Box::pin(self.pool.send_alone(cell, request)).await
+                Box::pin(self.cells.send_alone(cell, request)).await
             } else {
                 let awaited = cell.answers().begin_request();
-                let sent = self.pool.send(cell, request).await;
+                let sent = self.cells.send(cell, request).await;
                 match &sent {
                     Ok(response) => awaited.record_status(response.status()),
-                    Err(SendError::Failed { .. }) => drop(awaited),
-                    Err(SendError::NotSent(_)) => awaited.discard(),
+                    Err(CellError::Failed(_)) => drop(awaited),
+                    Err(CellError::NotSent(_)) => awaited.discard(),
                 }
                 sent
             };
             match sent {
                 Ok(response) => return Ok((response, lease)),
-                Err(SendError::Failed { error, .. }) => return Err(Box::pin(lease.blame(&error)).await),
-                Err(SendError::NotSent(_)) if attempt == MAX_SENDS => break,
-                Err(SendError::NotSent(unsent)) => {
+                Err(CellError::Failed(failure)) => return Err(Box::pin(lease.blame(failure)).await),
+                Err(CellError::NotSent(_)) if attempt == MAX_SENDS => break,
+                Err(CellError::NotSent(unsent)) => {
                     request = *unsent;
                     lease = self.entrance.another_cell(lease).await?;
                 }

@@ -15,6 +15,7 @@ use tokio::task::spawn_local;
 use super::problem::RequestProblem;
 use crate::drain::RequestGuard;
 use crate::live::{LiveSite, ProjectEntry, RunningCell};
+use crate::transport::Failure;
 
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
 
@@ -99,19 +100,16 @@ impl CellLease {
         mark(&self.entry, &self.version, self.commit.as_ref(), headers);
     }
 
-    /// Returns the problem when a request ended in `error` before the head of its response came.
-    pub(super) async fn blame(self, error: &hyper::Error) -> RequestProblem {
-        // A failure of the client is not the cell's.
-        if let Some(error) = UploadError::behind(error) {
-            return match error {
-                UploadError::TooLarge => RequestProblem::BodyTooLarge,
-                UploadError::TooSlow => RequestProblem::BodyTooSlow,
-                UploadError::BrokenOff => RequestProblem::BadRequest("the body of the request broke off"),
-            };
-        }
-        match BadAnswer::of(error) {
-            Some(bad) => self.report_invalid(bad),
-            None => self.connection_ended().await,
+    /// Returns the problem when a request ended in `failure` before the head of its response came.
+    pub(super) async fn blame(self, failure: Failure) -> RequestProblem {
+        match failure {
+            Failure::Upload(UploadError::TooLarge) => RequestProblem::BodyTooLarge,
+            Failure::Upload(UploadError::TooSlow) => RequestProblem::BodyTooSlow,
+            Failure::Upload(UploadError::BrokenOff) => {
+                RequestProblem::BadRequest("the body of the request broke off")
+            }
+            Failure::Invalid(bad) => self.report_invalid(bad),
+            Failure::Ended => self.connection_ended().await,
         }
     }
 
@@ -120,12 +118,14 @@ impl CellLease {
         report(&self.entry, &self.version, bad)
     }
 
-    /// Blames the cell for a response body that ended in `error`.
-    pub(super) fn blame_for_body(self, error: &hyper::Error) {
-        match BadAnswer::of(error) {
-            Some(bad) => drop(self.report_invalid(bad)),
+    /// Blames the cell for a response body that ended in `failure`.
+    pub(super) fn blame_for_body(self, failure: Failure) {
+        match failure {
+            // A failure of the client is not the cell's.
+            Failure::Upload(_) => {}
+            Failure::Invalid(bad) => drop(self.report_invalid(bad)),
             // This task ends after `ENDS_WITHIN`.
-            None => drop(spawn_local(self.connection_ended())),
+            Failure::Ended => drop(spawn_local(self.connection_ended())),
         }
     }
 

@@ -98,6 +98,9 @@ export default function mark(report, setRequest) {
       ? handler
       : (request, info) => within(request, info, handler);
 
+  // For `transport.js`.
+  ObjectDefineProperty(internals, "markHandler", { __proto__: null, value: around });
+
   const { serve } = Deno;
   /** @type {(first: any, second?: any) => any} */
   const serveMarked = (first, second) => {

@@ -10,6 +10,7 @@
 // may wait for them.
 
 import { core, internals, primordials } from "ext:core/mod.js";
+import { serveFrames } from "ext:switchyard/transport.js";
 
 const {
   ArrayPrototypeFind,
@@ -48,7 +49,7 @@ const MOMENT = 1;
 // the start of a program, with its connections to databases and the like.
 const START = 10_000;
 
-let socket, probe, configuredPort, announce, isSettled;
+let socket, transport, probe, configuredPort, announce, isSettled;
 let chosen, warned = false, warnedOfTcp = false, isProbed = false;
 
 // The server that is served until one on the project's port comes, if it can be replaced.
@@ -161,9 +162,9 @@ function warnOfTcp(port) {
   warn(`TCP servers get no connections here: the one on port ${port} only seems to listen`);
 }
 
-// Called when a server is served.
-function begin(kind, listenForProbe) {
-  announce(kind, true);
+// Called when a server is served. `isFramed`: it takes requests as frames too.
+function begin(kind, listenForProbe, isFramed = false) {
+  announce(kind, true, isFramed);
   answerProbe(listenForProbe);
 }
 
@@ -213,9 +214,10 @@ function serveSelected(first, second) {
     ? { transport: "tcp", hostname, port: Number(port) || PORT }
     : { transport: "unix", path };
   const serveAt = (path, onListen) => {
-    const server = serve({ ...options, path, onListen }, handler);
+    const own = { ...options, path, onListen };
+    const server = serve(own, handler);
     keep(server);
-    begin(DENO, serveProbe);
+    begin(DENO, serveProbe, serveFrames(server, transport, own, handler));
     return server;
   };
   const onListen = () => options.onListen?.(addr);
@@ -314,8 +316,9 @@ ObjectDefineProperty(internals, "servers", { value: ObjectFreeze(shared) });
 // Called when a version is assigned. `port`: the configured port, if any. `announceKind`: reports
 // to the cell which kind of server is served. Returns the function to call with the entry's exports
 // once it has been evaluated, or with nothing if its evaluation goes on.
-export default function listenAt(path, probePath, port, announceKind, isMain) {
+export default function listenAt(path, framesPath, probePath, port, announceKind, isMain) {
   socket = path;
+  transport = framesPath;
   probe = probePath;
   configuredPort = port;
   announce = announceKind;

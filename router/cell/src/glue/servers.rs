@@ -9,6 +9,7 @@ use deno_core::{JsRuntime, v8};
 use switchyard_protocol::ServerKind;
 use tokio::sync::watch;
 
+use super::transport;
 use crate::js;
 use crate::modules::project::Project;
 
@@ -58,7 +59,15 @@ enum Progress {
     /// A server listens on a port that is not the project's, and is served unless another one
     /// comes.
     Waiting(ServerKind),
-    Serving(ServerKind),
+    Serving(ServerForm),
+}
+
+/// The form in which the server that is served takes requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ServerForm {
+    pub(crate) kind: ServerKind,
+    /// `true`: it takes them as frames too.
+    pub(crate) is_framed: bool,
 }
 
 static PROGRESS: LazyLock<watch::Sender<Progress>> = LazyLock::new(watch::Sender::default);
@@ -67,32 +76,32 @@ static PROGRESS: LazyLock<watch::Sender<Progress>> = LazyLock::new(watch::Sender
 pub(crate) async fn first_kind() -> ServerKind {
     wait_for(|progress| match progress {
         Progress::NoServer => None,
-        Progress::Waiting(kind) | Progress::Serving(kind) => Some(kind),
+        Progress::Waiting(kind) | Progress::Serving(ServerForm { kind, .. }) => Some(kind),
     })
     .await
 }
 
-/// Returns the kind of the server that is served, once it differs from `known`.
-pub(crate) async fn served_kind(known: Option<ServerKind>) -> ServerKind {
+/// Returns the form of the server that is served, once it differs from `known`.
+pub(crate) async fn served_form(known: Option<ServerForm>) -> ServerForm {
     wait_for(|progress| match progress {
-        Progress::Serving(kind) if Some(kind) != known => Some(kind),
+        Progress::Serving(form) if Some(form) != known => Some(form),
         _ => None,
     })
     .await
 }
 
-async fn wait_for(kind_of: impl Fn(Progress) -> Option<ServerKind>) -> ServerKind {
+async fn wait_for<T>(find: impl Fn(Progress) -> Option<T>) -> T {
     let mut progress = PROGRESS.subscribe();
     loop {
-        if let Some(kind) = kind_of(*progress.borrow_and_update()) {
-            return kind;
+        if let Some(found) = find(*progress.borrow_and_update()) {
+            return found;
         }
         progress.changed().await.expect("the sender is never dropped");
     }
 }
 
-/// Called by the glue with the number of a kind, and with `true` if a server of that kind is
-/// served.
+/// Called by the glue with the number of a kind, with `true` if a server of that kind is served, and
+/// with `true` if it takes frames.
 fn announce(
     scope: &mut v8::PinScope<'_, '_>,
     args: v8::FunctionCallbackArguments<'_>,
@@ -104,7 +113,8 @@ fn announce(
         _ => return,
     };
     let is_served = args.get(1).is_true();
-    let progress = if is_served { Progress::Serving(kind) } else { Progress::Waiting(kind) };
+    let form = ServerForm { kind, is_framed: args.get(2).is_true() };
+    let progress = if is_served { Progress::Serving(form) } else { Progress::Waiting(kind) };
     PROGRESS.send_if_modified(|current| {
         let is_new = *current == Progress::NoServer || is_served && *current != progress;
         if is_new {
@@ -120,6 +130,7 @@ pub(crate) struct Servers(v8::Global<v8::Function>);
 impl Servers {
     /// Loads the glue. Must be called before any of the project's code runs.
     pub(crate) fn prepare(runtime: &mut JsRuntime) -> Self {
+        transport::prepare(runtime);
         Self(js::load_function(runtime, "ext:switchyard/servers.js", include_str!("servers.js")))
     }
 
@@ -129,7 +140,8 @@ impl Servers {
         deno_core::scope!(scope, runtime);
         let glue = v8::Local::new(scope, &self.0);
         let text = |path: &Path| v8::String::new(scope, &path.to_string_lossy()).expect("a path is short");
-        let (socket, probe) = (text(&project.socket).into(), text(&project.probe).into());
+        let [socket, transport, probe] =
+            [&project.socket, &project.transport, &project.probe].map(|path| text(path).into());
         let port = match project.port {
             Some(port) => v8::Integer::new(scope, port.into()).into(),
             None => v8::undefined(scope).into(),
@@ -137,7 +149,7 @@ impl Servers {
         let announce = v8::Function::new(scope, announce).expect("V8 has memory at its start").into();
         let is_main = v8::Boolean::new(scope, is_main).into();
         let this = v8::undefined(scope).into();
-        let settle = glue.call(scope, this, &[socket, probe, port, announce, is_main]);
+        let settle = glue.call(scope, this, &[socket, transport, probe, port, announce, is_main]);
         let settle = settle.expect("the cell's own code does not throw");
         let settle = v8::Local::<v8::Function>::try_from(settle).expect("the glue returns a function");
         SettleGlue(v8::Global::new(scope, settle))

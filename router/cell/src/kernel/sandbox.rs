@@ -55,7 +55,8 @@ pub(crate) fn become_user(identity: Option<Identity>) -> Result<()> {
 /// A listener cannot be made, or the kernel refuses the rules or the filter.
 pub(crate) fn confine(start: &Start, rules: FileRules) -> Result<()> {
     network::open(EgressRules::new(&start.permissions));
-    listener::reserve([&start.socket, &start.probe]).context("make the version's listeners")?;
+    listener::reserve([&start.socket, &start.transport, &start.probe])
+        .context("make the version's listeners")?;
     restrict(rules.for_version(start))
 }
 

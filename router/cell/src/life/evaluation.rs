@@ -11,7 +11,7 @@ use deno_runtime::worker::MainWorker;
 use switchyard_protocol::ServerKind;
 use tokio::time::{sleep, timeout};
 
-use crate::glue::servers;
+use crate::glue::servers::{self, ServerForm};
 
 /// The longest evaluation of the entry once a server listens: it may still fail, or make the
 /// server on the project's port. A few seconds, as connections to databases may take.
@@ -73,7 +73,7 @@ pub(super) async fn run_to_end(
 /// The project's code throws.
 pub(super) async fn run_until_quiet(
     worker: &mut MainWorker,
-    is_served: impl Future<Output = ServerKind>,
+    is_served: impl Future<Output = ServerForm>,
 ) -> Result<bool, CoreError> {
     let polls = Cell::new(0_u64);
     let activity = worker.js_runtime.runtime_activity_stats_factory();

@@ -9,7 +9,7 @@ use deno_core::v8;
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::worker::MainWorker;
 use switchyard_contract::event::Diagnostic;
-use switchyard_protocol::{FromCell, Limit, ServerKind};
+use switchyard_protocol::{FromCell, Limit};
 use tokio::time::{sleep, timeout};
 
 use super::evaluation::{Evaluation, end_of, run_to_end, run_until_quiet};
@@ -18,7 +18,7 @@ use crate::errors::trace::explain;
 use crate::glue::crons::Crons;
 use crate::glue::ending::EndingGlue;
 use crate::glue::platform::BackgroundGlue;
-use crate::glue::servers::{self, SettleGlue};
+use crate::glue::servers::{self, ServerForm, SettleGlue};
 use crate::glue::{requests, workers};
 use crate::kernel::control::{Control, UNFINISHED};
 use crate::kernel::process::trim_memory;
@@ -53,7 +53,7 @@ impl Version {
     ///
     /// # Errors
     /// The diagnostic of the failure.
-    pub(super) async fn build(&mut self) -> Result<ServerKind, Diagnostic> {
+    pub(super) async fn build(&mut self) -> Result<ServerForm, Diagnostic> {
         let project = Arc::clone(&self.project);
         if let Some(missing) = &project.entry.missing {
             project.failures.note_fetchable(missing);
@@ -76,7 +76,7 @@ impl Version {
         }
         tokio::select! {
             biased;
-            kind = servers::served_kind(None) => Ok(kind),
+            form = servers::served_form(None) => Ok(form),
             ended = self.worker.run_event_loop(false) => match ended {
                 Ok(()) => Err(plain(NO_HANDLER)),
                 Err(error) => Err(diagnose(&project, &error)),
@@ -89,7 +89,7 @@ impl Version {
     /// # Errors
     /// The project's code throws.
     async fn serve_for_crons(&mut self) -> Result<(), CoreError> {
-        let is_served = servers::served_kind(None);
+        let is_served = servers::served_form(None);
         if run_until_quiet(&mut self.worker, is_served).await? {
             let stub = self.crons.stub(&mut self.worker.js_runtime);
             self.settle.select(&mut self.worker.js_runtime, stub)?;
@@ -116,7 +116,7 @@ impl Version {
     }
 
     /// Serves until the version is drained or ends on its own. Returns the exit status.
-    pub(super) async fn serve(&mut self, kind: ServerKind, pulse: &Pulse, max_turn: Duration) -> i32 {
+    pub(super) async fn serve(&mut self, form: ServerForm, pulse: &Pulse, max_turn: Duration) -> i32 {
         let reporter = self.control.reporter();
         if let Err(error) = pulse.watch(max_turn, move || reporter.exceed(Limit::EventLoop)) {
             let _ = writeln!(std::io::stderr(), "switchyard-cell: cannot start a thread: {error}");
@@ -124,11 +124,16 @@ impl Version {
         }
         // First, so that they are known when the version is published.
         self.crons.report();
-        self.control.send(&FromCell::Serving { by: kind });
-        pulse.run(self.run(kind)).await
+        self.announce(form);
+        pulse.run(self.run(form)).await
     }
 
-    async fn run(&mut self, mut kind: ServerKind) -> i32 {
+    fn announce(&self, form: ServerForm) {
+        let ServerForm { kind, is_framed } = form;
+        self.control.send(&FromCell::Serving { by: kind, framed: is_framed });
+    }
+
+    async fn run(&mut self, mut form: ServerForm) -> i32 {
         let trim_time = sleep(TRIM_AFTER);
         tokio::pin!(trim_time);
         let mut is_trimmed = false;
@@ -148,9 +153,9 @@ impl Version {
                     isolate.memory_pressure_notification(v8::MemoryPressureLevel::Moderate);
                     trim_memory();
                 }
-                other = servers::served_kind(Some(kind)) => {
-                    kind = other;
-                    self.control.send(&FromCell::Serving { by: kind });
+                other = servers::served_form(Some(form)) => {
+                    form = other;
+                    self.announce(form);
                 }
                 evaluated = end_of(&mut self.evaluation) => {
                     self.evaluation = None;

@@ -38,6 +38,8 @@ pub(crate) struct Project {
     pub(crate) limits: Limits,
     /// The path of the socket on which the project is served.
     pub(crate) socket: PathBuf,
+    /// The path of the socket on which the project is served in frames.
+    pub(crate) transport: PathBuf,
     /// The path of the socket on which the router's probe is answered.
     pub(crate) probe: PathBuf,
     /// The port whose server is served, if the project's configuration names one.
@@ -108,6 +110,7 @@ impl Project {
             writable: WritableFolders::new(start),
             limits: start.limits,
             socket: start.socket.clone(),
+            transport: start.transport.clone(),
             probe: start.probe.clone(),
             port: start.port,
             entry,

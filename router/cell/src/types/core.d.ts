@@ -9,6 +9,7 @@ type Constructor = new (...args: any[]) => any;
 
 /** Deno's loader of internal scripts and its low-level interfaces. */
 export const core: {
+  BadResourcePrototype: Error;
   AsyncVariable: new () => { get(): any; enter(value: unknown): unknown };
   NotCapable: { new (message?: string): Error; prototype: Error };
   callConsole: Callable;
@@ -21,6 +22,7 @@ export const core: {
   ops: Record<string, Callable>;
   print(text: string, isError?: boolean): void;
   setAsyncContext(context: unknown): void;
+  tryClose(rid: number): void;
   v8Console: Record<string, Callable>;
 };
 
@@ -45,6 +47,8 @@ export const internals: {
   };
   __nodeBootstrapArgs?: { nodeDebug: string };
   dispatchProcessBeforeExitEvent?: () => boolean;
+  /** Returns a handler like this one, whose output is marked with the request. Main thread only. */
+  markHandler?: <T>(handler: T) => T;
   /** Calls `call`, whose output, and that of what follows from it, is marked with the owner's id. */
   inside<T>(owner: { __proto__?: null; id: string }, call: () => T): T;
   inspectArgs(args: unknown[]): string;
@@ -132,5 +136,7 @@ export const primordials: {
   StringPrototypeStartsWith(text: string, start: string): boolean;
   StringPrototypeToLowerCase(text: string): string;
   TypeError: TypeErrorConstructor;
+  TypedArrayPrototypeGetByteLength(array: Uint8Array): number;
+  TypedArrayPrototypeGetSymbolToStringTag(value: unknown): string | undefined;
   Uint8Array: Uint8ArrayConstructor;
 };

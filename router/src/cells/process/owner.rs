@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use switchyard_protocol::{CronRegistration, FromCell, Limit, ServerKind, ToCell};
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{CellStatus, OutputTask, StartOutcome, ToOwner};
+use super::{CellStatus, OutputTask, ServerForm, StartOutcome, ToOwner};
 use crate::cells::cgroup::Group;
 use crate::cells::control::{ControlMessages, ProtocolViolation};
 use crate::cells::crons::CellCrons;
@@ -46,7 +46,7 @@ pub(super) struct Owner {
     pub(super) crons: Arc<CellCrons>,
     pub(super) assigned: AssignedVersion,
     pub(super) recount: Arc<Recount>,
-    pub(super) takes_urls: Arc<AtomicBool>,
+    pub(super) server: Arc<ServerForm>,
     pub(super) status: watch::Sender<CellStatus>,
 }
 
@@ -106,8 +106,9 @@ impl Owner {
     ) {
         let outcome = match message {
             Ok(FromCell::Ready) => return self.status.send_modify(|status| status.is_warm = true),
-            Ok(FromCell::Serving { by }) => {
-                self.takes_urls.store(by == ServerKind::Deno, Relaxed);
+            Ok(FromCell::Serving { by, framed }) => {
+                self.server.takes_urls.store(by == ServerKind::Deno, Relaxed);
+                self.server.takes_frames.store(framed, Relaxed);
                 StartOutcome::Serves
             }
             Ok(FromCell::Linked | FromCell::Running) => StartOutcome::Serves,

@@ -44,8 +44,8 @@ impl Cell {
         std::os::unix::fs::symlink(&data, own.join(DATA)).context("link the project's folder")?;
         let cache = self.cache(launch, user);
         let inspect = self.enable_inspector(launch).map(|inspector| inspector.socket.clone());
-        let (socket, probe) = (self.socket.clone(), self.probe());
-        Ok(CellPaths { socket, probe, inspect, tmp: self.tmp.clone(), data, cache })
+        let (socket, transport, probe) = (self.socket.clone(), self.transport.clone(), self.probe());
+        Ok(CellPaths { socket, transport, probe, inspect, tmp: self.tmp.clone(), data, cache })
     }
 
     fn bound(&self, limits: &Limits) -> Result<()> {

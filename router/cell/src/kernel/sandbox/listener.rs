@@ -1,7 +1,7 @@
-//! The Unix sockets on which a version is served and the router's probe is answered. They listen
-//! before any of the project's code is read: later the sandbox refuses further ones. Code that asks
-//! for a Unix socket gets the first of them; binding gives it its name, or replaces it with the
-//! socket that is reserved for that name.
+//! The Unix sockets on which a version is served, in HTTP/1.1 and in frames, and the router's probe
+//! is answered. They listen before any of the project's code is read: later the sandbox refuses
+//! further ones. Code that asks for a Unix socket gets the first of them; binding gives it its
+//! name, or replaces it with the socket that is reserved for that name.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -17,7 +17,8 @@ use libc::c_int;
 /// bound to.
 const PERMANENT: &str = "listener";
 
-static RESERVED: OnceLock<[ReservedListener; 2]> = OnceLock::new();
+/// The listener for servers of the project's, and those that are reserved for one name each.
+static RESERVED: OnceLock<[ReservedListener; 3]> = OnceLock::new();
 
 /// A socket that listens, and the name that it is reserved for.
 struct ReservedListener {
@@ -43,15 +44,16 @@ impl ReservedListener {
 ///
 /// # Errors
 /// The system's, such as for a path of more than 107 bytes.
-pub(super) fn reserve([served, probe]: [&Path; 2]) -> io::Result<()> {
-    _ = RESERVED.set([ReservedListener::new(served)?, ReservedListener::new(probe)?]);
+pub(super) fn reserve([served, transport, probe]: [&Path; 3]) -> io::Result<()> {
+    let [served, transport, probe] = [served, transport, probe].map(ReservedListener::new);
+    _ = RESERVED.set([served?, transport?, probe?]);
     Ok(())
 }
 
 /// Returns a new descriptor of the listener, in place of a Unix socket of this type. `None` if
 /// there is no listener yet.
 pub(super) fn replace_socket(kind: c_int) -> Option<io::Result<c_int>> {
-    let [served, _] = RESERVED.get()?;
+    let [served, ..] = RESERVED.get()?;
     if kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) != libc::SOCK_STREAM {
         return Some(Err(io::ErrorKind::PermissionDenied.into()));
     }
@@ -64,12 +66,11 @@ pub(super) fn replace_socket(kind: c_int) -> Option<io::Result<c_int>> {
 /// Binds the listener to a name, and makes `socket` the listener that is reserved for that name.
 /// `None` if there is no listener yet.
 pub(super) fn bind(socket: c_int, name: &CStr) -> Option<io::Result<()>> {
-    let [served, probe] = RESERVED.get()?;
-    let is_probe = Path::new(OsStr::from_bytes(name.to_bytes())) == probe.path;
-    Some(
-        if is_probe { replace_with(socket, probe) } else { Ok(served) }
-            .and_then(|reserved| link(reserved, name)),
-    )
+    let [served, others @ ..] = RESERVED.get()?;
+    let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+    let other = others.iter().find(|other| other.path == path);
+    let reserved = other.map_or(Ok(served), |other| replace_with(socket, other));
+    Some(reserved.and_then(|reserved| link(reserved, name)))
 }
 
 fn replace_with(socket: c_int, reserved: &ReservedListener) -> io::Result<&ReservedListener> {

@@ -1,28 +1,11 @@
-//! Jobs of a cell, started as the router starts it: with a socket pair as its standard input.
-
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as their tests do")]
-
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+//! Jobs of a cell.
 
 use serde_json::{Value, json};
-use switchyard_protocol::{FromCell, JobStepReply, Start, ToCell};
-use tempfile::TempDir;
+use switchyard_protocol::{FromCell, JobStepReply, ToCell};
+
+use crate::version::Version;
 
 const RUN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-
-/// Longer than any of these cells lives, also on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A version of a project with these files, and what its runs keep.
-struct Version {
-    top: TempDir,
-    entry: String,
-}
 
 /// A cell that has ended.
 #[derive(Debug)]
@@ -33,77 +16,15 @@ struct Ended {
 }
 
 impl Version {
-    /// The first file is the entry.
-    fn new(files: &[(&str, &str)]) -> Self {
-        let top = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = top.path().join("blog").join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        for folder in ["own/tmp", "data"] {
-            std::fs::create_dir_all(top.path().join(folder)).unwrap();
-        }
-        std::os::unix::fs::symlink("../data", top.path().join("own/data")).unwrap();
-        Self { top, entry: files[0].0.to_owned() }
-    }
-
-    fn start(&self, job: &Value) -> Box<Start> {
-        let top = self.top.path().canonicalize().unwrap();
-        let at = |path: &str| top.join(path);
-        let start = json!({
-            "project": "blog", "version": "blog@1", "checkout": at("blog"), "root": at("blog"),
-            "node_modules": null, "other_node_modules": {}, "packages": null, "entry": self.entry, "args": [],
-            "preload": [], "port": null, "import_map": null, "api": { "type": "plain" },
-            "socket": at("own/http.sock"), "probe": at("own/probe.sock"), "inspect": null,
-            "env": { "DATA_DIR": at("data"), "TMPDIR": at("own/tmp") }, "tmp": at("own/tmp"),
-            "data": at("data"), "cache": null, "identity": null, "job": job,
-            "permissions": { "read": [], "write": [], "net": null, "private_net": [], "sys": [] },
-            "limits": {
-                "memory": 256 << 20, "event_loop_ms": 2000, "workers": 4, "files": 1024,
-                "disk": 1 << 30, "disk_files": 1000,
-            },
-        });
-        Box::new(serde_json::from_value(start).unwrap())
-    }
-
     /// Does a job. `answer` answers the cell's messages.
     fn work(&self, job: &Value, answer: impl Fn(&FromCell) -> Option<ToCell>) -> Ended {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut cell = Command::new(Path::new(env!("CARGO_BIN_EXE_switchyard-cell")))
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .current_dir(self.top.path().join("own"))
-            .spawn()
-            .unwrap();
-        let send = |message: &ToCell| {
-            // The cell may have ended.
-            _ = (&ours).write_all(format!("{}\n", json!(message)).as_bytes());
-        };
+        let mut cell = self.cell(job);
         let mut said = Vec::new();
-        let lines = BufReader::new(&ours).lines().map_while(Result::ok);
-        for message in lines.map(|line| serde_json::from_str(&line).unwrap()) {
-            match message {
-                FromCell::Ready => send(&ToCell::Start(self.start(job))),
-                FromCell::OutOfSpace => {
-                    send(&ToCell::DiskSpace { bytes: 1 << 29, files: 900, is_answer: true });
-                }
-                message => {
-                    answer(&message).iter().for_each(send);
-                    said.push(message);
-                }
-            }
+        while let Some(message) = cell.next() {
+            answer(&message).iter().for_each(|reply| cell.send(reply));
+            said.push(message);
         }
-        // One that has not ended by itself is stuck.
-        _ = cell.kill();
-        cell.wait().unwrap();
-        let mut printed = String::new();
-        cell.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
-        cell.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
-        Ended { said, printed }
+        Ended { said, printed: cell.end() }
     }
 
     fn call(&self, with: &Value) -> Ended {
