@@ -12,7 +12,10 @@ use switchyard_contract::source::SyncReport;
 use switchyard_edge::problem::Problem;
 
 /// The answer to those who wait for a sync.
-pub(super) type Reply = oneshot::Sender<Result<SyncReport, Problem>>;
+pub(super) type Answer = Result<SyncReport, Problem>;
+
+/// The way to one who waits for a sync.
+pub(super) type Reply = oneshot::Sender<Answer>;
 
 /// A command to a source.
 pub(super) enum Command {

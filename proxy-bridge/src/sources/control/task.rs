@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, sleep_until};
 
-use super::command::{Command, Reply};
+use super::command::{Answer, Command, Reply};
 use super::deploy::{Deployed, Order, deploy};
 use super::fetch::{Fetched, Known, fetch, known_tag, read, refetch};
 use super::progress::Progress;
@@ -286,8 +286,9 @@ impl SourceTask {
             // Before anyone is answered. A failure is logged.
             let _ = self.save().await;
         }
+        let mut answers = Vec::new();
         for effect in effects {
-            self.carry_out(effect);
+            self.carry_out(effect, &mut answers);
         }
         if self.work.is_none() {
             let woken = self.context.owners().give_up(self.settings.name.as_str());
@@ -297,6 +298,11 @@ impl SourceTask {
             }
         }
         self.show();
+        // Whoever is answered finds the state that the answer is about.
+        for (reply, answer) in answers {
+            // The client may be gone.
+            let _ = reply.send(answer);
+        }
     }
 
     /// Counts the end of a sync, after which the next poll is due.
@@ -338,13 +344,14 @@ impl SourceTask {
         self.take(event).await;
     }
 
-    fn carry_out(&mut self, effect: Effect<ObjectId>) {
+    /// Carries out an effect. The answers to requests are only added to `answers`.
+    fn carry_out(&mut self, effect: Effect<ObjectId>, answers: &mut Vec<(Reply, Answer)>) {
         match effect {
             Effect::Fetch { commit } => self.start_fetch(commit),
             Effect::Read { commit, prove } => self.start_read(commit, prove),
             Effect::Deploy { commit, set } => self.start_deploy(commit, set),
             Effect::Emit(event) => self.emit(&event),
-            Effect::Answer(requests, outcome) => self.answer(requests, &outcome),
+            Effect::Answer(requests, outcome) => answers.extend(self.answers(requests, &outcome)),
             Effect::Repair => self.must_repair = true,
             Effect::Prune => self.must_prune = true,
             Effect::Arm(timer, delay) => {
@@ -503,14 +510,12 @@ impl SourceTask {
         let _ = done.send(());
     }
 
-    fn answer(&mut self, requests: Vec<RequestId>, outcome: &Outcome<ObjectId>) {
+    fn answers(&mut self, requests: Vec<RequestId>, outcome: &Outcome<ObjectId>) -> Vec<(Reply, Answer)> {
         let asks = self.machine.asks().map_or(&[][..], |asks| &asks.projects);
-        for id in requests {
-            let Some(reply) = self.requests.remove(&id) else { continue };
-            // The client may be gone.
-            let report = report::answer(self.settings.name.as_str(), outcome, &self.progress, asks);
-            let _ = reply.send(report.map(|report| SyncReport { unmatched: self.unmatched(), ..report }));
-        }
+        let answer = report::answer(self.settings.name.as_str(), outcome, &self.progress, asks);
+        let answer = answer.map(|report| SyncReport { unmatched: self.unmatched(), ..report });
+        let replies = requests.into_iter().filter_map(|id| self.requests.remove(&id));
+        replies.map(|reply| (reply, answer.clone())).collect()
     }
 
     /// The paths and patterns of the settings for which the commit that was read last has nothing.
