@@ -28,6 +28,7 @@ use switchyard_tasks::declared::Declared;
 
 pub(crate) use self::diagnostic::diagnostic;
 use self::document::Document;
+pub(crate) use self::files::open_file;
 pub(crate) use self::functions::{FolderRole, SupabaseFunction};
 pub(crate) use self::include::{Include, IncludeList, is_beside};
 pub(crate) use self::installed::{

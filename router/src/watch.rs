@@ -2,12 +2,14 @@
 //! the project is quiet, and from comparisons for changes without events. An event means "look
 //! again"; the digest decides what has changed.
 
+mod burst;
 mod classify;
 mod compare;
 mod debounce;
 mod event_loop;
 mod fair_queue;
 mod follow;
+mod git_lock;
 mod inotify;
 mod installs;
 mod polling;
@@ -79,6 +81,8 @@ pub(crate) struct WatchSettings {
     pub(crate) root: Root,
     /// Time without events after which a project is quiet.
     pub(crate) debounce: Duration,
+    /// `true`: less is enough after changes that seem to be complete.
+    pub(crate) settles_early: bool,
     /// Interval between comparisons that replace file events; `None`: file events are used.
     pub(crate) poll: Option<Duration>,
     /// Interval between comparisons beside file events. Zero turns them off.

@@ -22,26 +22,42 @@ pub(crate) async fn run() {
     say(format!("{EDITS} edits of a hello world, one client sending a request every {PAUSE:?}.\n"));
     say("| how | debounce | p50 ms | p95 ms | p50 over debounce | requests | failed |");
     say("|---|---:|---:|---:|---:|---:|---:|");
-    for debounce in [500, 20] {
-        measure("file events", debounce, false).await;
+    for debounce in [Some(500), Some(20), None] {
+        measure(Way::Write, debounce).await;
     }
-    measure("POST /_reload/{name}", 0, true).await;
+    measure(Way::Rename, None).await;
+    // The watch must not be faster than the requested reload.
+    measure(Way::Request, Some(3_600_000)).await;
     say("");
 }
 
-async fn measure(how: &str, debounce: u64, request: bool) {
+/// How an edit is made, and how the router gets to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Written in place.
+    Write,
+    /// Written beside and renamed.
+    Rename,
+    /// Written in place, and a reload is requested.
+    Request,
+}
+
+/// `debounce`: in milliseconds; `None`: automatic.
+async fn measure(way: Way, debounce: Option<u64>) {
     let volume = Volume::with("a", fixtures::hello("v0"));
-    // The watch must not be faster than the requested reload.
-    let quiet = if request { 3_600_000 } else { debounce };
-    let router = Router::builder(&volume).flag("debounce", quiet).flag("spares", 2).start().await;
+    let flag = debounce.map_or_else(|| "auto".to_owned(), |ms| ms.to_string());
+    let router = Router::builder(&volume).flag("debounce", &flag).flag("spares", 2).start().await;
     let mut asker = Asker::new(&router.public).await;
     let mut times = Vec::new();
     for edit in 1..=EDITS {
         tokio::time::sleep(BETWEEN).await;
         let label = format!("v{edit}");
         let began = Instant::now();
-        volume.write("a/main.ts", fixtures::hello(&label));
-        let reload = request.then(|| {
+        match way {
+            Way::Rename => volume.replace("a/main.ts", fixtures::hello(&label)),
+            Way::Write | Way::Request => volume.write("a/main.ts", fixtures::hello(&label)),
+        }
+        let reload = (way == Way::Request).then(|| {
             let admin = router.admin.clone();
             tokio::spawn(async move { admin.reload("a").await })
         });
@@ -53,9 +69,12 @@ async fn measure(how: &str, debounce: u64, request: bool) {
     let Asker { requests, failures, .. } = asker;
     let failed = failures.len();
     let (p50, p95) = (percentile(&times, 50.0), percentile(&times, 95.0));
-    let shown = if request { "—".to_owned() } else { debounce.to_string() };
-    say(format!(
-        "| {how} | {shown} | {p50:.1} | {p95:.1} | {:.1} | {requests} | {failed} |",
-        p50 - debounce as f64
-    ));
+    let (how, quiet) = match way {
+        Way::Write => ("file events", debounce),
+        Way::Rename => ("file events of a rename", debounce),
+        Way::Request => ("POST /_reload/{name}", Some(0)),
+    };
+    let shown = if way == Way::Request { "—" } else { &flag };
+    let over = quiet.map_or_else(|| "—".to_owned(), |quiet| format!("{:.1}", p50 - quiet as f64));
+    say(format!("| {how} | {shown} | {p50:.1} | {p95:.1} | {over} | {requests} | {failed} |"));
 }

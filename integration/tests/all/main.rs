@@ -117,6 +117,7 @@ mod runs_priority;
 mod runs_removed;
 mod runs_slots;
 mod sandbox;
+mod saves;
 mod scan;
 mod scripts;
 mod serve;

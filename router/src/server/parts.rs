@@ -19,7 +19,7 @@ use super::sandbox::Sandbox;
 use crate::admin::{self, Admin, Tokens};
 use crate::cells::{Caches, CellSettings, Cells, DataFolders, Groups};
 use crate::checkout::Store;
-use crate::config::RouterConfig;
+use crate::config::{Debounce, RouterConfig};
 use crate::crons::{BridgeMark, CronClock};
 use crate::folder::Trash;
 use crate::http;
@@ -147,7 +147,8 @@ impl RouterParts {
     pub(super) fn watch_settings(&self) -> watch::WatchSettings {
         watch::WatchSettings {
             root: self.projects.clone(),
-            debounce: self.config.reload.debounce,
+            debounce: self.config.reload.debounce.quiet_time(),
+            settles_early: self.config.reload.debounce == Debounce::Auto,
             poll: self.config.reload.poll,
             compare: self.config.reload.compare,
             max_folders: self.largest_project[0],

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use notify_debouncer_full::notify::EventKind;
-use notify_debouncer_full::notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
+use notify_debouncer_full::notify::event::{AccessKind, AccessMode, CreateKind};
+use notify_debouncer_full::notify::{Event, EventKind};
 use switchyard_contract::digest;
 
-use super::debounce::FileActivity;
+use super::inotify::MOVED_IN;
 use crate::project::{NODE_MODULES, has_packages, is_of_packages};
 
 /// The kind of a path in a project.
@@ -22,6 +22,24 @@ pub(super) enum PathKind {
     },
     /// Part of the project's files.
     Source,
+}
+
+/// The activity that an event reports of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileActivity {
+    Created,
+    /// Opened for reading or writing.
+    Opened,
+    Written,
+    /// Closed after it was open for writing.
+    Closed,
+    /// Moved to this path, complete or not.
+    MovedIn,
+    /// Removed or moved away.
+    Gone,
+    /// A folder has appeared. Its files may have been written before it was watched.
+    Folder,
+    Other,
 }
 
 impl PathKind {
@@ -45,20 +63,26 @@ impl PathKind {
 
 /// Returns the activity that an event reports of its file, or `None` if the event says nothing
 /// about the content.
-pub(super) fn file_activity(kind: &EventKind) -> Option<FileActivity> {
-    match kind {
+pub(super) fn file_activity(event: &Event) -> Option<FileActivity> {
+    let is_folder = || event.paths.first().is_some_and(|path| path.is_dir());
+    match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(FileActivity::Closed),
+        EventKind::Access(AccessKind::Open(AccessMode::Write)) => Some(FileActivity::Written),
         EventKind::Access(AccessKind::Open(_)) => Some(FileActivity::Opened),
+        MOVED_IN if is_folder() => Some(FileActivity::Folder),
+        MOVED_IN => Some(FileActivity::MovedIn),
         EventKind::Access(_) => None,
         EventKind::Create(CreateKind::File) => Some(FileActivity::Created),
-        EventKind::Modify(ModifyKind::Data(_)) => Some(FileActivity::Written),
+        EventKind::Create(_) => Some(FileActivity::Folder),
+        EventKind::Any => Some(FileActivity::Gone),
         _ => Some(FileActivity::Other),
     }
 }
 
 /// Returns `true` if there may be other directories after the event than before.
 pub(super) fn is_restructuring(kind: &EventKind, path: &Path) -> bool {
-    match kind {
+    match *kind {
+        MOVED_IN => true,
         EventKind::Access(_) => false,
         // A symbolic link counts as a file, and may lead to a directory.
         EventKind::Create(CreateKind::File) => path.is_symlink(),

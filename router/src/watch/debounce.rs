@@ -1,11 +1,15 @@
 //! Debouncing of whole projects: changes of a project are held back until no event has come for a
-//! while and no writer is in the middle of a file.
+//! while and no writer is in the middle of a file. `burst` says when a while may be short.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use switchyard_contract::event::Trigger;
+
+use super::burst::{Burst, LISTING_PAUSE};
+use super::classify::FileActivity;
+use super::stamp::ProjectStamp;
 
 /// Number of quiet times after the first change at which a project is read even if it never is
 /// quiet...
@@ -22,16 +26,14 @@ const MAX_FILES: usize = 10_000;
 /// written without end is read at all.
 const MAX_WRITER_WAIT: Duration = Duration::from_secs(60);
 
-/// The activity that an event reports of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileActivity {
-    Created,
-    /// Opened for reading or writing.
-    Opened,
-    Written,
-    /// Closed after it was open for writing.
-    Closed,
-    Other,
+/// The result of listing the files of a project.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Listing {
+    Files(ProjectStamp),
+    /// Somebody is at work in the project: the files are to be listed again, a little later.
+    Busy,
+    /// The project is missing, or cannot be listed quickly.
+    None,
 }
 
 /// The projects that are not quiet yet.
@@ -39,6 +41,8 @@ pub(super) enum FileActivity {
 pub(super) struct ProjectDebouncer {
     /// Time without events after which a project is quiet.
     quiet: Duration,
+    /// `true`: a project is quiet earlier if its changes seem to be complete.
+    settles_early: bool,
     projects: BTreeMap<String, PendingProject>,
 }
 
@@ -51,6 +55,8 @@ struct PendingProject {
     /// Time of the last event.
     last: Instant,
     files: HashMap<PathBuf, WriterState>,
+    /// The changes so far, while they may turn out to be complete early.
+    burst: Option<Burst>,
     /// The last activity of an installer of packages.
     packages: Option<PackageActivity>,
     /// Fixed time at which the project is taken out, in place of the computed one.
@@ -103,9 +109,10 @@ impl QuietProject {
 }
 
 impl ProjectDebouncer {
-    /// `quiet`: the time without events after which a project is quiet.
-    pub(super) fn new(quiet: Duration) -> Self {
-        Self { quiet, projects: BTreeMap::new() }
+    /// `quiet`: the time without events after which a project is quiet. `settles_early`: less is
+    /// enough if the changes seem to be complete, see [`Self::next_listing`].
+    pub(super) fn new(quiet: Duration, settles_early: bool) -> Self {
+        Self { quiet, settles_early, projects: BTreeMap::new() }
     }
 
     /// Notes an event of `path` in the project `name`.
@@ -119,10 +126,11 @@ impl ProjectDebouncer {
             return;
         }
         let project = self.project(name, at);
+        project.burst.take_if(|burst| !burst.note(path, activity, at));
         let state = match activity {
             FileActivity::Created => WriterState::Created,
             FileActivity::Written => WriterState::Open,
-            FileActivity::Closed | FileActivity::Other | FileActivity::Opened => {
+            _ => {
                 project.files.remove(path);
                 return;
             }
@@ -134,9 +142,10 @@ impl ProjectDebouncer {
 
     /// Notes that packages of the project `name` are being installed or removed.
     pub(super) fn note_packages(&mut self, name: &str, at: Instant) {
-        let packages = &mut self.project(name, at).packages;
-        let stamp = packages.and_then(|packages| packages.stamp);
-        *packages = Some(PackageActivity { at, stamp });
+        let project = self.project(name, at);
+        let stamp = project.packages.and_then(|packages| packages.stamp);
+        project.packages = Some(PackageActivity { at, stamp });
+        project.burst = None;
     }
 
     /// Notes a change of the project `name` that a comparison has found, some time after it was
@@ -144,13 +153,14 @@ impl ProjectDebouncer {
     pub(super) fn note_difference(&mut self, name: &str, at: Instant) {
         let project = self.project(name, at);
         project.due = Some(at);
+        project.burst = None;
         project.trigger = Trigger::Poll;
     }
 
     /// Notes that the project `name` may have changed some time ago, unless it is pending anyway.
     pub(super) fn note_late(&mut self, name: &str, at: Instant) {
         if !self.projects.contains_key(name) {
-            self.project(name, at);
+            self.project(name, at).burst = None;
         }
     }
 
@@ -161,12 +171,13 @@ impl ProjectDebouncer {
         if let Some(project) = self.projects.get_mut(&name) {
             project.first = since;
             project.packages = PackageActivity::join(packages, project.packages);
+            project.burst = None;
             return;
         }
-        let files = HashMap::new();
+        let (files, burst) = (HashMap::new(), None);
         let (first, last, due) = (since, since, Some(due));
         self.projects
-            .insert(name, PendingProject { first, began: None, last, files, packages, due, trigger });
+            .insert(name, PendingProject { first, began: None, last, files, burst, packages, due, trigger });
     }
 
     fn project(&mut self, name: &str, at: Instant) -> &mut PendingProject {
@@ -175,6 +186,7 @@ impl ProjectDebouncer {
             began: None,
             last: at,
             files: HashMap::new(),
+            burst: self.settles_early.then(|| Burst::new(at)),
             packages: None,
             due: None,
             trigger: Trigger::Watch,
@@ -185,26 +197,68 @@ impl ProjectDebouncer {
         project
     }
 
-    /// Time at which the next project will be quiet if no event comes.
+    /// Time at which the next project will be quiet, or has to be listed, if no event comes.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.projects.values().map(|project| project.due(self.quiet)).min()
+        let due = |project: &PendingProject| {
+            let quiet = project.due(self.quiet);
+            project.next_listing().map_or(quiet, |listing| listing.min(quiet))
+        };
+        self.projects.values().map(due).min()
+    }
+
+    /// Returns the project whose files have been due longest to be listed at `now`, for
+    /// [`Self::note_listing`].
+    pub(super) fn next_listing(&self, now: Instant) -> Option<String> {
+        let dues = self.projects.iter().filter_map(|(name, project)| Some((project.next_listing()?, name)));
+        dues.filter(|(due, _)| *due <= now).min().map(|(_, name)| name.clone())
+    }
+
+    /// Notes how the files of the project `name` are listed. Removes and returns the project if its
+    /// changes are complete.
+    pub(super) fn note_listing(
+        &mut self,
+        name: &str,
+        listing: Listing,
+        now: Instant,
+    ) -> Option<QuietProject> {
+        let project = self.projects.get_mut(name)?;
+        let burst = project.burst.as_mut()?;
+        match listing {
+            Listing::Files(stamp) if burst.list(stamp, now) => {
+                self.projects.remove_entry(name).map(|(name, project)| project.into_quiet(name))
+            }
+            Listing::Files(_) => None,
+            Listing::Busy => {
+                burst.defer(now + LISTING_PAUSE);
+                None
+            }
+            Listing::None => {
+                project.burst = None;
+                None
+            }
+        }
     }
 
     /// Removes and returns the projects that are quiet at `now`.
     pub(super) fn take_quiet(&mut self, now: Instant) -> Vec<QuietProject> {
         let quiet = self.quiet;
         let is_quiet = |_: &String, project: &mut PendingProject| project.due(quiet) <= now;
-        let quiet_projects = self.projects.extract_if(.., is_quiet).map(|(name, project)| QuietProject {
-            name,
-            since: project.first,
-            packages: project.packages,
-            trigger: project.trigger,
-        });
-        quiet_projects.collect()
+        let quiet_projects = self.projects.extract_if(.., is_quiet);
+        quiet_projects.map(|(name, project)| project.into_quiet(name)).collect()
     }
 }
 
 impl PendingProject {
+    fn into_quiet(self, name: String) -> QuietProject {
+        QuietProject { name, since: self.first, packages: self.packages, trigger: self.trigger }
+    }
+
+    /// Time at which the files have to be listed. `None` if the changes cannot be complete early: a
+    /// writer is in the middle of a file, or may be.
+    fn next_listing(&self) -> Option<Instant> {
+        self.burst.as_ref().filter(|_| self.files.is_empty())?.due()
+    }
+
     fn due(&self, quiet: Duration) -> Instant {
         if let Some(due) = self.due {
             return due;
@@ -220,125 +274,4 @@ impl PendingProject {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const QUIET: Duration = Duration::from_millis(100);
-
-    struct Scene {
-        start: Instant,
-        debouncer: ProjectDebouncer,
-    }
-
-    impl Scene {
-        fn new() -> Self {
-            Self { start: Instant::now(), debouncer: ProjectDebouncer::new(QUIET) }
-        }
-
-        fn at(&self, ms: u64) -> Instant {
-            self.start + Duration::from_millis(ms)
-        }
-
-        fn note(&mut self, ms: u64, activity: FileActivity) {
-            let at = self.at(ms);
-            self.debouncer.note("a", Path::new("/p/a/main.ts"), activity, at);
-        }
-
-        fn due(&self) -> u128 {
-            self.debouncer.due().unwrap().duration_since(self.start).as_millis()
-        }
-    }
-
-    #[test]
-    fn a_save_is_reported_when_the_project_is_quiet() {
-        let mut scene = Scene::new();
-        scene.note(0, FileActivity::Written);
-        scene.note(1, FileActivity::Closed);
-        assert_eq!(scene.debouncer.take_quiet(scene.at(100)), []);
-        let since = scene.at(0);
-        let expected = QuietProject { name: "a".into(), since, packages: None, trigger: Trigger::Watch };
-        assert_eq!(scene.debouncer.take_quiet(scene.at(101)), [expected]);
-        assert_eq!(scene.debouncer.due(), None);
-    }
-
-    #[test]
-    fn twenty_saves_in_a_row_are_one_change() {
-        let mut scene = Scene::new();
-        for n in 0..20 {
-            scene.note(n * 40, FileActivity::Written);
-            scene.note(n * 40 + 1, FileActivity::Closed);
-            assert_eq!(scene.debouncer.take_quiet(scene.at(n * 40 + 39)), []);
-        }
-        assert_eq!(scene.due(), 19 * 40 + 1 + 100);
-    }
-
-    #[test]
-    fn a_project_that_never_is_quiet_is_read_all_the_same() {
-        let mut scene = Scene::new();
-        for n in 0..100 {
-            scene.note(n * 50, FileActivity::Other);
-        }
-        assert_eq!(scene.due(), 2000, "{WRITER_TIMEOUT:?} is more than {MAX_QUIET_TIMES} quiet times here");
-    }
-
-    #[test]
-    fn a_file_that_is_being_written_is_waited_for() {
-        let mut scene = Scene::new();
-        scene.note(0, FileActivity::Created);
-        scene.note(0, FileActivity::Opened);
-        scene.note(900, FileActivity::Written);
-        assert_eq!(scene.due(), 900 + 2000);
-        scene.note(1500, FileActivity::Closed);
-        assert_eq!(scene.due(), 1600);
-    }
-
-    #[test]
-    fn an_endless_writer_is_waited_for_only_so_long_and_tracked_files_are_bounded() {
-        let mut scene = Scene::new();
-        for n in 0..200 {
-            scene.note(n * 500, FileActivity::Written);
-        }
-        assert_eq!(scene.due(), 60_000);
-        for n in 0..2 * MAX_FILES {
-            let (at, path) = (scene.at(1), PathBuf::from(format!("/p/a/{n}")));
-            scene.debouncer.note("a", &path, FileActivity::Written, at);
-        }
-        assert_eq!(scene.debouncer.projects["a"].files.len(), MAX_FILES);
-    }
-
-    #[test]
-    fn a_new_link_is_not_waited_for_and_reading_is_no_change() {
-        let mut scene = Scene::new();
-        scene.note(0, FileActivity::Opened);
-        assert_eq!(scene.debouncer.due(), None);
-        scene.note(5, FileActivity::Created);
-        assert_eq!(scene.due(), 105);
-    }
-
-    #[test]
-    fn a_project_with_an_installation_under_way_is_checked_again_after_it_was_put_back() {
-        let mut scene = Scene::new();
-        scene.debouncer.note_packages("a", scene.at(0));
-        let quiet_project = scene.debouncer.take_quiet(scene.at(100)).remove(0);
-        assert_eq!(quiet_project.packages, Some(PackageActivity { at: scene.at(0), stamp: None }));
-        scene.debouncer.put_back(quiet_project, scene.at(600));
-        assert_eq!(scene.due(), 600);
-        scene.note(300, FileActivity::Closed);
-        assert_eq!(scene.due(), 400, "something happened");
-        for n in 0..100 {
-            scene.note(400 + n * 50, FileActivity::Closed);
-        }
-        assert_eq!(scene.due(), 300 + 2000, "and it is waited for again");
-        let quiet_project = scene.debouncer.take_quiet(scene.at(2300)).remove(0);
-        assert_eq!(quiet_project.since, scene.at(0), "the first sign counts");
-    }
-
-    #[test]
-    fn a_change_that_was_found_by_comparison_is_not_waited_for() {
-        let mut scene = Scene::new();
-        scene.note(0, FileActivity::Written);
-        scene.debouncer.note_difference("a", scene.at(50));
-        assert_eq!(scene.due(), 50);
-        assert_eq!(scene.debouncer.take_quiet(scene.at(50))[0].trigger, Trigger::Poll);
-    }
-}
+mod tests;

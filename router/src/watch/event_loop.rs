@@ -1,6 +1,8 @@
 //! The thread of the watch: takes file events and differences, keeps the watched tree and the
 //! debouncer up to date, and sends an event for each project that is quiet.
 
+mod settle;
+
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -10,9 +12,9 @@ use notify_debouncer_full::notify::{Error, ErrorKind, EventKind};
 use switchyard_program::file_system;
 use tokio::sync::mpsc::Sender;
 
-use super::classify::{PathKind, file_activity, is_restructuring};
+use super::classify::{FileActivity, PathKind, file_activity, is_restructuring};
 use super::compare::Difference;
-use super::debounce::{FileActivity, ProjectDebouncer, QuietProject};
+use super::debounce::{ProjectDebouncer, QuietProject};
 use super::fair_queue::FairQueue;
 use super::follow::{self, RootChange, RootFollower};
 use super::installs::{InstallCheck, PendingInstalls};
@@ -74,7 +76,7 @@ impl WatchLoop {
             polling,
             tree,
             follower,
-            debouncer: ProjectDebouncer::new(settings.debounce),
+            debouncer: ProjectDebouncer::new(settings.debounce, settings.settles_early),
             unreported: UnreportedChanges::new(settings.compare),
             resync: FairQueue::default(),
             installs: PendingInstalls::default(),
@@ -141,7 +143,7 @@ impl WatchLoop {
         let path = self.tree.place(name).dir;
         self.tree.reload_includes(name);
         self.resync.request(name, now);
-        self.note(name, &path, FileActivity::Other, now);
+        self.note(name, &path, FileActivity::Folder, now);
     }
 
     /// Runs until [`WatchMessage::Stop`], or until the receiver of events is gone.
@@ -155,7 +157,7 @@ impl WatchLoop {
                 first => first.ok(),
             };
             // Makes room for the kernel's next events: the waiting ones are taken now.
-            self.tree.acknowledge_events();
+            let is_behind = self.tree.acknowledge_events();
             for message in first.into_iter().chain(messages.try_iter().take(MAX_MESSAGES)) {
                 match message {
                     WatchMessage::FileEvents(Ok(events)) => self.file_events(&events),
@@ -179,6 +181,7 @@ impl WatchLoop {
             for project in self.debouncer.take_quiet(now) {
                 events.extend(self.quiet(project, now));
             }
+            self.settle_early(is_behind, &mut events);
             self.check_installs(&mut events);
             for event in events {
                 if self.changes.blocking_send(event).is_err() {
@@ -313,7 +316,7 @@ impl WatchLoop {
         for event in events {
             if event.need_rescan() {
                 self.request_rescan("the kernel's queue of file events overflowed");
-            } else if let Some(activity) = file_activity(&event.kind) {
+            } else if let Some(activity) = file_activity(event) {
                 event.paths.iter().for_each(|path| self.file_event(event, path, activity));
             }
         }

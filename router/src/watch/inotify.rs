@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use notify_debouncer_full::notify::event::{
-    AccessKind, AccessMode, CreateKind, DataChange, Flag, MetadataKind, ModifyKind,
+    AccessKind, AccessMode, CreateKind, Flag, MetadataKind, ModifyKind,
 };
 use notify_debouncer_full::notify::{
     Config, Error, ErrorKind, Event, EventHandler, EventKind, RecursiveMode, Result, Watcher, WatcherKind,
@@ -36,6 +36,9 @@ const BACKLOG: usize = 16_384;
 
 /// Interval between two checks for room, while the backlog is full.
 const ROOM_CHECK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+
+/// The kind of events of a path that something was moved to. See [`kind`].
+pub(super) const MOVED_IN: EventKind = EventKind::Access(AccessKind::Any);
 
 /// The watcher. Dropping it ends its thread.
 #[derive(Debug)]
@@ -76,10 +79,11 @@ fn is_success(error: &Error) -> bool {
     matches!(&error.kind, ErrorKind::Generic(message) if message.is_empty())
 }
 
-/// Makes room for more events, as all events so far were received.
-pub(super) fn acknowledge(debouncer: &mut Debouncer<KernelWatcher, NoCache>) {
-    // The debouncer passes nothing else on to the watcher. This cannot fail.
-    let _ = debouncer.configure(Config::default());
+/// Makes room for more events, as all events so far were received. Returns `true` if the kernel has
+/// more events that were not read.
+pub(super) fn acknowledge(debouncer: &mut Debouncer<KernelWatcher, NoCache>) -> bool {
+    // The debouncer passes nothing else on to the watcher.
+    debouncer.configure(Config::default()).unwrap_or(true)
 }
 
 impl KernelWatcher {
@@ -117,7 +121,8 @@ impl Watcher for KernelWatcher {
     /// See [`acknowledge`].
     fn configure(&mut self, _: Config) -> Result<bool> {
         self.inotify.backlog.store(0, Ordering::Relaxed);
-        Ok(false)
+        let unread = rustix::io::ioctl_fionread(&self.inotify.descriptor);
+        Ok(unread.map_err(|error| Error::io(error.into()))? > 0)
     }
 
     fn kind() -> WatcherKind {
@@ -247,20 +252,22 @@ impl<H: EventHandler> EventReader<H> {
     }
 }
 
-/// Returns the kind of event for notify. Removals and renames are [`EventKind::Any`], as the
-/// debouncer would drop the events of a file that seems to be created and removed.
+/// Returns the kind of event for notify. Removals and renames away are [`EventKind::Any`], as the
+/// debouncer would drop the events of a file that seems to be created and removed. It would also
+/// drop modifications after a creation, and the first of two events of one kind: so these are
+/// accesses of an open writer, and renames to a path are [`MOVED_IN`].
 fn kind(flags: ReadFlags) -> Option<EventKind> {
     let gone = ReadFlags::MOVED_FROM
-        | ReadFlags::MOVED_TO
         | ReadFlags::MOVE_SELF
         | ReadFlags::DELETE
         | ReadFlags::DELETE_SELF
         | ReadFlags::UNMOUNT;
     let kinds = [
         (gone, EventKind::Any),
+        (ReadFlags::MOVED_TO, MOVED_IN),
         (ReadFlags::CREATE.union(ReadFlags::ISDIR), EventKind::Create(CreateKind::Folder)),
         (ReadFlags::CREATE, EventKind::Create(CreateKind::File)),
-        (ReadFlags::MODIFY, EventKind::Modify(ModifyKind::Data(DataChange::Any))),
+        (ReadFlags::MODIFY, EventKind::Access(AccessKind::Open(AccessMode::Write))),
         (ReadFlags::CLOSE_WRITE, EventKind::Access(AccessKind::Close(AccessMode::Write))),
         (ReadFlags::ATTRIB, EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any))),
         (ReadFlags::OPEN, EventKind::Access(AccessKind::Open(AccessMode::Any))),

@@ -6,6 +6,7 @@ use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use switchyard_contract::digest;
 
@@ -16,6 +17,12 @@ use crate::root::Overrides;
 /// Maximum number of entries that a stamp covers. A valid project has fewer; the rest is ignored.
 const MAX_ENTRIES: usize = 100_000;
 
+/// The bounds of a walk that takes a few milliseconds...
+const QUICK: WalkBounds = WalkBounds { entries: 2_000, until: None, packages: false };
+
+/// ... or at most this long, on a slow or busy disk.
+const MAX_QUICK_TIME: Duration = Duration::from_millis(20);
+
 /// The state of a project at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct ProjectStamp {
@@ -24,6 +31,8 @@ pub(super) struct ProjectStamp {
     pub(super) packages: u64,
     /// Change time of its newest file, in seconds since 1970.
     pub(super) newest: i64,
+    /// `true`: the bounds of the reader were reached, so files may be missing.
+    is_partial: bool,
 }
 
 impl ProjectStamp {
@@ -32,6 +41,7 @@ impl ProjectStamp {
         self.hash = self.hash.wrapping_add(other.hash);
         self.packages = self.packages.wrapping_add(other.packages);
         self.newest = self.newest.max(other.newest);
+        self.is_partial |= other.is_partial;
     }
 
     fn add(&mut self, path: &Path, metadata: &Metadata) {
@@ -51,13 +61,42 @@ impl ProjectStamp {
 pub(super) struct StampReader<'a> {
     root: &'a Path,
     overrides: &'a Overrides,
+    bounds: WalkBounds,
     includes: HashMap<PathBuf, ProjectStamp>,
+}
+
+/// The bounds of the walk over one folder.
+#[derive(Debug, Clone, Copy)]
+struct WalkBounds {
+    entries: usize,
+    /// `None`: the walk may take as long as it needs.
+    until: Option<Instant>,
+    /// `true`: packages count.
+    packages: bool,
 }
 
 impl<'a> StampReader<'a> {
     /// `root`: the real folder of the projects, except those in `overrides`.
     pub(super) fn new(root: &'a Path, overrides: &'a Overrides) -> Self {
-        Self { root, overrides, includes: HashMap::new() }
+        let bounds = WalkBounds { entries: MAX_ENTRIES, until: None, packages: true };
+        Self { root, overrides, bounds, includes: HashMap::new() }
+    }
+
+    /// Returns the stamp of the project `name` without its packages, or `None` if there is no such
+    /// folder, or it cannot be read within a few milliseconds.
+    pub(super) fn read_quickly(root: &'a Path, overrides: &'a Overrides, name: &str) -> Option<ProjectStamp> {
+        let until = Some(Instant::now() + MAX_QUICK_TIME);
+        Self::read_within(WalkBounds { until, ..QUICK }, root, overrides, name)
+    }
+
+    fn read_within(
+        bounds: WalkBounds,
+        root: &'a Path,
+        overrides: &'a Overrides,
+        name: &str,
+    ) -> Option<ProjectStamp> {
+        let mut reader = Self { root, overrides, bounds, includes: HashMap::new() };
+        reader.read(name).filter(|stamp| !stamp.is_partial)
     }
 
     /// Returns the stamp of the project `name`, or `None` if there is no such folder.
@@ -66,7 +105,7 @@ impl<'a> StampReader<'a> {
         if !place.dir.is_dir() {
             return None;
         }
-        let mut stamp = StampWalk::run(&place.dir);
+        let mut stamp = StampWalk::run(&place.dir, self.bounds);
         for include in included(&place).unwrap_or_default().entries {
             if let Some(folder) = place.folder_with(include.below_root()) {
                 stamp.join(self.include(folder, &include));
@@ -79,6 +118,7 @@ impl<'a> StampReader<'a> {
     fn include(&mut self, root: &Path, include: &Include) -> ProjectStamp {
         let path = root.join(include.below_root());
         let owner = root.join(include.owner());
+        let bounds = self.bounds;
         *self.includes.entry(path.clone()).or_insert_with(|| {
             // Nothing is included through a symbolic link.
             let mut parent = root.to_owned();
@@ -89,9 +129,9 @@ impl<'a> StampReader<'a> {
             if is_link {
                 return ProjectStamp::default();
             }
-            let mut stamp = StampWalk::run(&path);
+            let mut stamp = StampWalk::run(&path, bounds);
             let [_, packages] = include.packages();
-            if let Some(name) = packages.file_name().filter(|_| path.is_file()) {
+            if let Some(name) = packages.file_name().filter(|_| bounds.packages && path.is_file()) {
                 stamp.add_packages(path.with_file_name(name));
             }
             // The owner's configuration says whether it shares the folder.
@@ -108,6 +148,7 @@ impl<'a> StampReader<'a> {
 /// The walk over one folder, or one file.
 struct StampWalk {
     stamp: ProjectStamp,
+    bounds: WalkBounds,
     /// The real folder. Symbolic links that leave it are not followed.
     top: PathBuf,
     /// Device and inode of each visited folder: links may form more paths to one folder than can be
@@ -123,23 +164,28 @@ struct StampWalk {
 
 impl StampWalk {
     /// Returns the stamp of a folder with everything in it that counts, or of a file.
-    fn run(path: &Path) -> ProjectStamp {
+    fn run(path: &Path, bounds: WalkBounds) -> ProjectStamp {
         let top = path.canonicalize().unwrap_or_default();
         let (stamp, visited) = (ProjectStamp::default(), HashSet::new());
         let (left, links) = (vec![], LinkFollower::default());
-        let mut walk = Self { stamp, top, visited, left, entries: 0, links, packages: Vec::new() };
+        let packages = Vec::new();
+        let mut walk = Self { stamp, bounds, top, visited, left, entries: 0, links, packages };
         let top = walk.top.clone();
         walk.entry(&top);
         while let Some(folder) = walk.left.pop().filter(|_| !walk.is_full()) {
             walk.folder(&folder);
         }
-        // In one call, as its limit is for all folders together.
-        walk.stamp.packages = InstalledPackages::of(walk.packages).stamp();
+        walk.stamp.is_partial = walk.is_full();
+        if bounds.packages {
+            // In one call, as its limit is for all folders together.
+            walk.stamp.packages = InstalledPackages::of(walk.packages).stamp();
+        }
         walk.stamp
     }
 
     fn is_full(&self) -> bool {
-        self.entries >= MAX_ENTRIES
+        let Self { bounds, entries, .. } = self;
+        *entries >= bounds.entries || bounds.until.is_some_and(|until| Instant::now() >= until)
     }
 
     fn folder(&mut self, folder: &Path) {
@@ -249,6 +295,26 @@ mod tests {
             }
         }
         assert!(scene.stamp("a").is_some());
+    }
+
+    #[test]
+    fn a_quick_stamp_covers_files_and_includes_and_no_packages_and_only_small_projects() {
+        let scene = Scene::new();
+        let (root, overrides) = (scene.0.path(), Overrides::default());
+        let stamp = || StampReader::read_within(QUICK, root, &overrides, "a");
+        let mut last = stamp();
+        assert!(last.is_some());
+        scene.put("a/node_modules/x/package.json", "22");
+        assert_eq!(stamp(), last);
+        for path in ["a/main.ts", "_shared/mod.ts"] {
+            scene.put(path, "333");
+            assert_ne!(stamp(), last, "{path}");
+            last = stamp();
+        }
+        for n in 0..QUICK.entries {
+            scene.put(&format!("_shared/{n}"), "");
+        }
+        assert_eq!(stamp(), None);
     }
 
     #[test]

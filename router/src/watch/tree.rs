@@ -140,11 +140,10 @@ impl WatchTree {
         }
     }
 
-    /// Makes room for more events, as all events so far were received.
-    pub(super) fn acknowledge_events(&mut self) {
-        if let Some(debouncer) = &mut self.debouncer {
-            inotify::acknowledge(debouncer);
-        }
+    /// Makes room for more events, as all events so far were received. Returns `true` if the kernel
+    /// has more events that were not read.
+    pub(super) fn acknowledge_events(&mut self) -> bool {
+        self.debouncer.as_mut().is_some_and(inotify::acknowledge)
     }
 
     /// Returns the projects that have watched directories, and those that exist.

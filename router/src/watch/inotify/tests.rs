@@ -73,6 +73,16 @@ fn events_have_the_path_that_their_folder_has() {
 }
 
 #[test]
+fn the_two_ends_of_a_rename_are_distinguished() {
+    let scene = Scene::new();
+    fs::write(scene.path("a"), "").unwrap();
+    scene.watch("");
+    fs::rename(scene.path("a"), scene.path("b")).unwrap();
+    assert_eq!(scene.wait_for("a"), EventKind::Any);
+    assert_eq!(scene.wait_for("b"), MOVED_IN);
+}
+
+#[test]
 fn a_folder_that_is_watched_under_its_new_path_stays_so_when_the_old_one_is_given_up() {
     let scene = Scene::new();
     fs::create_dir(scene.path("a")).unwrap();
