@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use switchyard_integration::client::request;
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-use crate::say;
+use crate::report::{Table, number, pick, text};
 use crate::stats::{median, percentile};
 
 const ROUNDS: usize = 7;
@@ -17,19 +18,20 @@ const PHASE: Duration = Duration::from_secs(5);
 const EDIT_EVERY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(1);
 
-pub(crate) async fn run() {
+pub(crate) async fn run() -> Result<()> {
+    let (rounds, phase) = (pick(ROUNDS, 2), pick(PHASE, Duration::from_secs(2)));
     let volume = Volume::with("a", fixtures::hello("a"));
     volume.project("b").file("main.ts", fixtures::hello("b")).write();
     let router = Router::builder(&volume).flag("debounce", 20).flag("spares", 2).start().await;
     let names = ["nothing happens", "a neighbour is edited every second"];
     let (mut p50, mut p99, mut failed) = ([vec![], vec![]], [vec![], vec![]], 0);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         for edited in [false, true] {
             let editing = edited.then(|| edit(volume.path("b/main.ts"), round));
             let mut times = Vec::new();
             let mut connection = router.public.connect().await;
             let began = Instant::now();
-            while began.elapsed() < PHASE {
+            while began.elapsed() < phase {
                 let began = Instant::now();
                 match connection.try_send(request("/a/")).await {
                     Ok(reply) if reply.status == 200 => times.push(began.elapsed().as_secs_f64() * 1e3),
@@ -44,16 +46,16 @@ pub(crate) async fn run() {
             p99[usize::from(edited)].push(percentile(&times, 99.0));
         }
     }
-    say("## Requests while a neighbour is reloaded\n");
-    say(format!(
-        "One client sending a request every {PAUSE:?}, {ROUNDS} rounds of {PHASE:?} each way in turn; medians. {failed} failed.\n"
-    ));
-    say("| while | p50 ms | p99 ms |");
-    say("|---|---:|---:|");
-    for (index, name) in names.iter().enumerate() {
-        say(format!("| {name} | {:.2} | {:.2} |", median(&p50[index]), median(&p99[index])));
+    let about = format!(
+        "One client sending a request every {PAUSE:?}, {rounds} rounds of {phase:?} each way in turn; medians. \
+         {failed} failed."
+    );
+    let columns = [text("while"), number("p50", "ms", 2), number("p99", "ms", 2)];
+    let mut table = Table::begin("latency", "Requests while a neighbour is reloaded", about, columns);
+    for (index, name) in names.into_iter().enumerate() {
+        table.row([name.into(), median(&p50[index]).into(), median(&p99[index]).into()]);
     }
-    say("");
+    table.end()
 }
 
 fn edit(main: std::path::PathBuf, round: usize) -> tokio::task::JoinHandle<()> {

@@ -13,6 +13,7 @@ mod memory;
 mod peers;
 mod projects;
 mod reload;
+mod report;
 mod runs;
 mod soak;
 mod stalls;
@@ -20,7 +21,8 @@ mod stats;
 mod throughput;
 
 fn main() -> anyhow::Result<()> {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with("--") && arg != "quick").collect();
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
@@ -40,7 +42,7 @@ fn main() -> anyhow::Result<()> {
             runs::run().await?;
         }
         if is_wanted("latency") {
-            latency::run().await;
+            latency::run().await?;
         }
         if is_wanted("throughput") {
             throughput::run().await?;
