@@ -50,3 +50,29 @@ impl Asker {
         false
     }
 }
+
+/// The answers to one client that sends requests one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// Milliseconds that each answer took.
+    pub(crate) times: Vec<f64>,
+    /// Requests without an answer, or whose answer was no 200.
+    pub(crate) failed: usize,
+}
+
+impl Answers {
+    /// Sends requests for `path`, with [`PAUSE`] after each, while `goes_on` returns `true`.
+    pub(crate) async fn of(client: &Client, path: &str, goes_on: impl Fn() -> bool) -> Self {
+        let mut answers = Self::default();
+        let mut connection = client.connect().await;
+        while goes_on() {
+            let began = Instant::now();
+            match connection.try_send(request(path)).await {
+                Ok(reply) if reply.status == 200 => answers.times.push(began.elapsed().as_secs_f64() * 1e3),
+                _ => answers.failed += 1,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        answers
+    }
+}

@@ -10,33 +10,46 @@ use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 
+use crate::peers;
+use crate::report::{Cell, Table, number, pick, text};
 use crate::stats::median;
-use crate::{peers, say};
 
 const ROUNDS: usize = 7;
 
-/// Modules of the large graph.
-const MODULES: usize = 1000;
+/// Modules of the graphs.
+const MODULES: [usize; 2] = [200, 1000];
 
 /// Longer than a spare takes to be ready again.
 const BETWEEN: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run() -> Result<()> {
-    say("## Builds\n");
-    say(format!("Until the new code serves, ms; {ROUNDS} rounds in turn, medians.\n"));
-    say("| project | first build | after an edit | `deno serve`, empty cache | `deno serve`, full cache |");
-    say("|---|---:|---:|---:|---:|");
+    let rounds = pick(ROUNDS, 1);
+    let about = format!(
+        "Until the new code serves; {rounds} rounds in turn, medians. After an edit: of the main module, and a reload \
+         is requested."
+    );
+    let columns = [
+        text("project"),
+        number("first build", "ms", 0),
+        number("after an edit", "ms", 0),
+        number("`deno serve`, empty cache", "ms", 0),
+        number("`deno serve`, full cache", "ms", 0),
+    ];
+    let mut table = Table::begin("builds", "Builds", about, columns);
     let react = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/projects/react");
     ensure!(react.join("node_modules").is_dir(), "run `npm ci` in {}", react.display());
-    row("React, rendered on the server", "main.tsx", |volume| volume.copy_in(&react, "a")).await?;
-    row(&format!("{MODULES} modules of TypeScript"), "main.ts", graph).await?;
-    say("");
-    Ok(())
+    let copy_react = |volume: &Volume| volume.copy_in(&react, "a");
+    table.row(row("React, rendered on the server", "main.tsx", rounds, copy_react).await?);
+    for count in MODULES {
+        let what = format!("{count} modules of TypeScript");
+        table.row(row(&what, "main.ts", rounds, |volume| modules(volume, "a", count)).await?);
+    }
+    table.end()
 }
 
-async fn row(what: &str, main: &str, write: impl Fn(&Volume)) -> Result<()> {
+async fn row(what: &str, main: &str, rounds: usize, write: impl Fn(&Volume)) -> Result<Vec<Cell>> {
     let mut times: [Vec<f64>; 4] = Default::default();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let volume = Volume::new();
         write(&volume);
         let (first, edited) = ours(&volume, main).await?;
@@ -48,9 +61,8 @@ async fn row(what: &str, main: &str, write: impl Fn(&Volume)) -> Result<()> {
             times.push(time);
         }
     }
-    let [first, edited, empty, full] = times.map(|times| median(&times));
-    say(format!("| {what} | {first:.0} | {edited:.0} | {empty:.0} | {full:.0} |"));
-    Ok(())
+    let medians = times.iter().map(|times| median(times).into());
+    Ok([Cell::from(what)].into_iter().chain(medians).collect())
 }
 
 /// The first build of a project by a running router, and the build after an edit of its main
@@ -85,10 +97,10 @@ fn theirs(main: &Path, cache: &Path) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64() * 1e3)
 }
 
-/// A main module that imports all others, each with fifty lines of typed code.
-fn graph(volume: &Volume) {
+/// Writes a project whose main module imports `count` others, each with fifty lines of typed code.
+pub(crate) fn modules(volume: &Volume, name: &str, count: usize) {
     let mut main = String::new();
-    for index in 0..MODULES {
+    for index in 0..count {
         let mut module = String::new();
         for line in 0..50 {
             _ = writeln!(
@@ -96,13 +108,13 @@ fn graph(volume: &Volume) {
                 "export function f{line}(a: number, b: string): string {{ return b.repeat(a % 7) + {line}; }}"
             );
         }
-        volume.write(&format!("a/m{index}.ts"), module);
+        volume.write(&format!("{name}/m{index}.ts"), module);
         _ = writeln!(main, "import * as m{index} from './m{index}.ts';");
     }
-    let all = (0..MODULES).map(|index| format!("m{index}")).collect::<Vec<_>>().join(", ");
+    let all = (0..count).map(|index| format!("m{index}")).collect::<Vec<_>>().join(", ");
     _ = writeln!(
         main,
         "const all = [{all}];\nexport default {{ fetch: () => new Response(String(all.length)) }};"
     );
-    volume.write("a/main.ts", main);
+    volume.write(&format!("{name}/main.ts"), main);
 }

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use switchyard_integration::client::request;
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
+use crate::asker::{Answers, PAUSE};
 use crate::report::{Table, number, pick, text};
 use crate::stats::{median, percentile};
 
@@ -16,7 +16,6 @@ const ROUNDS: usize = 7;
 const PHASE: Duration = Duration::from_secs(5);
 /// The pause between two edits of the neighbour.
 const EDIT_EVERY: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(1);
 
 pub(crate) async fn run() -> Result<()> {
     let (rounds, phase) = (pick(ROUNDS, 2), pick(PHASE, Duration::from_secs(2)));
@@ -28,22 +27,14 @@ pub(crate) async fn run() -> Result<()> {
     for round in 0..rounds {
         for edited in [false, true] {
             let editing = edited.then(|| edit(volume.path("b/main.ts"), round));
-            let mut times = Vec::new();
-            let mut connection = router.public.connect().await;
             let began = Instant::now();
-            while began.elapsed() < phase {
-                let began = Instant::now();
-                match connection.try_send(request("/a/")).await {
-                    Ok(reply) if reply.status == 200 => times.push(began.elapsed().as_secs_f64() * 1e3),
-                    _ => failed += 1,
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
+            let answers = Answers::of(&router.public, "/a/", || began.elapsed() < phase).await;
             if let Some(editing) = editing {
                 editing.abort();
             }
-            p50[usize::from(edited)].push(percentile(&times, 50.0));
-            p99[usize::from(edited)].push(percentile(&times, 99.0));
+            p50[usize::from(edited)].push(percentile(&answers.times, 50.0));
+            p99[usize::from(edited)].push(percentile(&answers.times, 99.0));
+            failed += answers.failed;
         }
     }
     let about = format!(

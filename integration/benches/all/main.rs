@@ -4,6 +4,8 @@
 
 mod asker;
 mod builds;
+mod burst;
+mod cold;
 mod containment;
 mod deploy;
 mod git;
@@ -27,10 +29,16 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(async {
         let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
         if is_wanted("reload") {
-            reload::run().await;
+            reload::run().await?;
         }
         if is_wanted("builds") {
             builds::run().await?;
+        }
+        if is_wanted("cold") {
+            cold::run().await?;
+        }
+        if is_wanted("burst") {
+            burst::run().await?;
         }
         if is_wanted("deploy") {
             deploy::run().await;

@@ -9,7 +9,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
 use crate::say;
-use crate::stats::{median, own, pss};
+use crate::stats::{median, own, pss, router_pid};
 
 const VERSIONS: usize = 10;
 const RELOADS: [usize; 2] = [50, 1000];
@@ -35,7 +35,7 @@ async fn idle() -> Result<()> {
         "{VERSIONS} idle hello worlds, each requested once: {:.1} MB of proportional memory (PSS) per version (median); \
          the router itself {:.1} MB.\n",
         median(&cells),
-        pss(own_pid(&router)?)?,
+        pss(router_pid(&router)?)?,
     ));
     Ok(())
 }
@@ -50,7 +50,7 @@ async fn reloads() -> Result<()> {
         anyhow::ensure!(reloaded.outcome == ReloadOutcome::Live, "edit {edit}: {reloaded:?}");
         if RELOADS.contains(&edit) {
             router.public.get("/a/").await;
-            let (router, cell) = (own(own_pid(&router)?)?, own(pid(&router, "a").await?)?);
+            let (router, cell) = (own(router_pid(&router)?)?, own(pid(&router, "a").await?)?);
             let _ = writeln!(row, "| {edit} | {router:.1} | {cell:.1} |");
         }
     }
@@ -59,10 +59,6 @@ async fn reloads() -> Result<()> {
     say("|---:|---:|---:|");
     say(row);
     Ok(())
-}
-
-fn own_pid(router: &Router) -> Result<u32> {
-    u32::try_from(router.pid().as_raw_nonzero().get()).context("a process id is positive")
 }
 
 async fn pid(router: &Router, project: &str) -> Result<u32> {

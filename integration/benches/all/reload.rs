@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
 use crate::asker::{Asker, PAUSE};
-use crate::say;
+use crate::report::{Cell, Table, number, pick, text};
 use crate::stats::percentile;
 
 const EDITS: usize = 30;
@@ -17,18 +18,26 @@ const EDITS: usize = 30;
 /// Longer than a build: the next edit begins in quiet, with the spares full again.
 const BETWEEN: Duration = Duration::from_millis(300);
 
-pub(crate) async fn run() {
-    say("## Edit to first new answer\n");
-    say(format!("{EDITS} edits of a hello world, one client sending a request every {PAUSE:?}.\n"));
-    say("| how | debounce | p50 ms | p95 ms | p50 over debounce | requests | failed |");
-    say("|---|---:|---:|---:|---:|---:|---:|");
+pub(crate) async fn run() -> Result<()> {
+    let edits = pick(EDITS, 5);
+    let about = format!("{edits} edits of a hello world, one client sending a request every {PAUSE:?}.");
+    let columns = [
+        text("how"),
+        text("debounce"),
+        number("p50", "ms", 1),
+        number("p95", "ms", 1),
+        number("p50 over debounce", "ms", 1),
+        number("requests", "", 0),
+        number("failed", "", 0),
+    ];
+    let mut table = Table::begin("reload", "Edit to first new answer", about, columns);
     for debounce in [Some(500), Some(20), None] {
-        measure(Way::Write, debounce).await;
+        table.row(measure(Way::Write, debounce, edits).await);
     }
-    measure(Way::Rename, None).await;
+    table.row(measure(Way::Rename, None, edits).await);
     // The watch must not be faster than the requested reload.
-    measure(Way::Request, Some(3_600_000)).await;
-    say("");
+    table.row(measure(Way::Request, Some(3_600_000), edits).await);
+    table.end()
 }
 
 /// How an edit is made, and how the router gets to know of it.
@@ -43,13 +52,13 @@ enum Way {
 }
 
 /// `debounce`: in milliseconds; `None`: automatic.
-async fn measure(way: Way, debounce: Option<u64>) {
+async fn measure(way: Way, debounce: Option<u64>, edits: usize) -> [Cell; 7] {
     let volume = Volume::with("a", fixtures::hello("v0"));
     let flag = debounce.map_or_else(|| "auto".to_owned(), |ms| ms.to_string());
     let router = Router::builder(&volume).flag("debounce", &flag).flag("spares", 2).start().await;
     let mut asker = Asker::new(&router.public).await;
     let mut times = Vec::new();
-    for edit in 1..=EDITS {
+    for edit in 1..=edits {
         tokio::time::sleep(BETWEEN).await;
         let label = format!("v{edit}");
         let began = Instant::now();
@@ -74,7 +83,7 @@ async fn measure(way: Way, debounce: Option<u64>) {
         Way::Rename => ("file events of a rename", debounce),
         Way::Request => ("POST /_reload/{name}", Some(0)),
     };
-    let shown = if way == Way::Request { "—" } else { &flag };
-    let over = quiet.map_or_else(|| "—".to_owned(), |quiet| format!("{:.1}", p50 - quiet as f64));
-    say(format!("| {how} | {shown} | {p50:.1} | {p95:.1} | {over} | {requests} | {failed} |"));
+    let shown = (way != Way::Request).then_some(flag);
+    let over = quiet.map(|quiet| p50 - quiet as f64);
+    [how.into(), shown.into(), p50.into(), p95.into(), over.into(), requests.into(), failed.into()]
 }

@@ -12,6 +12,7 @@ use switchyard_integration::usage::Usage;
 use tokio::time::{sleep, timeout};
 
 use crate::say;
+use crate::stats::router_pid;
 
 /// Number of workers: one that blocks must not hold up the others.
 const LANES: usize = 2;
@@ -107,7 +108,7 @@ fn is_back(before: Usage, after: Usage) -> bool {
 }
 
 fn usage(scene: &Scene) -> Result<Usage> {
-    let pid = u32::try_from(scene.router.pid().as_raw_nonzero().get()).context("a process id is positive")?;
+    let pid = router_pid(&scene.router)?;
     Ok(Usage::of(pid, &scene.router.state.path().join("run")))
 }
 

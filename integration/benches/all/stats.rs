@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use switchyard_integration::router::Router;
 
 /// The value below which `percent` of the values are (nearest rank).
 ///
@@ -36,6 +37,11 @@ fn rollup(pid: u32, field: &str) -> Result<f64> {
     let line = line.with_context(|| format!("find {field} in its memory"))?;
     let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().context("parse its memory")?;
     Ok(kilobytes * 1024.0 / 1e6)
+}
+
+/// The process id of a router.
+pub(crate) fn router_pid(router: &Router) -> Result<u32> {
+    u32::try_from(router.pid().as_raw_nonzero().get()).context("a process id is positive")
 }
 
 /// The children of a process: a router's cells and spares.
