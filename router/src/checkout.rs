@@ -3,6 +3,7 @@
 //! requests.
 
 mod bounds;
+mod hashes;
 mod node_modules;
 mod scan;
 mod snapshot;
@@ -12,6 +13,7 @@ mod tar;
 mod times;
 
 pub(crate) use bounds::{Interruption, Pace, ReadBounds};
+pub(crate) use hashes::{FileHash, FileHashes, HashCache};
 pub(crate) use node_modules::NodeModules;
-pub(crate) use snapshot::{FileHash, FileHashes, HashCache, Snapshot, SnapshotError};
+pub(crate) use snapshot::{Snapshot, SnapshotError};
 pub(crate) use store::{Checkout, CheckoutError, ReceiveError, ReceivedFiles, Store, StoredVersion};

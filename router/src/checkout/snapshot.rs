@@ -1,18 +1,17 @@
 //! The snapshot of a project: one consistent reading of its listing and of the hash of every file.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::event::Diagnostic;
 
-use super::bounds::{Interruption, Pace, ReadBounds};
-use super::scan::{FileListing, FileStamp, IncludeSource, ListError, list, unreadable};
+use super::bounds::ReadBounds;
+use super::hashes::{FileHashes, FileReadError, HashCache};
+use super::scan::{FileListing, IncludeSource, ListError, list, unreadable};
 use crate::project::{Include, diagnostic, is_beside};
 
 /// Maximum number of readings of a project that changes while it is read. After that, the watch
@@ -21,16 +20,6 @@ const MAX_READINGS: u32 = 10;
 
 /// Pause between two readings: long enough for a writer to make progress.
 const READING_PAUSE: Duration = Duration::from_millis(20);
-
-/// Age up to which a file may be written once more without a difference in size or time: the
-/// coarsest file time in use (FAT, old NFS) is two seconds.
-const RACY: Duration = Duration::from_secs(2);
-
-/// SHA-256 of a file's content.
-pub(crate) type FileHash = [u8; 32];
-
-/// The hashes of files by path relative to the project. Paths of includes begin with `../`.
-pub(crate) type FileHashes = BTreeMap<String, FileHash>;
 
 /// A project's files at one moment.
 #[derive(Debug)]
@@ -118,43 +107,6 @@ impl Snapshot {
     }
 }
 
-/// The reason why a file was not read.
-#[derive(Debug)]
-pub(super) enum FileReadError {
-    /// The file differs from its listing.
-    Moved,
-    /// The file cannot be read.
-    Invalid(Diagnostic),
-    /// The pace has interrupted the reading.
-    Interrupted,
-}
-
-impl FileReadError {
-    /// The error for a `path` that could not be read.
-    pub(super) fn of(path: &str, error: &io::Error) -> Self {
-        match unreadable(path, error) {
-            ListError::Invalid(diagnostic) => Self::Invalid(diagnostic),
-            _ => Self::Moved,
-        }
-    }
-}
-
-impl From<Interruption> for FileReadError {
-    fn from(_: Interruption) -> Self {
-        Self::Interrupted
-    }
-}
-
-impl From<FileReadError> for ListError {
-    fn from(error: FileReadError) -> Self {
-        match error {
-            FileReadError::Moved => Self::Moved,
-            FileReadError::Invalid(diagnostic) => Self::Invalid(diagnostic),
-            FileReadError::Interrupted => Self::Interrupted,
-        }
-    }
-}
-
 /// Returns the digest of the project's own files, if `files` has included ones too.
 pub(super) fn own_digest(files: &FileHashes) -> Option<Digest> {
     let own = || files.iter().filter(|(path, _)| !is_beside(path));
@@ -171,10 +123,6 @@ pub(crate) enum SnapshotError {
     /// The pace has interrupted the reading.
     Interrupted,
 }
-
-/// File hashes by path and stamp, so that the cost of a reload depends on the changed files alone.
-#[derive(Debug, Default)]
-pub(crate) struct HashCache(HashMap<String, (FileStamp, FileHash)>);
 
 /// Reads the project in `root` and its `includes`, and reads again while it changes.
 ///
@@ -229,36 +177,6 @@ fn read(
     })
 }
 
-impl HashCache {
-    /// Returns the hashes of all files. Files that were hashed before an interruption are not
-    /// hashed again.
-    fn hashes(&mut self, listing: &FileListing, pace: Pace<'_>) -> Result<FileHashes, FileReadError> {
-        self.0.retain(|path, _| listing.files.contains_key(path));
-        let mut files = BTreeMap::new();
-        for (path, listed) in &listing.files {
-            pace(0)?;
-            let stamp = listed.stamp;
-            let known = self.0.get(path).filter(|(known, _)| *known == stamp).map(|(_, hash)| *hash);
-            let read_at = SystemTime::now();
-            let hash = match known {
-                Some(hash) => hash,
-                None => {
-                    let file = listing.folders.open_file(&listed.at);
-                    let file = file.map_err(|error| FileReadError::of(path, &error))?;
-                    hash(path, &file, stamp.size, pace)?
-                }
-            };
-            if known.is_some() || is_settled(stamp, read_at) {
-                self.0.insert(path.clone(), (stamp, hash));
-            } else {
-                self.0.remove(path);
-            }
-            files.insert(path.clone(), hash);
-        }
-        Ok(files)
-    }
-}
-
 /// Resolves the volume in the project's path: the volume's name may lead to another folder while
 /// the project is read, and one reading must be of one folder.
 fn resolve(root: &Path) -> Result<PathBuf, ListError> {
@@ -270,46 +188,13 @@ fn resolve(root: &Path) -> Result<PathBuf, ListError> {
     }
 }
 
-/// Returns `true` if a later write is sure to change the stamp. See [`RACY`].
-fn is_settled(stamp: FileStamp, read_at: SystemTime) -> bool {
-    let Ok(seconds) = u64::try_from(stamp.modified.0) else { return false };
-    let modified = UNIX_EPOCH + Duration::from_secs(seconds);
-    read_at.duration_since(modified).is_ok_and(|age| age > RACY)
-}
-
-/// Returns the SHA-256 of a file of `size` bytes.
-///
-/// # Errors
-/// The file has another size, cannot be read, or `pace` has interrupted the reading.
-pub(super) fn hash(
-    path: &str,
-    mut file: &File,
-    size: u64,
-    pace: Pace<'_>,
-) -> Result<FileHash, FileReadError> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    let mut left = size;
-    loop {
-        let read = match file.read(&mut buffer) {
-            Ok(0) if left == 0 => return Ok(hash.finalize().into()),
-            Ok(0) => return Err(FileReadError::Moved),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(FileReadError::of(path, &error)),
-        };
-        // Fails if the file grows while it is read.
-        left = left.checked_sub(read as u64).ok_or(FileReadError::Moved)?;
-        hash.update(&buffer[..read]);
-        pace(read as u64)?;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::time::SystemTime;
 
     use super::*;
+    use crate::checkout::bounds::Interruption;
     use crate::policy::ReadLimits;
 
     fn digest(root: &Path, cache: &mut HashCache) -> Digest {
@@ -385,16 +270,5 @@ mod tests {
         // Both walks call it for each name, `.` and `..` included, and the hashing once for each
         // file, and once more for each file that is read.
         assert_eq!(calls.get(), 2 * 12 + 10 + (10 - hashed));
-    }
-
-    #[test]
-    fn a_file_of_another_length_than_it_was_listed_with_has_moved() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a");
-        std::fs::write(&path, "12345").unwrap();
-        for (size, is_right) in [(4, false), (5, true), (6, false)] {
-            let hashed = hash("a", &File::open(&path).unwrap(), size, &|_| Ok(()));
-            assert_eq!(hashed.is_ok(), is_right, "{size}");
-        }
     }
 }

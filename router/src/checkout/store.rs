@@ -3,14 +3,15 @@
 mod copy;
 mod entry;
 mod error;
+mod fill;
 mod links;
+mod prepared;
 mod received;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -20,17 +21,18 @@ use anyhow::{Context as _, Result};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
 
-use self::copy::copy;
 pub(crate) use self::entry::{Checkout, StoredVersion};
 use self::entry::{Pin, linked_packages};
 pub(crate) use self::error::CheckoutError;
+use self::prepared::PreparedFolder;
 pub(crate) use self::received::{ReceiveError, ReceivedFiles};
 use super::bounds::{Pace, ReadBounds};
+use super::hashes::{FileHashes, HashCache};
 use super::node_modules;
 use super::scan::{IncludeRefusal, IncludeSource};
-use super::snapshot::{FileHashes, HashCache, Snapshot, SnapshotError, snapshot};
-use super::times;
-use crate::folder::{NOT_SHARED, remove};
+use super::snapshot::{Snapshot, SnapshotError, snapshot};
+use super::times::{self, FileTimes};
+use crate::folder::remove;
 use crate::policy::ReadLimits;
 use crate::project::{Include, check_shared, diagnostic};
 use crate::root::Place;
@@ -62,8 +64,19 @@ struct StoreState {
     max_pins: usize,
     /// The names of all folders.
     folders: BTreeSet<String>,
-    /// The fingerprint of the times that a checkout's files have: see [`times::fingerprint`].
-    timed: HashMap<PathBuf, u64>,
+    /// The times that the files of a checkout have.
+    timed: HashMap<PathBuf, FileTimes>,
+    /// The folders that were prepared for the next version of a tenant.
+    prepared: HashMap<Tenant, PreparedFolder>,
+}
+
+impl StoreState {
+    /// The digits of the checkouts of `tenant`.
+    fn digits_of(&self, tenant: &Tenant) -> Vec<String> {
+        let prefix = format!("{tenant}@");
+        let names = self.folders.range(prefix.clone()..);
+        names.map_while(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect()
+    }
 }
 
 impl Store {
@@ -220,12 +233,7 @@ impl Store {
     /// Returns the digits of the checkouts of `tenant`, and the time at which each was made, newest
     /// first.
     pub(crate) fn list(&self, tenant: &Tenant) -> Vec<(String, SystemTime)> {
-        let prefix = format!("{tenant}@");
-        let shorts: Vec<_> = {
-            let state = self.state();
-            let names = state.folders.range(prefix.clone()..);
-            names.map_while(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect()
-        };
+        let shorts = self.state().digits_of(tenant);
         let with_time = |short: String| {
             let made = creation_time(&self.folder(tenant, &short))?;
             Some((short, made))
@@ -258,32 +266,43 @@ impl Store {
         }
         let folder = self.folder(&version.tenant(), &version.digest.short());
         let checkout = self.pin(&folder, &version.project);
-        let unfinished = self.unfinished(&version.project);
-        let made = self.fill(&unfinished, version, snapshot, previous, pace);
-        if made.is_err() {
-            remove(&unfinished);
-        }
-        made?;
+        self.fill(version, snapshot, previous, pace)?;
         let mut state = self.state();
         state.folders.insert(name(&folder).to_owned());
         state.trusted.insert(folder, (version.digest, snapshot.files.clone()));
         drop(state);
-        self.update_times(version, snapshot);
+        self.set_times(version, snapshot, previous);
         Ok(checkout)
     }
 
     /// Gives the files of the version's checkout the times that they have on the volume now, where
     /// the same content may have been written again.
     pub(crate) fn update_times(&self, version: &Version, snapshot: &Snapshot) {
-        let folder = self.folder(&version.tenant(), &version.digest.short());
-        let fingerprint = times::fingerprint(snapshot);
-        if self.state().timed.get(&folder) == Some(&fingerprint) {
-            return;
-        }
-        match times::apply(&folder.join(version.project.as_str()), snapshot) {
-            Ok(()) => {
-                self.state().timed.insert(folder, fingerprint);
+        self.set_times(version, snapshot, Some(version));
+    }
+
+    /// The same, where unchanged files are links to those of the version `base`.
+    fn set_times(&self, version: &Version, snapshot: &Snapshot, base: Option<&Version>) {
+        let folder_of = |version: &Version| self.folder(&version.tenant(), &version.digest.short());
+        let (folder, times) = (folder_of(version), times::of(snapshot));
+        let known = {
+            let state = self.state();
+            if state.timed.get(&folder) == Some(&times) {
+                return;
             }
+            base.map(folder_of)
+                .and_then(|base| Some((state.trusted.get(&base)?.1.clone(), state.timed.get(&base)?.clone())))
+        };
+        let applied = times::apply(&folder.join(version.project.as_str()), snapshot, known);
+        let mut state = self.state();
+        // Other versions share the files whose times have changed.
+        if !matches!(applied, Ok(false)) {
+            for short in state.digits_of(&version.tenant()) {
+                state.timed.remove(&self.folder(&version.tenant(), &short));
+            }
+        }
+        match applied {
+            Ok(_) => _ = state.timed.insert(folder, times),
             Err(error) => tracing::debug!("the files of {version} keep other times: {error}"),
         }
     }
@@ -296,46 +315,10 @@ impl Store {
         path
     }
 
-    /// Makes the checkout in the folder `unfinished`, and renames that to its name.
-    fn fill(
-        &self,
-        unfinished: &Path,
-        version: &Version,
-        snapshot: &Snapshot,
-        previous: Option<&Version>,
-        pace: Pace<'_>,
-    ) -> Result<(), CheckoutError> {
-        let previous = previous.filter(|previous| previous.tenant() == version.tenant());
-        let previous =
-            previous.and_then(|version| self.find_paced(&version.tenant(), &version.digest.short(), pace));
-        let dir = unfinished.join(version.project.as_str());
-        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        fs::set_permissions(unfinished, Permissions::from_mode(NOT_SHARED))
-            .with_context(|| format!("protect {}", unfinished.display()))?;
-        for (path, hash) in &*snapshot.files {
-            pace(0)?;
-            let to = dir.join(path);
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
-            }
-            let unchanged = previous.as_ref().filter(|stored| stored.files.get(path) == Some(hash));
-            let linked =
-                unchanged.is_some_and(|stored| fs::hard_link(stored.checkout.dir.join(path), &to).is_ok());
-            if !linked {
-                copy(snapshot, path, &to, hash, pace)?;
-            }
-        }
-        let folder = self.folder(&version.tenant(), &version.digest.short());
-        let checkout = folder.join(version.project.as_str());
-        let previous = previous.as_ref().map(|stored| stored.checkout.dir.as_path());
-        node_modules::link(&dir, &checkout, snapshot, previous, pace)?;
-        fs::rename(unfinished, &folder).with_context(|| format!("name {}", folder.display()))?;
-        Ok(())
-    }
-
     /// Removes the checkouts of `tenant`, except the `keep` newest, those with the digits in
     /// `used`, and those that have a handle.
     pub(crate) fn prune(&self, tenant: &Tenant, keep: usize, used: &HashSet<String>) {
+        self.prune_prepared(tenant, used);
         let mut found = self.list(tenant);
         found.retain(|(short, _)| !used.contains(short));
         for (short, _) in found.into_iter().skip(keep) {

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, Header};
 
-use super::snapshot::FileHash;
+use super::hashes::FileHash;
 use super::store::StoredVersion;
 use crate::project::is_beside;
 

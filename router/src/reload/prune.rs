@@ -135,6 +135,10 @@ impl Pruner {
         if gone.as_ref().is_some_and(is_forgotten) {
             self.record.remove(&scope.project);
         }
+        // The live version comes first.
+        if let Some(version) = scope.used.first().filter(|_| !scope.is_gone) {
+            self.store.prepare(version);
+        }
     }
 
     /// Removes all checkouts except the `keep` newest and those `used`, their packages, and

@@ -44,14 +44,15 @@ pub(in crate::checkout) struct FileStamp {
     pub(in crate::checkout) size: u64,
     /// Modification time: seconds since 1970 and nanoseconds.
     pub(in crate::checkout) modified: (i64, i64),
-    changed: (i64, i64),
+    /// Change time, like the modification time.
+    pub(in crate::checkout) changed: (i64, i64),
     device: u64,
     inode: u64,
 }
 
 impl FileStamp {
     /// The stamp of a file with this status.
-    pub(super) fn of(status: &Stat) -> Self {
+    pub(in crate::checkout) fn of(status: &Stat) -> Self {
         #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
         Self {
             size: u64::try_from(status.st_size).unwrap_or(0),

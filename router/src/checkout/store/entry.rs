@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use switchyard_contract::digest::Digest;
 
 use super::links;
+use crate::checkout::hashes::FileHashes;
 use crate::checkout::node_modules::{self, NodeModules};
-use crate::checkout::snapshot::{FileHashes, own_digest};
+use crate::checkout::snapshot::own_digest;
 use crate::project::NODE_MODULES;
 use crate::version::Version;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use switchyard_contract::event::Diagnostic;
 
 use crate::checkout::bounds::Interruption;
+use crate::checkout::hashes::FileReadError;
 use crate::checkout::node_modules::LinkError;
-use crate::checkout::snapshot::FileReadError;
 
 /// The reason why a checkout was not made.
 #[derive(Debug, thiserror::Error)]

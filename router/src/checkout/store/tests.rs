@@ -6,6 +6,9 @@ use super::*;
 use crate::checkout::bounds::Interruption;
 use crate::checkout::node_modules::NodeModules;
 
+mod prepared;
+mod times;
+
 fn bounds() -> ReadBounds<'static> {
     ReadBounds { limits: ReadLimits::default(), pace: &|_| Ok(()) }
 }

@@ -1,0 +1,199 @@
+//! The hashes of a project's files, each computed once for each state of its file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest as _, Sha256};
+use switchyard_contract::event::Diagnostic;
+
+use super::bounds::{Interruption, Pace};
+use super::scan::{FileListing, FileStamp, ListError, ListedFile, unreadable};
+
+/// Age up to which a file may be written once more without a difference in size or time: the
+/// coarsest file time in use (FAT, old NFS) is two seconds.
+const RACY: Duration = Duration::from_secs(2);
+
+/// The same where the kernel keeps times finer than milliseconds: many ticks of the clock that it
+/// takes them from.
+const RACY_IF_FINE: Duration = Duration::from_millis(250);
+
+/// Bytes of a file that are read at once.
+const PIECE: u64 = 64 * 1024;
+
+/// SHA-256 of a file's content.
+pub(crate) type FileHash = [u8; 32];
+
+/// The hashes of files by path relative to the project. Paths of includes begin with `../`.
+pub(crate) type FileHashes = BTreeMap<String, FileHash>;
+
+/// File hashes by path and stamp, so that the cost of a reload depends on the changed files alone.
+#[derive(Debug, Default)]
+pub(crate) struct HashCache(pub(super) HashMap<String, (FileStamp, FileHash)>);
+
+/// The reason why a file was not read.
+#[derive(Debug)]
+pub(super) enum FileReadError {
+    /// The file differs from its listing.
+    Moved,
+    /// The file cannot be read.
+    Invalid(Diagnostic),
+    /// The pace has interrupted the reading.
+    Interrupted,
+}
+
+impl FileReadError {
+    /// The error for a `path` that could not be read.
+    pub(super) fn of(path: &str, error: &io::Error) -> Self {
+        match unreadable(path, error) {
+            ListError::Invalid(diagnostic) => Self::Invalid(diagnostic),
+            _ => Self::Moved,
+        }
+    }
+}
+
+impl From<Interruption> for FileReadError {
+    fn from(_: Interruption) -> Self {
+        Self::Interrupted
+    }
+}
+
+impl From<FileReadError> for ListError {
+    fn from(error: FileReadError) -> Self {
+        match error {
+            FileReadError::Moved => Self::Moved,
+            FileReadError::Invalid(diagnostic) => Self::Invalid(diagnostic),
+            FileReadError::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl HashCache {
+    /// Returns the hashes of all files. Files that were hashed before an interruption are not
+    /// hashed again.
+    pub(super) fn hashes(
+        &mut self,
+        listing: &FileListing,
+        pace: Pace<'_>,
+    ) -> Result<FileHashes, FileReadError> {
+        // Searching all of it takes long, and files are rarely removed.
+        if self.0.len() > listing.files.len() {
+            self.0.retain(|path, _| listing.files.contains_key(path));
+        }
+        let mut files = Vec::with_capacity(listing.files.len());
+        for (path, listed) in &listing.files {
+            pace(0)?;
+            let known = self.0.get(path).filter(|(known, _)| *known == listed.stamp).map(|(_, hash)| *hash);
+            let hash = match known {
+                Some(hash) => hash,
+                None => self.hash(path, listed, listing, pace)?,
+            };
+            files.push((path.clone(), hash));
+        }
+        // In order, which makes this much faster than adding one by one.
+        Ok(files.into_iter().collect())
+    }
+
+    /// Reads a file and returns its hash, which is kept if the file has settled.
+    fn hash(
+        &mut self,
+        path: &str,
+        listed: &ListedFile,
+        listing: &FileListing,
+        pace: Pace<'_>,
+    ) -> Result<FileHash, FileReadError> {
+        let read_at = SystemTime::now();
+        let file = listing.folders.open_file(&listed.at);
+        let file = file.map_err(|error| FileReadError::of(path, &error))?;
+        let hash = hash(path, &file, listed.stamp.size, pace)?;
+        if is_settled(listed.stamp, read_at) {
+            self.0.insert(path.to_owned(), (listed.stamp, hash));
+        } else {
+            self.0.remove(path);
+        }
+        Ok(hash)
+    }
+}
+
+/// Returns `true` if a later write is sure to change the stamp. See [`RACY`].
+fn is_settled(stamp: FileStamp, read_at: SystemTime) -> bool {
+    let FileStamp { modified, changed, .. } = stamp;
+    let is_fine = changed.1 % 1_000_000 != 0;
+    is_older(modified, RACY, read_at) || (is_fine && is_older(modified.max(changed), RACY_IF_FINE, read_at))
+}
+
+/// Returns `true` if `time`, in seconds since 1970 and nanoseconds, is longer ago than `age`.
+fn is_older((seconds, nanos): (i64, i64), age: Duration, now: SystemTime) -> bool {
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) else { return false };
+    let time = UNIX_EPOCH + Duration::new(seconds, nanos);
+    now.duration_since(time).is_ok_and(|since| since > age)
+}
+
+/// Returns the SHA-256 of a file of `size` bytes.
+///
+/// # Errors
+/// The file has another size, cannot be read, or `pace` has interrupted the reading.
+pub(super) fn hash(
+    path: &str,
+    mut file: &File,
+    size: u64,
+    pace: Pace<'_>,
+) -> Result<FileHash, FileReadError> {
+    let mut hash = Sha256::new();
+    // One byte more: the end of the file is looked for.
+    let mut buffer = vec![0; usize::try_from(PIECE.min(size + 1)).unwrap_or(usize::MAX)];
+    let mut left = size;
+    loop {
+        let read = match file.read(&mut buffer) {
+            Ok(0) if left == 0 => return Ok(hash.finalize().into()),
+            Ok(0) => return Err(FileReadError::Moved),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(FileReadError::of(path, &error)),
+        };
+        // Fails if the file grows while it is read.
+        left = left.checked_sub(read as u64).ok_or(FileReadError::Moved)?;
+        hash.update(&buffer[..read]);
+        pace(read as u64)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_settled_once_no_later_write_can_have_its_times() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut stamp = FileStamp::of(&rustix::fs::stat(dir.path()).unwrap());
+        let read_at = UNIX_EPOCH + Duration::from_secs(100);
+        for (modified, changed, expected) in [
+            // Whole seconds, as on old file systems.
+            ((97, 0), (97, 0), true),
+            ((98, 0), (98, 0), false),
+            ((98, 990_000_000), (98, 990_000_000), false),
+            // Fine times.
+            ((99, 700_000_001), (99, 700_000_001), true),
+            ((99, 800_000_001), (99, 800_000_001), false),
+            // A modification time that was set back.
+            ((98, 500_000_000), (99, 800_000_001), false),
+            // A clock that was set back.
+            ((101, 1), (101, 1), false),
+        ] {
+            (stamp.modified, stamp.changed) = (modified, changed);
+            assert_eq!(is_settled(stamp, read_at), expected, "{modified:?} {changed:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_length_than_it_was_listed_with_has_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "12345").unwrap();
+        for (size, is_right) in [(4, false), (5, true), (6, false)] {
+            let hashed = hash("a", &File::open(&path).unwrap(), size, &|_| Ok(()));
+            assert_eq!(hashed.is_ok(), is_right, "{size}");
+        }
+    }
+}
