@@ -7,6 +7,7 @@ mod conflicts;
 mod control;
 mod deploys;
 mod history;
+mod known_failures;
 mod labels;
 mod live_state;
 mod machine;

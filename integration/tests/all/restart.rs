@@ -45,6 +45,27 @@ async fn the_last_good_version_is_served_at_once_also_while_the_broken_one_still
 }
 
 #[tokio::test]
+async fn after_a_restart_many_failures_are_shown_at_once_and_tried_again_later() {
+    const PROJECTS: usize = 60;
+    let (volume, state) = (Volume::new(), State::new());
+    for n in 0..PROJECTS {
+        volume.write(&format!("p{n}/main.ts"), "console.log('tried it'); throw new Error('broken');");
+    }
+    let tried = |router: &Router| router.log.text().matches("tried it").count();
+    let router = Router::builder(&volume).state(&state).unwatched().start().await;
+    assert!(router.stop().await.status.success());
+    let router = Router::builder(&volume).state(&state).unwatched().start().await;
+    let early = tried(&router);
+    assert!(early < PROJECTS, "the scan has tried {early} of them");
+    for (name, project) in router.admin.projects().await {
+        let message = project.error.map(|error| error.message).unwrap_or_default();
+        assert!(message.contains("broken"), "{name}: {message}");
+        assert_eq!(project.state, admin::ProjectState::Failed);
+    }
+    eventually("each is tried again", || std::future::ready(tried(&router) >= PROJECTS)).await;
+}
+
+#[tokio::test]
 async fn a_router_that_was_killed_leaves_nothing_that_stops_the_next_one() {
     let (volume, state) = (Volume::with("a", hello("one")), State::new());
     let router = Router::builder(&volume).state(&state).start().await;

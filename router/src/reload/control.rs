@@ -31,10 +31,12 @@ use self::public_effect::Batch;
 use super::ControlSettings;
 use super::conflicts::ClaimIndex;
 use super::deploys::Deploys;
+use super::known_failures::KnownFailures;
 use super::machine::{BuildOutcome, Event, Work};
 use super::projects::Projects;
 use super::prune::Pruner;
 use super::record::Record;
+use super::retries::RetryPace;
 use super::scan::{Purpose, StartInventory, StartScan};
 use super::tasks::{ProjectTask, RouterTask, TaskEnd, TaskResult, Tasks};
 use crate::build::{BuildError, Builder, FolderState, Readers, SlowProjects};
@@ -90,6 +92,9 @@ pub(crate) struct Control {
     misnamed: BTreeSet<String>,
     claims: ClaimIndex,
     scan: StartScan,
+    /// The failures of the last run whose projects were not read yet.
+    known_failures: KnownFailures,
+    retry_pace: RetryPace,
     /// Projects that the scan at start stops waiting for: they take long to read, or their package
     /// registry takes long to answer.
     slow: mpsc::Receiver<ProjectName>,
@@ -135,6 +140,8 @@ impl Control {
             misnamed: BTreeSet::new(),
             claims: ClaimIndex::default(),
             scan: StartScan::new(),
+            known_failures: KnownFailures::default(),
+            retry_pace: RetryPace::default(),
             slow,
             tasks: Tasks::default(),
             batch: None,
@@ -144,6 +151,7 @@ impl Control {
     /// Reads which versions were live before, and what is on the volume.
     pub(crate) fn take_inventory(&self) -> impl Future<Output = StartInventory> + Send + use<> {
         let (record, root) = (self.record.read(), self.settings.root.clone());
+        let state = self.settings.state.clone();
         root.overrides().dropped().iter().for_each(|project| self.record.remove(project));
         async move {
             let read = spawn_blocking(move || {
@@ -151,7 +159,11 @@ impl Control {
                     tracing::error!("cannot read which versions were live before: {error:#}");
                     Default::default()
                 });
-                StartInventory::new(known, &root)
+                let failures = KnownFailures::read(&state).unwrap_or_else(|error| {
+                    tracing::warn!("the failures of the last run are tried again at once: {error:#}");
+                    KnownFailures::default()
+                });
+                StartInventory::new(known, failures, &root)
             });
             // A panic is logged.
             read.await.unwrap_or_default()
@@ -316,6 +328,7 @@ impl Control {
         self.tasks.finish_endings().await;
         self.parts.cells.clear().await;
         self.record.finish().await;
+        self.keep_failures().await;
     }
 }
 

@@ -79,6 +79,8 @@ pub(super) struct Project {
     pub(super) is_starting: bool,
     /// The schedule of further attempts after a failure.
     pub(super) retries: Retries,
+    /// `true`: the attempt under way ends with the failure of an earlier run.
+    pub(super) is_known_failure: bool,
     /// The versions that are ending, each with the counters of its requests.
     pub(super) draining: Vec<(Version, Counters)>,
     /// The deploy that holds it.
@@ -165,6 +167,7 @@ impl Project {
             files: VolumeFiles::default(),
             is_starting: false,
             retries: Retries::default(),
+            is_known_failure: false,
             draining: Vec::new(),
             deploy: None,
             overridden: None,

@@ -2,7 +2,7 @@
 //! something may have been missing that cannot be watched (a file deep in a package or in DATA_DIR,
 //! a registry, a database). The pauses grow, so that retries cost little.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::machine::AttemptFailure;
 
@@ -15,6 +15,9 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// The least pause as a multiple of the attempt's time: code that hangs costs a twentieth of a
 /// core.
 const TIMES_TAKEN: u32 = 20;
+
+/// The least time that an attempt counts as: a process is made and ended.
+const LEAST_TAKEN: Duration = Duration::from_millis(20);
 
 /// The attempts of one project that failed in a row.
 #[derive(Debug, Default)]
@@ -69,6 +72,24 @@ impl Retries {
     }
 }
 
+/// The pace of all projects' retries together: they take a twentieth of a core, however many
+/// projects have failed.
+#[derive(Debug, Default)]
+pub(super) struct RetryPace {
+    /// The time up to which the retries so far use up their share.
+    used_until: Option<Instant>,
+}
+
+impl RetryPace {
+    /// Returns the pause before a retry of an attempt that took `took`: at least `pause`, and longer
+    /// if many others have to be tried again.
+    pub(super) fn pause(&mut self, pause: Duration, took: Duration, now: Instant) -> Duration {
+        let from = self.used_until.map_or(now, |until| until.max(now));
+        self.used_until = Some(from + took.max(LEAST_TAKEN) * TIMES_TAKEN);
+        pause.max(from - now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +114,16 @@ mod tests {
         assert_eq!(hung.pause.as_secs(), 200);
         let invalid = AttemptFailure { version: None, ..failed(1, "x") };
         assert_eq!(retries.failed(&invalid, Duration::ZERO, false), None);
+    }
+
+    #[test]
+    fn many_projects_share_the_time_for_retries_and_a_few_have_their_own_pauses() {
+        let (mut pace, now) = (RetryPace::default(), Instant::now());
+        let (took, second) = (Duration::from_millis(50), Duration::from_secs(1));
+        let mut pause = |now| pace.pause(5 * second, took, now);
+        assert_eq!([(); 6].map(|()| pause(now)), [5 * second; 6]);
+        assert_eq!([(); 2].map(|()| pause(now)), [6 * second, 7 * second]);
+        assert_eq!(pause(now + 60 * second), 5 * second, "the share is renewed");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use switchyard_contract::admin::Report;
 use switchyard_contract::project::{ProjectName, is_ignored};
 use tokio::sync::oneshot;
 
+use super::known_failures::KnownFailures;
 use super::record::LastGood;
 use crate::root::Root;
 
@@ -29,10 +30,15 @@ pub(crate) struct StartInventory {
     /// The folders on the volume, and the known projects that are missing and may come back.
     pub(super) names: Listing,
     pub(super) gone: Vec<ProjectName>,
+    pub(super) failures: KnownFailures,
 }
 
 impl StartInventory {
-    pub(super) fn new(mut known: BTreeMap<ProjectName, LastGood>, root: &Root) -> Self {
+    pub(super) fn new(
+        mut known: BTreeMap<ProjectName, LastGood>,
+        failures: KnownFailures,
+        root: &Root,
+    ) -> Self {
         let overrides = root.overrides();
         // Otherwise a folder that is not allowed any more would go on being served.
         let dropped = overrides.dropped();
@@ -43,7 +49,7 @@ impl StartInventory {
         let (gone, missing): (Vec<_>, Vec<_>) =
             unseen.cloned().partition(|project| root.is_gone(project.as_str()));
         names.extend(missing.iter().map(ToString::to_string));
-        Self { known, names, gone }
+        Self { known, names, gone, failures }
     }
 }
 

@@ -32,6 +32,7 @@ impl Control {
         {
             *candidate = Err(error);
         }
+        self.use_known_failure(name, &mut read);
         self.step(name, Event::Read { state: read.state, retry });
         if again {
             self.step(name, Event::Changed(Look::new(Trigger::Policy, now)));

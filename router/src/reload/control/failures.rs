@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use switchyard_contract::admin::ReloadOutcome;
 use switchyard_contract::event::{EventType, Trigger};
 use switchyard_contract::project::ProjectName;
+use tokio::task::spawn_blocking;
 
 use super::Control;
+use crate::build::{FolderState, ReadResult};
 use crate::live::EventDetails;
 use crate::metrics::{OutcomeLabel, ReloadLabels};
 use crate::reload::attempt::{AttemptData, Look};
+use crate::reload::known_failures::KnownFailures;
 use crate::reload::machine::{AttemptFailure, Event};
 use crate::reload::tasks::ProjectTask;
 
@@ -20,9 +23,12 @@ impl Control {
         let was_started = project.machine.failed().is_some_and(|failed| failed.data.was_started());
         let is_late = project.is_late();
         let took = if is_late { attempt.snapshot } else { attempt.build };
-        let retry = project.retries.failed(&failed, took.unwrap_or_default(), was_started || is_late);
+        let took = took.unwrap_or_default();
+        let may_succeed = was_started || is_late || std::mem::take(&mut project.is_known_failure);
+        let retry = project.retries.failed(&failed, took, may_succeed);
         if let Some(retry) = &retry {
-            self.retry_after(name, retry.pause, retry.number);
+            let pause = self.retry_pace.pause(retry.pause, took, Instant::now());
+            self.retry_after(name, pause, retry.number);
         }
         if retry.is_some_and(|retry| retry.is_repeated) && !attempt.is_awaited() {
             tracing::debug!(project.name = name.as_str(), "{name} failed again as before");
@@ -58,6 +64,39 @@ impl Control {
         self.revive(name, trigger);
         self.count(OutcomeLabel::failed);
         self.prune(name);
+    }
+
+    /// Has the version that was read fail as it did in the last run, if that is known. It is tried
+    /// again later.
+    pub(super) fn use_known_failure(&mut self, name: &ProjectName, read: &mut ReadResult) {
+        let FolderState::Candidate(version, candidate) = &mut read.state else { return };
+        let known = self.known_failures.take(version, read.installed).filter(|_| candidate.is_ok());
+        let project = self.projects.of(name);
+        project.is_known_failure = known.is_some();
+        if let Some(error) = known {
+            *candidate = Err(error);
+        }
+    }
+
+    /// Keeps the failures for the next start.
+    pub(super) async fn keep_failures(&self) {
+        let mut failures = KnownFailures::default();
+        for project in self.projects.iter() {
+            let failed = project.machine.failed().filter(|failed| failed.data.was_started());
+            if let Some(AttemptFailure { version: Some(version), error }) =
+                failed.map(|failed| &failed.failure)
+            {
+                failures.add(version, project.files.packages, error);
+            }
+        }
+        let state = self.settings.state.clone();
+        // A panic in it is logged.
+        let _ = spawn_blocking(move || {
+            if let Err(error) = failures.write(&state) {
+                tracing::warn!("failed versions are tried again at the next start: {error:#}");
+            }
+        })
+        .await;
     }
 
     fn retry_after(&mut self, name: &ProjectName, pause: Duration, number: u64) {

@@ -17,6 +17,7 @@ use crate::live::{ProjectStatus, TableChange};
 use crate::project::diagnostic;
 use crate::reload::attempt::{Caller, Look, millis};
 use crate::reload::claims::ClaimSet;
+use crate::reload::known_failures::KnownFailures;
 use crate::reload::machine::Event;
 use crate::reload::record::LastGood;
 use crate::reload::scan::{Listing, Purpose, StartInventory, list};
@@ -27,7 +28,8 @@ impl Control {
     /// Begins the scan at start: all projects of `start` are in the table when this returns, and are
     /// built and published later.
     pub(crate) fn begin_scan(&mut self, start: StartInventory) {
-        let StartInventory { known, names, gone } = start;
+        let StartInventory { known, names, gone, failures } = start;
+        self.known_failures = failures;
         for project in &gone {
             self.forget(project);
         }
@@ -78,6 +80,7 @@ impl Control {
     /// Reports that the router is ready, if the scan at start waits for nothing more.
     fn end_scan(&mut self) {
         let Some(took) = self.scan.end() else { return };
+        self.known_failures = KnownFailures::default();
         self.parts.board.set_ready();
         let live = self.projects.iter().filter(|project| project.machine.live().is_some()).count();
         let failed = self.projects.iter().filter(|project| project.machine.failed().is_some()).count();
