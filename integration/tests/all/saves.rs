@@ -1,13 +1,17 @@
 //! Saves and copies that are held up in the middle, with a fixed quiet time and with
 //! `--debounce auto`: no version has half of one.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use serde_json::{Map, json};
 use switchyard_contract::event::EventType;
 use switchyard_integration::events::Events;
 use switchyard_integration::fixtures::{half, hello, pair};
@@ -285,5 +289,68 @@ async fn a_git_checkout_that_is_held_up_between_two_files_is_one_change() {
         within("the checkout", checkout).await.unwrap();
         scene.events.wait_live("a").await;
         scene.finish(&["one", "two"]).await;
+    }
+}
+
+/// Number of packages that are installed.
+const PACKAGES: usize = 20;
+
+/// Writes a project whose packages come from tars in `from`, and answers with their labels.
+fn project_with_packages(volume: &Volume, from: &Path) {
+    let [mut imports, mut names] = [String::new(), String::new()];
+    let (mut dependencies, mut locked) = (Map::new(), Map::new());
+    for n in 0..PACKAGES {
+        _ = writeln!(imports, "import p{n} from 'p{n}';");
+        _ = write!(names, "p{n}, ");
+        let tar = format!("file:{}", from.join(format!("p{n}.tgz")).display());
+        locked.insert(format!("node_modules/p{n}"), json!({ "version": "1.0.0", "resolved": tar }));
+        dependencies.insert(format!("p{n}"), tar.into());
+    }
+    locked.insert(String::new(), json!({ "dependencies": dependencies }));
+    let main = "export default { fetch: () => new Response([...labels].join('+')) };";
+    let project =
+        volume.project("a").file("main.js", format!("{imports}const labels = new Set([{names}]);\n{main}"));
+    let lock = json!({ "name": "a", "lockfileVersion": 3, "requires": true, "packages": locked });
+    let manifest = json!({ "name": "a", "type": "module", "dependencies": dependencies });
+    project.file("package.json", manifest.to_string()).file("package-lock.json", lock.to_string()).write();
+}
+
+/// Makes the tars of packages with this label, and has npm install them.
+fn npm_ci(project: &Path, from: &Path, label: &str) {
+    for n in 0..PACKAGES {
+        let content = format!("export default {label:?};\n");
+        let manifest =
+            json!({ "name": format!("p{n}"), "version": "1.0.0", "type": "module", "exports": "./i.js" });
+        let file = File::create(from.join(format!("p{n}.tgz"))).unwrap();
+        let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
+        for (name, text) in [("package.json", manifest.to_string()), ("i.js", content)] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, format!("package/{name}"), text.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap();
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--offline", "--no-audit", "--no-fund", "--cache"]).arg(from.join("cache"));
+    let output = npm.current_dir(project).output().expect("npm can be started");
+    assert!(output.status.success(), "npm ci: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn an_installation_by_npm_under_a_live_project_is_one_change() {
+    for debounce in DEBOUNCES {
+        let (volume, from) = (Volume::new(), tempfile::tempdir().unwrap());
+        project_with_packages(&volume, from.path());
+        npm_ci(&volume.path("a"), from.path(), "one");
+        let mut scene = Scene::start(volume, debounce).await;
+        let path = scene.volume.path("a");
+        let install = tokio::task::spawn_blocking(move || npm_ci(&path, from.path(), "two"));
+        within("npm ci", install).await.unwrap();
+        scene.events.wait_live("a").await;
+        scene.probe.finish().await.no_failures().versions_monotonic(&["one", "two"]);
+        let events = scene.events;
+        assert_eq!(events.count(EventType::ReloadFailed, "a"), 0, "{:#?}", events.all());
+        assert_eq!(events.count(EventType::ReloadLive, "a"), 2, "{:#?}", events.all());
     }
 }
