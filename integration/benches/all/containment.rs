@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use anyhow::Result;
 use switchyard_integration::faults::{self, Fault, Scene};
 
-use crate::say;
+use crate::report::{Cell, Table, number, pick, text};
 use crate::stats::percentile;
 
 /// Requests to the bystander in each phase: its p99 is the tenth slowest.
@@ -18,27 +19,39 @@ const DEATHS: usize = 3;
 /// The promised limit: p99 with the fault over p99 alone.
 const PROMISED: f64 = 1.5;
 
-pub(crate) async fn run() {
-    say("## A bystander beside each fault\n");
-    say(format!(
-        "Two clients asking every 4 ms, {REQUESTS} requests or more each way, with each deed done again and again, and \
-         first with none: a neighbour that is busy and harmless."
-    ));
-    say(format!("Goal: none fails, and p99 is at most {PROMISED} times its value alone.\n"));
-    say("| fault | p99 ms alone | with it | ratio | to a harmless one | failed | how the offender ended |");
-    say("|---|---:|---:|---:|---:|---:|---|");
-    let harmless = measure(&faults::HARMLESS).await;
-    harmless.tell(&harmless);
+pub(crate) async fn run() -> Result<()> {
+    let requests = pick(REQUESTS, 100);
+    let about = format!(
+        "Two clients asking every 4 ms, {requests} requests or more each way, with each deed done again and again, and \
+         first with none: a neighbour that is busy and harmless. Goal: none fails, and p99 is at most {PROMISED} times \
+         its value alone."
+    );
+    let columns = [
+        text("fault"),
+        number("p99 alone", "ms", 2),
+        number("with it", "ms", 2),
+        number("ratio", "", 2),
+        number("to a harmless one", "", 2),
+        number("failed", "", 0),
+        text("how the offender ended"),
+    ];
+    let mut table = Table::begin("containment", "A bystander beside each fault", about, columns);
+    let harmless = measure(&faults::HARMLESS, requests).await;
+    table.row(harmless.cells(&harmless));
     let mut rows = Vec::new();
     for fault in faults::all() {
-        let row = measure(fault).await;
-        row.tell(&harmless);
+        let row = measure(fault, requests).await;
+        table.row(row.cells(&harmless));
         rows.push(row);
     }
     let failed: usize = rows.iter().map(|row| row.failed).sum();
-    say(format!("\nFailed in all: {failed}. Beyond {PROMISED}, of {}:", rows.len()));
-    say(format!("- of its value alone: {}", beyond(&rows, |row| row.alone)));
-    say(format!("- of its value beside a harmless one: {}\n", beyond(&rows, |_| harmless.with)));
+    table.note(format!(
+        "Failed in all: {failed}. Beyond {PROMISED}, of {}: {} of its value alone; {} of its value beside a harmless one.",
+        rows.len(),
+        beyond(&rows, |row| row.alone),
+        beyond(&rows, |_| harmless.with)
+    ));
+    table.end()
 }
 
 /// The latencies of the bystander of one fault, in milliseconds.
@@ -51,12 +64,17 @@ struct Row {
 }
 
 impl Row {
-    fn tell(&self, harmless: &Self) {
+    fn cells(&self, harmless: &Self) -> [Cell; 7] {
         let Self { name, alone, with, failed, ended } = self;
-        let (ratio, to_harmless) = (with / alone, with / harmless.with);
-        say(format!(
-            "| {name} | {alone:.2} | {with:.2} | {ratio:.2} | {to_harmless:.2} | {failed} | {ended} |"
-        ));
+        [
+            name.as_str().into(),
+            (*alone).into(),
+            (*with).into(),
+            (with / alone).into(),
+            (with / harmless.with).into(),
+            (*failed).into(),
+            ended.as_str().into(),
+        ]
     }
 }
 
@@ -66,12 +84,12 @@ fn beyond(rows: &[Row], usual: impl Fn(&Row) -> f64) -> String {
     format!("{} ({})", names.len(), names.join(", "))
 }
 
-async fn measure(fault: &'static Fault) -> Row {
+async fn measure(fault: &'static Fault, requests: u64) -> Row {
     let scene = Arc::new(Scene::of(fault).await);
     let mut bystander = scene.bystander().await;
-    bystander.pass(REQUESTS).await;
+    bystander.pass(requests).await;
     bystander.disturb();
-    let target = bystander.answered() + REQUESTS;
+    let target = bystander.answered() + requests;
     let mut deaths = 0;
     let mut ended = String::new();
     for round in 1.. {

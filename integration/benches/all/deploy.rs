@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use futures_util::future::join_all;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::record::Record;
@@ -13,7 +14,7 @@ use switchyard_integration::probe::{Probe, Report};
 use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
 
-use crate::say;
+use crate::report::{Table, number, pick, text};
 use crate::stats::percentile;
 
 const PHASES: [&str; 5] = ["receive", "store", "hold", "build", "publish"];
@@ -41,26 +42,28 @@ const LARGE_ONE: Kind =
 /// Side by side, each a project of its own.
 const AT_ONCE: usize = 20;
 
-pub(crate) async fn run() {
-    say("## Upload to 200\n");
-    say("One router; one client sends the project a request every 4 ms.\n");
-    let phases = PHASES.map(|phase| format!("{phase} p50 | ")).concat();
-    say(format!("| project | deploys | p50 ms | p99 ms | {phases}requests | failed |"));
-    say(format!("|---|---:|---:|---:|{}---:|---:|", "---:|".repeat(PHASES.len())));
+pub(crate) async fn run() -> Result<()> {
+    let about = "One router; one client sends the project a request every 4 ms.";
+    let mut columns =
+        vec![text("project"), number("deploys", "", 0), number("p50", "ms", 1), number("p99", "ms", 1)];
+    columns.extend(PHASES.map(|phase| number(&format!("{phase} p50"), "ms", 1)));
+    columns.extend([number("requests", "", 0), number("failed", "", 0)]);
+    let mut table = Table::begin("deploy", "Upload to 200", about, columns);
     for kind in [SMALL, LARGE, LARGE_ONE] {
-        one_by_one(kind).await;
+        one_by_one(kind, &mut table).await;
     }
-    say("");
-    at_once().await;
+    table.end()?;
+    at_once().await
 }
 
-async fn one_by_one(kind: Kind) {
+async fn one_by_one(kind: Kind, table: &mut Table) {
+    let deploys = pick(kind.times, 3);
     let volume = Volume::with("a", hello("v0"));
     let (routers, bridge) = start(&volume).await;
     bridge.deploy_live("a", &kind.upload(0)).await;
     let probe = Probe::with_connections(&routers[0].public, "/a/", 1).await;
     let (mut times, mut phases) = (Vec::new(), BTreeMap::<&str, Vec<f64>>::new());
-    for version in 1..=kind.times {
+    for version in 1..=deploys {
         let upload = kind.upload(version);
         tokio::time::sleep(BETWEEN).await;
         let (ms, record) = timed(&bridge, "a", &upload).await;
@@ -71,12 +74,13 @@ async fn one_by_one(kind: Kind) {
     }
     let report = probe.finish().await;
     let (p50, p99) = (percentile(&times, 50.0), percentile(&times, 99.0));
-    let phases = PHASES.map(|phase| format!("{:.1} | ", percentile(&phases[phase], 50.0))).concat();
-    let (name, times, requests) = (kind.name, kind.times, report.answers.len());
-    say(format!("| {name} | {times} | {p50:.1} | {p99:.1} | {phases}{requests} | {} |", failed(&report)));
+    let mut cells = vec![kind.name.into(), deploys.into(), p50.into(), p99.into()];
+    cells.extend(PHASES.map(|phase| percentile(&phases[phase], 50.0).into()));
+    cells.extend([report.answers.len().into(), failed(&report).into()]);
+    table.row(cells);
 }
 
-async fn at_once() {
+async fn at_once() -> Result<()> {
     let volume = Volume::with("a", hello("v0"));
     let (routers, bridge) = start(&volume).await;
     let probe = Probe::with_connections(&routers[0].public, "/a/", 1).await;
@@ -87,11 +91,17 @@ async fn at_once() {
     let times: Vec<_> = join_all(deploys).await.into_iter().map(|(ms, _)| ms).collect();
     let wall = began.elapsed().as_secs_f64() * 1e3;
     let report = probe.finish().await;
-    say(format!("{AT_ONCE} new projects of {} at once, while another one gets requests:\n", SMALL.name));
-    say("| all done after ms | p50 ms | requests | failed |");
-    say("|---:|---:|---:|---:|");
-    let (p50, requests) = (percentile(&times, 50.0), report.answers.len());
-    say(format!("| {wall:.1} | {p50:.1} | {requests} | {} |\n", failed(&report)));
+    let about = format!("{AT_ONCE} new projects of {} at once, while another one gets requests.", SMALL.name);
+    let columns = [
+        number("all done after", "ms", 1),
+        number("p50", "ms", 1),
+        number("requests", "", 0),
+        number("failed", "", 0),
+    ];
+    let mut table = Table::begin("deploy-at-once", "Uploads at once", about, columns);
+    let p50 = percentile(&times, 50.0);
+    table.row([wall.into(), p50.into(), report.answers.len().into(), failed(&report).into()]);
+    table.end()
 }
 
 async fn start(volume: &Volume) -> (Replicas, Bridge) {

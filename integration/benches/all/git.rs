@@ -8,11 +8,8 @@ mod row;
 
 use anyhow::Result;
 
-use crate::say;
-
 pub(crate) async fn run() -> Result<()> {
-    say("## Git sources\n");
-    pushes::run().await;
-    local::run().await;
+    pushes::run().await?;
+    local::run().await?;
     polls::run().await
 }

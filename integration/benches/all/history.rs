@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use switchyard_bridge::ledger::{Ledger, LedgerSettings, Retention, StoredRun};
 use switchyard_contract::run::{Run, RunFilter, RunId, RunState, RunTrigger};
 
-use crate::say;
+use crate::report::{Table, number, pick, text};
 use crate::stats::percentile;
 
 const RUNS: usize = 1_000_000;
@@ -27,7 +27,8 @@ pub(crate) async fn run() -> Result<()> {
     let (ledger, _) = tokio::task::spawn_blocking(move || Ledger::open(settings)).await??;
     let now = Timestamp::now();
     let began = Instant::now();
-    let accepted = stream::iter(0..RUNS).map(|number| {
+    let count = pick(RUNS, 10_000);
+    let accepted = stream::iter(0..count).map(|number| {
         let ledger = ledger.clone();
         async move { ledger.accept(stored(number, now)).await }
     });
@@ -36,26 +37,25 @@ pub(crate) async fn run() -> Result<()> {
         accepted.context("accept a run")?;
     }
     let filled = began.elapsed().as_secs_f64();
-    say(format!(
-        "## History\n\n{RUNS} runs of {TASKS} tasks, accepted in {filled:.0} s; {PAGES} pages of 50 each:\n"
-    ));
-    say("| list | p50 ms | max ms | goal |");
-    say("|---|---:|---:|---:|");
+    let about = format!(
+        "{count} runs of {TASKS} tasks, accepted in {filled:.0} s; {PAGES} pages of 50 each. Goal: {GOAL} ms."
+    );
+    let columns = [text("list"), number("p50", "ms", 2), number("most", "ms", 2)];
+    let mut table = Table::begin("history", "History", about, columns);
     let of_task = RunFilter { task: Some("p7:t7".parse()?), ..RunFilter::default() };
     let failed = RunFilter { states: vec![RunState::Failed], ..RunFilter::default() };
     let both = RunFilter { states: vec![RunState::Failed], ..of_task.clone() };
     for (name, filter) in
         [("all", RunFilter::default()), ("a task", of_task), ("failed", failed), ("a task, failed", both)]
     {
-        measure(&ledger, name, filter).await?;
+        measure(&ledger, name, filter, &mut table).await?;
     }
-    say("");
     ledger.close().await;
-    Ok(())
+    table.end()
 }
 
 /// Measures pages one after the other, each where the one before ended.
-async fn measure(ledger: &Ledger, name: &str, mut filter: RunFilter) -> Result<()> {
+async fn measure(ledger: &Ledger, name: &str, mut filter: RunFilter, table: &mut Table) -> Result<()> {
     let mut times = Vec::new();
     for _ in 0..PAGES {
         let began = Instant::now();
@@ -63,7 +63,7 @@ async fn measure(ledger: &Ledger, name: &str, mut filter: RunFilter) -> Result<(
         times.push(began.elapsed().as_secs_f64() * 1e3);
         filter.cursor = page.next;
     }
-    say(format!("| {name} | {:.2} | {:.2} | {GOAL} |", percentile(&times, 50.0), percentile(&times, 100.0)));
+    table.row([name.into(), percentile(&times, 50.0).into(), percentile(&times, 100.0).into()]);
     Ok(())
 }
 

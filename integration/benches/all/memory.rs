@@ -1,21 +1,18 @@
 //! The memory of idle versions, and of router and cells after many reloads.
 
-use std::fmt::Write as _;
-
 use anyhow::{Context as _, Result};
 use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-use crate::say;
-use crate::stats::{median, own, pss, router_pid};
+use crate::report::{Table, number, pick, text};
+use crate::stats::{median, own, pss};
 
 const VERSIONS: usize = 10;
 const RELOADS: [usize; 2] = [50, 1000];
 
 pub(crate) async fn run() -> Result<()> {
-    say("## Memory\n");
     idle().await?;
     reloads().await
 }
@@ -31,34 +28,34 @@ async fn idle() -> Result<()> {
         router.public.get(&format!("/p{n}/")).await;
         cells.push(pss(pid(&router, &format!("p{n}")).await?)?);
     }
-    say(format!(
-        "{VERSIONS} idle hello worlds, each requested once: {:.1} MB of proportional memory (PSS) per version (median); \
-         the router itself {:.1} MB.\n",
-        median(&cells),
-        pss(router_pid(&router)?)?,
-    ));
-    Ok(())
+    let about = format!(
+        "Proportional memory (PSS): of {VERSIONS} idle hello worlds, each requested once, the median; of the router."
+    );
+    let columns = [text(""), number("PSS", "MB", 1)];
+    let mut table = Table::begin("memory", "Memory", about, columns);
+    table.row(["an idle version".into(), median(&cells).into()]);
+    table.row(["the router".into(), pss(own_pid(&router)?)?.into()]);
+    table.end()
 }
 
 async fn reloads() -> Result<()> {
     let volume = Volume::with("a", fixtures::hello("v0"));
     let router = Router::builder(&volume).flag("debounce", 3_600_000).flag("spares", 1).start().await;
-    let mut row = String::new();
-    for edit in 1..=RELOADS[1] {
+    let counts = pick(RELOADS, [5, 20]);
+    let columns = [number("after reloads", "", 0), number("router", "MB", 1), number("cell", "MB", 1)];
+    let about = "Private memory of the processes (`Pss_Anon`).";
+    let mut table = Table::begin("memory-reloads", "Memory after reloads", about, columns);
+    for edit in 1..=counts[1] {
         volume.write("a/main.ts", fixtures::hello(&format!("v{edit}")));
         let reloaded = router.admin.reload("a").await;
         anyhow::ensure!(reloaded.outcome == ReloadOutcome::Live, "edit {edit}: {reloaded:?}");
-        if RELOADS.contains(&edit) {
+        if counts.contains(&edit) {
             router.public.get("/a/").await;
-            let (router, cell) = (own(router_pid(&router)?)?, own(pid(&router, "a").await?)?);
-            let _ = writeln!(row, "| {edit} | {router:.1} | {cell:.1} |");
+            let (router, cell) = (own(own_pid(&router)?)?, own(pid(&router, "a").await?)?);
+            table.row([edit.into(), router.into(), cell.into()]);
         }
     }
-    say("Private memory of the processes (`Pss_Anon`):\n");
-    say("| after reloads | router MB | cell MB |");
-    say("|---:|---:|---:|");
-    say(row);
-    Ok(())
+    table.end()
 }
 
 async fn pid(router: &Router, project: &str) -> Result<u32> {

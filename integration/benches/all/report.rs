@@ -192,7 +192,8 @@ impl Results {
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let integration = Path::new(env!("CARGO_MANIFEST_DIR"));
+    integration.parent().expect("the crate's folder is in the repository").to_owned()
 }
 
 fn path() -> PathBuf {

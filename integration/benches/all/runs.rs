@@ -8,13 +8,10 @@ mod starts;
 
 use anyhow::Result;
 
-use crate::say;
-
 pub(crate) async fn run() -> Result<()> {
-    say("## Tasks and runs\n");
-    starts::run().await;
-    saves::run().await;
-    due::run().await;
-    bystander::run().await;
+    starts::run().await?;
+    saves::run().await?;
+    due::run().await?;
+    bystander::run().await?;
     memory::run().await
 }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use switchyard_contract::event::EventType;
 use switchyard_integration::client::{Client, request};
 use switchyard_integration::events::Events;
@@ -10,7 +11,7 @@ use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-use crate::say;
+use crate::report::{Cell, Table, number, pick, text};
 use crate::stats::{median, percentile};
 
 const OFFENDERS: usize = 4;
@@ -61,20 +62,27 @@ const PHASES: [Phase; 5] = [
     },
 ];
 
-pub(crate) async fn run() {
+pub(crate) async fn run() -> Result<()> {
     let volume = Volume::with("b", hello("0"));
     for n in 0..OFFENDERS {
         volume.write(&format!("a{n}/main.ts"), OFFENDER);
     }
     let router = Router::builder(&volume).flag("debounce", 20).flag("spares", 2).start().await;
-    say("## One project beside the others: the admin listener and a neighbour's edits\n");
-    say(format!(
-        "{PHASE:?} each: `/healthz` every {PAUSE:?}, a save of a neighbour every {BETWEEN_EDITS:?}.\n"
-    ));
-    say(
-        "| beside | healthz p50 ms | p99 | most | edit to live p50 ms | p99 | healthz p99 to alone | to harmless |",
-    );
-    say("|---|---:|---:|---:|---:|---:|---:|---:|");
+    let phase = pick(PHASE, Duration::from_secs(2));
+    let about =
+        format!("{phase:?} each: `/healthz` every {PAUSE:?}, a save of a neighbour every {BETWEEN_EDITS:?}.");
+    let columns = [
+        text("beside"),
+        number("healthz p50", "ms", 2),
+        number("p99", "ms", 2),
+        number("most", "ms", 1),
+        number("edit to live p50", "ms", 0),
+        number("p99", "ms", 0),
+        number("healthz p99 to alone", "", 2),
+        number("to harmless", "", 2),
+    ];
+    let title = "One project beside the others: the admin listener and a neighbour's edits";
+    let mut table = Table::begin("stalls", title, about, columns);
     let mut p99s = Vec::new();
     for Phase { name, deed, offenders, log_is_read } in PHASES {
         if !log_is_read {
@@ -83,26 +91,28 @@ pub(crate) async fn run() {
         let offending: Vec<_> = (0..offenders)
             .map(|n| tokio::spawn(ask_on(router.public.clone(), format!("/a{n}/{deed}"))))
             .collect();
-        let probe = tokio::spawn(probe(router.admin.client.clone()));
-        let edits = edit(&router, &volume).await;
+        let probe = tokio::spawn(probe(router.admin.client.clone(), phase));
+        let edits = edit(&router, &volume, phase).await;
         let times = probe.await.expect("the probe does not panic");
         offending.iter().for_each(|task| task.abort());
         router.log.resume();
         let p99 = percentile(&times, 99.0);
         p99s.push(p99);
-        let harmless = p99s.get(1).map_or("".to_owned(), |harmless| format!("{:.2}", p99 / harmless));
-        say(format!(
-            "| {name} | {:.2} | {p99:.2} | {:.1} | {:.0} | {:.0} | {:.2} | {harmless} |",
-            median(&times),
-            percentile(&times, 100.0),
-            median(&edits),
-            percentile(&edits, 99.0),
-            p99 / p99s[0],
-        ));
+        let cells: [Cell; 8] = [
+            name.into(),
+            median(&times).into(),
+            p99.into(),
+            percentile(&times, 100.0).into(),
+            median(&edits).into(),
+            percentile(&edits, 99.0).into(),
+            (p99 / p99s[0]).into(),
+            p99s.get(1).map(|harmless| p99 / harmless).into(),
+        ];
+        table.row(cells);
         // Output and files are handled before the next phase.
         tokio::time::sleep(Duration::from_secs(3)).await;
     }
-    say("");
+    table.end()
 }
 
 async fn ask_on(public: Client, path: String) {
@@ -116,10 +126,10 @@ async fn ask_on(public: Client, path: String) {
 }
 
 /// Milliseconds that answers of `/healthz` took.
-async fn probe(admin: Client) -> Vec<f64> {
+async fn probe(admin: Client, phase: Duration) -> Vec<f64> {
     let (began, mut times) = (Instant::now(), Vec::new());
     let mut connection = admin.connect().await;
-    while began.elapsed() < PHASE {
+    while began.elapsed() < phase {
         let began = Instant::now();
         connection.get("/healthz").await;
         times.push(began.elapsed().as_secs_f64() * 1e3);
@@ -129,10 +139,10 @@ async fn probe(admin: Client) -> Vec<f64> {
 }
 
 /// Milliseconds from a save to the event that it is live.
-async fn edit(router: &Router, volume: &Volume) -> Vec<f64> {
+async fn edit(router: &Router, volume: &Volume, phase: Duration) -> Vec<f64> {
     let (began, mut times) = (Instant::now(), Vec::new());
     let mut events = Events::follow(&router.admin.client, None).await;
-    while began.elapsed() < PHASE {
+    while began.elapsed() < phase {
         let saved = Instant::now();
         volume.replace("b/main.ts", hello(&format!("{saved:?}")));
         events.wait_for(EventType::ReloadLive, "b").await;

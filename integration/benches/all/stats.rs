@@ -54,6 +54,22 @@ pub(crate) fn children(pid: u32) -> Result<Vec<u32>> {
     Ok(children)
 }
 
+/// A process with all that it started, directly or not.
+pub(crate) fn tree(pid: u32) -> Vec<u32> {
+    let below = children(pid).unwrap_or_default().into_iter().flat_map(tree);
+    std::iter::once(pid).chain(below).collect()
+}
+
+/// The proportional memory (PSS) of processes, in bytes. One that has ended has none.
+pub(crate) fn memory(pids: &[u32]) -> f64 {
+    pids.iter().filter_map(|pid| pss(*pid).ok()).sum::<f64>() * 1e6
+}
+
+/// The values over others of the same round.
+pub(crate) fn ratios(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
+    ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
+}
+
 /// The CPU time of a process so far, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CpuTime {

@@ -8,7 +8,7 @@ use switchyard_contract::source::SyncOutcome;
 use switchyard_integration::git::Repository;
 use switchyard_integration::sources::{Scene, Source};
 
-use crate::say;
+use crate::report::{Table, number, pick};
 use crate::stats::cpu_time;
 
 const SOURCES: usize = 100;
@@ -40,26 +40,34 @@ pub(super) async fn run() -> Result<()> {
     tokio::time::sleep(BEFORE).await;
     let pid = u32::try_from(scene.bridge.pid().as_raw_nonzero().get()).context("a process id is positive")?;
     let (began, polls, time) = (Instant::now(), count_polls(&scene).await?, cpu_time(pid)?);
-    tokio::time::sleep(DURATION).await;
+    tokio::time::sleep(pick(DURATION, Duration::from_secs(31))).await;
     let spent = cpu_time(pid)?.since(time);
     let (seconds, polls) = (began.elapsed().as_secs_f64(), count_polls(&scene).await? - polls);
     ensure!(polls > 0.0, "nothing was polled");
     let percent = |spent: f64| spent / seconds * 100.0;
     let all = spent.own + spent.children;
-    say(format!(
+    let about = format!(
         "{SOURCES} `file://` sources, each polled every {POLL_S} s, over {seconds:.0} s: CPU time of the bridge \
-         and of the processes that it starts, % of a core.\n"
-    ));
-    say("| polls | bridge | git | both | goal | both per poll, ms |");
-    say("|---:|---:|---:|---:|---:|---:|");
-    say(format!(
-        "| {polls} | {:.2} | {:.2} | {:.2} | {GOAL_PERCENT} | {:.1} |\n",
-        percent(spent.own),
-        percent(spent.children),
-        percent(all),
-        all * 1e3 / polls
-    ));
-    Ok(())
+         and of the processes that it starts, % of a core."
+    );
+    let columns = [
+        number("polls", "", 0),
+        number("bridge", "%", 2),
+        number("git", "%", 2),
+        number("both", "%", 2),
+        number("goal", "%", 0),
+        number("both per poll", "ms", 1),
+    ];
+    let mut table = Table::begin("git-polls", "Git sources: polls", about, columns);
+    table.row([
+        polls.into(),
+        percent(spent.own).into(),
+        percent(spent.children).into(),
+        percent(all).into(),
+        GOAL_PERCENT.into(),
+        (all * 1e3 / polls).into(),
+    ]);
+    table.end()
 }
 
 /// Returns repositories with a static site each: their versions need no cells.

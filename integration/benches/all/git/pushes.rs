@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use futures_util::future::join_all;
 use switchyard_integration::sources::{Scene, Source};
 
 use super::row::{Kind, PHASES, Row, Way};
 use crate::asker::Asker;
-use crate::say;
+use crate::report::{Table, number, pick, text};
 use crate::stats::{median, percentile};
 
 const PUSHES: usize = 50;
@@ -37,7 +38,7 @@ const GOAL_LARGE: f64 = 150.0;
 /// The milliseconds of a sync with nothing new.
 const GOAL_SYNC: f64 = 80.0;
 
-pub(super) async fn run() {
+pub(super) async fn run() -> Result<()> {
     let mut rows = join_all(KINDS.iter().map(Row::start)).await;
     let sources: Vec<Source> = rows.iter().map(Row::source).collect();
     let scene = Scene::start_with(1, &sources, |router| router.flag("spares", 2), |bridge| bridge).await;
@@ -45,7 +46,8 @@ pub(super) async fn run() {
         scene.api.sync(row.kind.name).await;
     }
     let mut asker = Asker::new(&scene.routers[0].public).await;
-    for _ in 0..PUSHES {
+    let count = pick(PUSHES, 3);
+    for _ in 0..count {
         for row in &mut rows {
             let commit = row.commit().await;
             row.measure_push(&scene, &mut asker, &commit).await;
@@ -53,67 +55,80 @@ pub(super) async fn run() {
             row.measure_sync(&scene.bridge.client).await;
         }
     }
-    say(format!(
-        "{PUSHES} pushes to each source in turn, one router. From the first byte of a signed webhook to \
-         the first answer of the commit; a client asks every {:?}: {} requests, {} failed.\n",
+    let mut about = format!(
+        "{count} pushes to each source in turn, one router. From the first byte of a signed webhook to \
+         the first answer of the commit; a client asks every {:?}: {} requests, {} failed.",
         crate::asker::PAUSE,
         asker.requests,
         asker.failures.len()
-    ));
+    );
     if let Some(first) = asker.failures.first() {
-        say(format!("The first failure: {first}\n"));
+        about += &format!(" The first failure: {first}");
     }
-    pushes(&rows[..SMALL_KINDS]);
-    large(&rows[SMALL_KINDS..], median(&rows[0].live));
-    phases(&rows);
-    syncs(&rows);
+    pushes(&rows[..SMALL_KINDS], about)?;
+    large(&rows[SMALL_KINDS..], median(&rows[0].live))?;
+    phases(&rows)?;
+    syncs(&rows)
 }
 
-fn pushes(rows: &[Row]) {
-    say("| all files changed | p50 ms | goal | p99 ms | goal |");
-    say("|---|---:|---:|---:|---:|");
+fn pushes(rows: &[Row], about: String) -> Result<()> {
+    let columns = [
+        text("source"),
+        number("p50", "ms", 1),
+        number("goal p50", "ms", 0),
+        number("p99", "ms", 1),
+        number("goal p99", "ms", 0),
+    ];
+    let mut table = Table::begin("git-pushes", "Git sources: pushes, all files changed", about, columns);
     for row in rows {
         let (p50, p99) = (median(&row.live), percentile(&row.live, 99.0));
         let goal = row.kind.way.goal();
-        say(format!("| {} | {p50:.1} | {goal} | {p99:.1} | {GOAL_P99} |", row.kind.title));
+        table.row([row.kind.title.into(), p50.into(), goal.into(), p99.into(), GOAL_P99.into()]);
     }
-    say("");
+    table.end()
 }
 
-fn large(rows: &[Row], small: f64) {
-    say("| one file changed | p50 ms | p99 ms | p50 over 10 files | goal |");
-    say("|---|---:|---:|---:|---:|");
+fn large(rows: &[Row], small: f64) -> Result<()> {
+    let columns = [
+        text("source"),
+        number("p50", "ms", 1),
+        number("p99", "ms", 1),
+        number("p50 over 10 files", "ms", 1),
+        number("goal", "ms", 0),
+    ];
+    let about = "In the same run.";
+    let mut table = Table::begin("git-large", "Git sources: pushes, one file changed", about, columns);
     for row in rows {
         let (p50, p99) = (median(&row.live), percentile(&row.live, 99.0));
-        let over = p50 - small;
-        say(format!("| {}, file | {p50:.1} | {p99:.1} | {over:.1} | {GOAL_LARGE} |", row.kind.title));
+        let title = format!("{}, file", row.kind.title);
+        table.row([title.into(), p50.into(), p99.into(), (p50 - small).into(), GOAL_LARGE.into()]);
     }
-    say("");
+    table.end()
 }
 
 /// The parts of the pushes.
-fn phases(rows: &[Row]) {
-    say("Their parts, p50 ms:\n");
-    let shown = PHASES.map(|phase| format!(" {phase} |")).concat();
-    say(format!("| | webhook, fetch and read |{shown}"));
-    say(format!("|---|---:|{}", "---:|".repeat(PHASES.len())));
+fn phases(rows: &[Row]) -> Result<()> {
+    let mut columns = vec![text("source"), number("webhook, fetch and read", "ms", 1)];
+    columns.extend(PHASES.map(|phase| number(phase, "ms", 1)));
+    let mut table = Table::begin("git-phases", "Git sources: the parts of a push", "Medians.", columns);
     for row in rows {
-        let before = median(&row.phases["before"]);
-        let shown = PHASES.map(|phase| format!(" {:.1} |", median(&row.phases[phase]))).concat();
-        say(format!("| {} | {before:.1} |{shown}", row.kind.title));
+        let mut cells = vec![row.kind.title.into(), median(&row.phases["before"]).into()];
+        cells.extend(PHASES.map(|phase| median(&row.phases[phase]).into()));
+        table.row(cells);
     }
-    say("");
+    table.end()
 }
 
-fn syncs(rows: &[Row]) {
-    say("`POST /sources/{source}/sync` with nothing new:\n");
-    say("| | p50 ms | goal | p99 ms |");
-    say("|---|---:|---:|---:|");
+fn syncs(rows: &[Row]) -> Result<()> {
+    let about = "`POST /sources/{source}/sync` with nothing new.";
+    let columns =
+        [text("source"), number("p50", "ms", 1), number("goal p50", "ms", 0), number("p99", "ms", 1)];
+    let mut table = Table::begin("git-syncs", "Git sources: syncs", about, columns);
     for row in rows {
         let (p50, p99) = (median(&row.syncs), percentile(&row.syncs, 99.0));
-        say(format!("| {} | {p50:.1} | {GOAL_SYNC} | {p99:.1} |", row.kind.title));
+        table.row([row.kind.title.into(), p50.into(), GOAL_SYNC.into(), p99.into()]);
     }
-    say("");
+    table.end()
 }
 
 impl Way {

@@ -6,7 +6,7 @@ use serde_json::json;
 use switchyard_integration::runs::{Served, TaskProject, returns};
 use switchyard_integration::volume::Volume;
 
-use crate::say;
+use crate::report::{Table, number, pick};
 use crate::stats::own;
 
 const BEFORE: usize = 200;
@@ -19,15 +19,17 @@ pub(super) async fn run() -> Result<()> {
     let served = Served::start_with(&volume, |serve| serve.flag("spares", 4)).await;
     served.api.knows("a:hello").await;
     let pid = served.serve.pid();
-    runs(&served, BEFORE).await;
+    let (first, more) = (pick(BEFORE, 10), pick(RUNS, 20));
+    runs(&served, first).await;
     let before = own(pid)?;
-    runs(&served, RUNS).await;
+    runs(&served, more).await;
     let after = own(pid)?;
-    say(format!(
-        "Memory of router and bridge (one process): {before:.1} MB after {BEFORE} runs, {after:.1} MB after {RUNS} \
-         more.\n"
-    ));
-    Ok(())
+    let about = "Private memory (`Pss_Anon`) of router and bridge, which are one process.";
+    let columns = [number("after runs", "", 0), number("memory", "MB", 1)];
+    let mut table = Table::begin("runs-memory", "Tasks: memory", about, columns);
+    table.row([first.into(), before.into()]);
+    table.row([(first + more).into(), after.into()]);
+    table.end()
 }
 
 async fn runs(served: &Served, count: usize) {
