@@ -16,8 +16,8 @@ PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/pr
 CARGO := tools/cargo
 DEPS := deps-build deps-client deps-test deps-lint deps-bench deps-compat
 
-.PHONY: help deps $(DEPS) build client native docs doc run test compat compat-ci bench soak attack lint advisories fmt fresh \
-	fresh-native clean
+.PHONY: help deps $(DEPS) build client native docs doc run test compat compat-ci bench bench-quick bench-docs soak \
+	attack lint advisories fmt fresh fresh-native clean
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -73,11 +73,19 @@ compat: deps-compat build ## compare public projects with Node, Deno and wrangle
 compat-ci: deps-compat build ## compare the groups that need few packages; fails on an unexpected difference (2 minutes)
 	$(COMPAT) --check "Entries of Node projects" "Deno projects" "Static sites" "Cloudflare Workers" "Supabase Edge Functions"
 
-bench: deps-bench build $(PACKAGES) ## measure against deno serve and nginx (installs both)
-	$(CARGO) bench --workspace --locked --bench all
+BENCH = $(CARGO) bench --workspace --locked --bench all --
+
+bench: deps-bench build $(PACKAGES) ## measure all, beside deno serve, nginx, bun, workerd and wrangler (installs them; ONLY="throughput idle": some of it)
+	$(BENCH) $(ONLY)
+
+bench-quick: deps-bench build $(PACKAGES) ## the essentials of bench in two minutes (ONLY="streams": another part, with short rounds)
+	$(BENCH) quick $(ONLY)
+
+bench-docs: build ## write docs/benchmarks.md and docs/charts from the results of the last bench
+	$(BENCH) docs
 
 soak: build ## inject faults of all kinds for SOAK_SECONDS (120); fails if anything is left of them
-	$(CARGO) bench --workspace --locked --bench all -- soak
+	$(BENCH) soak
 
 attack: build ## try to break each promise of SECURITY.md, and print a table (ONLY="6 10": some attempts; as root: three users)
 	$(CARGO) bench --workspace --locked --bench attack -- $(ONLY)
