@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
@@ -174,7 +173,8 @@ impl Scene {
             let began = Instant::now();
             volume.replace("a/main.ts", hello(&label));
             let report = router.admin.reload("a").await;
-            ensure!(report.outcome == ReloadOutcome::Live, "{report:?}");
+            // The watch may have been first.
+            ensure!(report.error.is_none(), "{report:?}");
             requested.push(asker.until("/a/", &label, began).await);
         }
         Ok(Round {
