@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, future};
 use http::Method;
@@ -23,6 +24,12 @@ use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::RunId;
 use switchyard_contract::task::ProjectTasks;
 use switchyard_edge::sse::{self, SseEvent, SseItem};
+
+/// The first pause before a router is asked again to forget a run. Each further one is twice as long.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The number of times that it is asked again: 31 s of pauses in all.
+const ASKED_AGAIN: usize = 6;
 
 /// The time in which a router starts a run: it may have to make a process, and to verify a
 /// checkout.
@@ -128,14 +135,24 @@ impl Router {
         whole(request, SOON).await.map(drop)
     }
 
-    /// Has the router forget an attempt of a run that has ended.
+    /// Has the router forget an attempt of a run that has ended. Asks again for half a minute: a
+    /// router that is only busy would keep it until it was away.
     ///
     /// # Errors
     /// The errors of every call; 409 if the router has another attempt of the run.
     pub async fn forget_run(&self, run: RunId, attempt: u32) -> Result<(), CallError> {
         let mut url = self.url(&["_runs", &run.to_string()]);
         url.set_query(Some(&format!("attempt={attempt}")));
-        whole(self.client().delete(url), SOON).await.map(drop)
+        let forget = || async { whole(self.client().delete(url.clone()), SOON).await.map(drop) };
+        let is_final = |error: &CallError| match error {
+            CallError::Answered { status, .. } => status.is_client_error(),
+            _ => false,
+        };
+        forget
+            .retry(ExponentialBuilder::default().with_min_delay(ASK_AGAIN).with_max_times(ASKED_AGAIN))
+            .sleep(tokio::time::sleep)
+            .when(|error| !is_final(error))
+            .await
     }
 
     /// Returns the files that start tasks: those whose runs have not ended, then each new one. The
