@@ -23,19 +23,22 @@ use std::path::Path;
 use std::rc::Rc;
 use std::task::Poll;
 
+use bytes::BytesMut;
 use http::{Request, Response};
 use switchyard_contract::bounds::MAX_HEADERS;
 use switchyard_edge::upload::{Upload, UploadError};
 use switchyard_edge::upstream::BadAnswer;
 use switchyard_protocol::frame::HeadLimits;
+use switchyard_protocol::frame::encode::TooLong;
 use tokio::task::JoinSet;
 
 pub(crate) use self::body::FramedBody;
 use self::conn::Conn;
+pub(crate) use self::conn::OpenStream;
 use self::driver::Driver;
 use self::ids::IdMap;
 use self::sending::{BeginError, Sending};
-use self::stream::Ending;
+pub(crate) use self::stream::{Answer, Ending};
 
 /// Sweeps, one a second, after which a connection that had no streams is closed.
 const IDLE_SWEEPS: u8 = 3;
@@ -112,6 +115,19 @@ impl Transport {
                 false => Err(SendError::Failed(Failure::Ended)),
             },
         }
+    }
+
+    /// Begins a request without a wait: `append` appends it, whole, as the stream that it gets.
+    /// `None`: the cell takes no connection, or no request for now.
+    pub(crate) fn begin(
+        &self,
+        cell: u64,
+        socket: &Path,
+        (is_head, body): (bool, usize),
+        append: impl FnOnce(&mut BytesMut, u32) -> Result<(), TooLong>,
+    ) -> Option<OpenStream> {
+        let conn = self.conn(cell, socket).filter(|conn| conn.has_room())?;
+        conn.begin_whole(is_head, body, append)
     }
 
     /// Closes the connections that were idle for too long. To be called once a second.

@@ -36,7 +36,7 @@ const EDITS: usize = 5;
 /// The quiet times, and how many milliseconds of each a lone change of the whole project waits.
 const DEBOUNCES: [(&str, f64); 2] = [("500ms", 500.0), ("auto", 500.0)];
 
-/// The bounds of issue 16: seconds until a burst is live, milliseconds of the next edit, and the
+/// The goals: seconds until a burst is live, milliseconds of the next edit, and the
 /// neighbour's p99 in multiples of that alone.
 const GOALS: [f64; 3] = [3.0, 150.0, 1.5];
 

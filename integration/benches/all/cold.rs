@@ -21,7 +21,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 /// Modules of the larger project.
 const MODULES: usize = 200;
 
-/// The most milliseconds of the median with a spare, by issue 16.
+/// The most milliseconds of the median with a spare.
 const GOAL: f64 = 40.0;
 
 const IDLE: &str = r#"{ "switchyard": { "idle": "1s" } }"#;

@@ -5,8 +5,10 @@
 
 mod asker;
 mod builds;
+mod burst;
 mod cells;
 mod chart;
+mod cold;
 mod containment;
 mod deploy;
 mod git;
@@ -28,7 +30,6 @@ mod stats;
 mod steady;
 mod streams;
 mod throughput;
-mod wake;
 mod wrk;
 
 /// Run by name only: `history` takes minutes to fill, `soak` measures nothing (`make soak`), `docs`
@@ -36,7 +37,7 @@ mod wrk;
 const BY_NAME: [&str; 3] = ["history", "soak", "docs"];
 
 /// Run by `quick` alone.
-const ESSENTIALS: [&str; 3] = ["essentials", "reload", "wake"];
+const ESSENTIALS: [&str; 3] = ["essentials", "reload", "cold"];
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
@@ -90,9 +91,6 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("cells") {
             cells::run().await?;
-        }
-        if is_wanted("wake") {
-            wake::run().await?;
         }
         if is_wanted("memory") {
             memory::run().await?;

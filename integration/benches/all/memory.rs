@@ -7,7 +7,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
 use crate::report::{Table, number, pick, text};
-use crate::stats::{median, own, pss};
+use crate::stats::{median, own, pss, router_pid};
 
 const VERSIONS: usize = 10;
 const RELOADS: [usize; 2] = [50, 1000];
@@ -34,7 +34,7 @@ async fn idle() -> Result<()> {
     let columns = [text(""), number("PSS", "MB", 1)];
     let mut table = Table::begin("memory", "Memory", about, columns);
     table.row(["an idle version".into(), median(&cells).into()]);
-    table.row(["the router".into(), pss(own_pid(&router)?)?.into()]);
+    table.row(["the router".into(), pss(router_pid(&router)?)?.into()]);
     table.end()
 }
 
@@ -51,7 +51,7 @@ async fn reloads() -> Result<()> {
         anyhow::ensure!(reloaded.outcome == ReloadOutcome::Live, "edit {edit}: {reloaded:?}");
         if counts.contains(&edit) {
             router.public.get("/a/").await;
-            let (router, cell) = (own(own_pid(&router)?)?, own(pid(&router, "a").await?)?);
+            let (router, cell) = (own(router_pid(&router)?)?, own(pid(&router, "a").await?)?);
             table.row([edit.into(), router.into(), cell.into()]);
         }
     }

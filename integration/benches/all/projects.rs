@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(10);
 const LOOKUPS: usize = 2000;
 const RELOADS: usize = 20;
 
-/// The bounds of issue 16: KB of memory of each project, and seconds of a second start.
+/// The goals: KB of memory of each project, and seconds of a second start.
 const GOALS: [f64; 2] = [10.0, 5.0];
 
 /// The measurements at one number of projects.

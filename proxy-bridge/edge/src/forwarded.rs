@@ -9,12 +9,19 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Request, Version, header};
 use ipnet::IpNet;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+use crate::target::Host;
+
+const FORWARDED_FOR_NAME: &str = "x-forwarded-for";
+const FORWARDED_FOR: HeaderName = HeaderName::from_static(FORWARDED_FOR_NAME);
+const FORWARDED_PROTO_NAME: &str = "x-forwarded-proto";
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static(FORWARDED_PROTO_NAME);
+const FORWARDED_HOST_NAME: &str = "x-forwarded-host";
+const FORWARDED_HOST: HeaderName = HeaderName::from_static(FORWARDED_HOST_NAME);
+const FORWARDED_PREFIX_NAME: &str = "x-forwarded-prefix";
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static(FORWARDED_PREFIX_NAME);
 /// The header from which Deno's server takes the client's address.
-const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-deno-client-address");
+const CLIENT_ADDRESS_NAME: &str = "x-deno-client-address";
+const CLIENT_ADDRESS: HeaderName = HeaderName::from_static(CLIENT_ADDRESS_NAME);
 /// The header from which Cloudflare's Workers take the client's address.
 const CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
 
@@ -127,6 +134,28 @@ impl Client {
     pub fn new(peer: SocketAddr, local: SocketAddr, trusted: &TrustedProxies) -> Self {
         let trusted = trusted.contains(peer.ip()).then(|| trusted.clone());
         Self { peer, local, ip: ascii(&peer.ip().to_string()), address: ascii(&peer.to_string()), trusted }
+    }
+
+    /// The headers that describe a client which is no trusted proxy, and `prefix`, the part that
+    /// was removed from the request's path: what [`set_forwarded`] sets. `None`: it is a proxy.
+    pub fn headers<'a>(
+        &'a self,
+        host: &'a Host,
+        prefix: &'a str,
+    ) -> Option<impl Iterator<Item = (&'a str, &'a [u8])>> {
+        if self.trusted.is_some() {
+            return None;
+        }
+        let host = host.authority().as_bytes();
+        let headers = [
+            (FORWARDED_FOR_NAME, self.ip.as_bytes()),
+            (CLIENT_ADDRESS_NAME, self.address.as_bytes()),
+            (FORWARDED_PROTO_NAME, b"http"),
+            (FORWARDED_HOST_NAME, host),
+            ("host", host),
+        ];
+        let prefix = (!prefix.is_empty()).then_some((FORWARDED_PREFIX_NAME, prefix.as_bytes()));
+        Some(headers.into_iter().chain(prefix))
     }
 
     /// The address that the client has connected to.

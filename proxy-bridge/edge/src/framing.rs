@@ -55,6 +55,8 @@ pub struct Framing {
     line: usize,
     /// Heads that have been passed on.
     heads: u64,
+    /// The connection may still turn out to be HTTP/2.
+    is_new: bool,
     max_head: usize,
 }
 
@@ -96,7 +98,13 @@ impl From<Refusal> for Halt {
 impl Framing {
     /// A new connection. `max_head` limits heads and trailers, in bytes.
     pub fn new(max_head: usize) -> Self {
-        Self { next: NextPart::Head, searched: 0, line: 0, heads: 0, max_head }
+        Self { next: NextPart::Head, searched: 0, line: 0, heads: 0, is_new: true, max_head }
+    }
+
+    /// A connection that has carried requests before.
+    #[must_use]
+    pub fn resumed(max_head: usize) -> Self {
+        Self { is_new: false, ..Self::new(max_head) }
     }
 
     /// The number of heads that have been passed on.
@@ -160,7 +168,7 @@ impl Framing {
         }
         let Some(end) = self.end_of_lines(rest, self.max_head)? else { return Ok(0) };
         let head = &rest[..end];
-        let Head { next, rewritten } = if self.heads == 0 && head == HTTP_2 {
+        let Head { next, rewritten } = if std::mem::take(&mut self.is_new) && head == HTTP_2 {
             Head { next: NextPart::Opaque, rewritten: None }
         } else {
             read(head)?

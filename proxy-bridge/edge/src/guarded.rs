@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::framing::{Framing, Stop};
 use super::lingering::LingeringClose;
@@ -106,20 +106,43 @@ pub struct GuardedStream<K> {
     _permit: K,
 }
 
+/// The beginning of a connection that was read from before it is guarded.
+#[derive(Debug)]
+pub struct Begun {
+    /// Has seen none of the held bytes.
+    pub framing: Framing,
+    /// Bytes that were read, from the beginning of a request.
+    pub held: BytesMut,
+    /// The time by which the head of the request that has begun is complete.
+    pub head_until: Option<Instant>,
+}
+
 impl<K> GuardedStream<K> {
     /// Guards `stream`. Returns the state that the connection's service needs as well.
     pub fn new(stream: TcpStream, limits: StreamLimits, permit: K) -> (Self, Arc<ConnState>) {
+        let begun = Begun { framing: Framing::new(limits.max_head), held: BytesMut::new(), head_until: None };
+        Self::resume(stream, begun, limits, permit)
+    }
+
+    /// Guards a stream that was read from before.
+    pub fn resume(
+        stream: TcpStream,
+        begun: Begun,
+        limits: StreamLimits,
+        permit: K,
+    ) -> (Self, Arc<ConnState>) {
+        let Begun { framing, held, head_until } = begun;
         let state = Arc::new(ConnState::default());
         let guarded = Self {
             stream,
-            framing: Framing::new(limits.max_head),
+            framing,
             state: state.clone(),
-            held: BytesMut::new(),
+            unseen: !held.is_empty(),
+            held,
             admitted: 0,
             replacement: None,
             rewritten: Bytes::new(),
-            unseen: false,
-            head_until: None,
+            head_until: head_until.map(|until| Box::pin(sleep_until(until))),
             write_until: None,
             close: None,
             limits,

@@ -10,6 +10,7 @@
 //! - [`guarded`]: a client connection that passes only unambiguous requests to hyper
 //! - [`lingering`]: the end of a connection whose client may still be sending
 //! - [`listener`]: a public listener, with its threads and the limits on its clients
+//! - [`plain`]: requests that can be passed on as they are
 //! - [`pool`]: connections to the servers behind, kept for the next request
 //! - [`problem`]: the documents in which a listener reports its own errors
 //! - [`refusal`]: the reason and the response for a refused request
@@ -34,6 +35,7 @@ pub mod gate;
 pub mod guarded;
 pub mod lingering;
 pub mod listener;
+pub mod plain;
 pub mod pool;
 pub mod problem;
 pub mod refusal;

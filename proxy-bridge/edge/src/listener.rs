@@ -2,8 +2,9 @@
 //! requests to a [`Handler`]. Routing, and the connections to the servers behind, are the
 //! handler's.
 //!
-//! Every connection is a [`GuardedStream`](crate::guarded::GuardedStream): ambiguous requests never
-//! reach the handler, and slow clients are cut off.
+//! Plain requests are read and answered without hyper ([`direct`]). A connection with any other one
+//! becomes a [`GuardedStream`](crate::guarded::GuardedStream): ambiguous requests never reach the
+//! handler, and slow clients are cut off.
 
 use std::cell::RefCell;
 use std::io;
@@ -23,11 +24,13 @@ use self::accepted::Worker;
 use self::limiter::ConnectionLimiter;
 use self::worker::Dispatcher;
 use crate::forwarded::{Client, TrustedProxies};
+use crate::plain::PlainRequest;
 use crate::refusal::Refusal;
 
 mod accepted;
 mod config;
 mod connection;
+mod direct;
 mod limiter;
 mod tracker;
 mod worker;
@@ -125,6 +128,17 @@ pub trait ListenerMetrics: Send + Sync + 'static {
 pub trait Handler: 'static {
     /// The body of responses.
     type Body: HandlerBody;
+
+    /// A plain request that was passed on as it came.
+    type Direct;
+
+    /// Passes a plain request on, if that takes no wait. `None`: it is for [`Handler::handle`], as
+    /// all requests that are not plain.
+    fn begin(&self, request: &PlainRequest<'_>, caller: &Caller) -> Option<Self::Direct>;
+
+    /// Waits for the response to a plain request. `None`: nobody got the request, and
+    /// [`Handler::handle`] is to send it again.
+    fn finish(&self, request: Self::Direct) -> impl Future<Output = Option<Response<Self::Body>>>;
 
     /// Responds to a request of `caller`.
     fn handle(

@@ -28,10 +28,23 @@ impl RequestIds {
 
     /// Returns 64 unpredictable bits, as hexadecimal digits.
     fn next(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.next_digits()).expect("hexadecimal digits are a valid header value")
+    }
+
+    fn next_digits(&self) -> [u8; 16] {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
-        let id = format!("{:016x}", self.random.hash_one(number));
-        HeaderValue::try_from(id).expect("hexadecimal digits are a valid header value")
+        let bits = self.random.hash_one(number);
+        std::array::from_fn(|digit| b"0123456789abcdef"[(bits >> (60 - 4 * digit)) as usize & 15])
+    }
+
+    /// Calls `with` with the id of a request: `given`, if that is valid, and otherwise a new one.
+    pub fn with<T>(&self, given: Option<&[u8]>, with: impl FnOnce(&[u8]) -> T) -> T {
+        let given = given.filter(|id| std::str::from_utf8(id).is_ok_and(is_valid));
+        match given {
+            Some(id) => with(id),
+            None => with(&self.next_digits()),
+        }
     }
 }
 

@@ -161,6 +161,26 @@ fn authority(value: &HeaderValue, last: &mut Option<(HeaderValue, Authority)>) -
     Some(authority)
 }
 
+thread_local! {
+    /// The last plain host.
+    static LAST_PLAIN: RefCell<Option<Host>> = const { RefCell::new(None) };
+}
+
+/// Returns the host that the value of a `Host` header names, if it is canonical as it is, and valid
+/// in a URL.
+#[must_use]
+pub fn plain_host(value: &[u8]) -> Option<Host> {
+    LAST_PLAIN.with_borrow_mut(|last| {
+        if last.as_ref().is_none_or(|last| last.text.as_bytes() != value) {
+            let text = HeaderValue::from_bytes(value).ok()?;
+            let host = parse_header(&text).ok().filter(|host| host.text == text)?;
+            LAST.with_borrow_mut(|last| authority(&text, last))?;
+            *last = Some(host);
+        }
+        last.clone()
+    })
+}
+
 fn host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Host, InvalidTarget> {
     let mut named = headers.get_all(HOST).iter();
     let header = named.next().map(parse_header).transpose()?;

@@ -1,5 +1,6 @@
 //! One request: its project, the router that gets it, and the next one if that fails.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::listener::{Caller, Handler};
+use switchyard_edge::plain::PlainRequest;
 use switchyard_edge::pool::SendError;
 use switchyard_edge::refusal::Refusal;
 use switchyard_edge::request_id::RequestIds;
@@ -64,6 +66,17 @@ struct RouterResponse {
 
 impl Handler for RequestHandler {
     type Body = Body;
+
+    /// Routers take HTTP/1.1 alone.
+    type Direct = Infallible;
+
+    fn begin(&self, _: &PlainRequest<'_>, _: &Caller) -> Option<Infallible> {
+        None
+    }
+
+    async fn finish(&self, request: Infallible) -> Option<Response<Body>> {
+        match request {}
+    }
 
     async fn handle(&self, request: Request<Incoming>, caller: &Caller) -> Response<Body> {
         let forward = match self.prepare(request, caller) {

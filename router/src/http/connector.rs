@@ -2,21 +2,23 @@
 //! HTTP/1.1 for all others, for upgrades, and for what no frame can express.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use hyper::body::{Body, Frame, SizeHint};
 use switchyard_edge::pool::{Connector, Pool, PoolSettings, PooledBody, PooledConn, SendError};
 use switchyard_edge::upload::{Upload, UploadError};
 use switchyard_edge::upstream::BadAnswer;
+use switchyard_protocol::frame::encode::TooLong;
 use tokio::net::UnixStream;
 
 use crate::cells::Cell;
-use crate::transport::{self, Failure, FramedBody, Transport};
+use crate::transport::{self, Failure, FramedBody, OpenStream, Transport};
 
 /// The time for which an idle connection to a cell is kept. node:http servers hang up after five
 /// idle seconds (`keepAliveTimeout`).
@@ -69,6 +71,17 @@ impl CellClient {
         }
         let sent = self.pool.send(cell, request).await;
         sent.map(|response| response.map(CellBody::Http)).map_err(CellError::from)
+    }
+
+    /// Begins a request without a wait: see [`Transport::begin`].
+    pub(super) fn begin(
+        &self,
+        cell: u64,
+        socket: &Path,
+        size: (bool, usize),
+        append: impl FnOnce(&mut BytesMut, u32) -> Result<(), TooLong>,
+    ) -> Option<OpenStream> {
+        self.transport.begin(cell, socket, size, append)
     }
 
     /// Sends an upgrade request, on a connection of its own.

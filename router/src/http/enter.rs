@@ -153,7 +153,7 @@ fn doubt(serving: &CellSet) -> std::time::Duration {
 }
 
 /// Enters a cell of the live version that takes requests, and is not `except`.
-fn lease(entry: &Arc<ProjectEntry>, except: Option<&Arc<RunningCell>>) -> Option<CellLease> {
+pub(super) fn lease(entry: &Arc<ProjectEntry>, except: Option<&Arc<RunningCell>>) -> Option<CellLease> {
     let running = entry.serving()?.choose(except)?;
     let guard = running.in_flight.enter()?;
     running.touch();

@@ -9,6 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use switchyard_edge::forwarded;
 use switchyard_edge::listener::{Caller, Handler, ListenerLimits};
+use switchyard_edge::plain::PlainRequest;
 use switchyard_edge::refusal::Refusal;
 use switchyard_edge::request_id::RequestIds;
 use switchyard_edge::target::Host;
@@ -19,8 +20,10 @@ use switchyard_edge::{routes, target, tunnel};
 use super::body::Body;
 use super::connector::{CellBody, CellClient, CellError};
 use super::cors::Cors;
+use super::direct::{self, DirectRequest, Outcome};
 use super::enter::Entrance;
 use super::lease::CellLease;
+use super::pass_back::{finish_head, pass_back};
 use super::problem::RequestProblem;
 use super::problem_answer::Audience;
 use super::site;
@@ -63,6 +66,25 @@ impl From<RequestProblem> for Rejection {
 
 impl Handler for RequestHandler {
     type Body = Body;
+    type Direct = DirectRequest;
+
+    fn begin(&self, request: &PlainRequest<'_>, caller: &Caller) -> Option<DirectRequest> {
+        if self.dev {
+            return None;
+        }
+        direct::begin(&self.entrance, &self.cells, &self.ids, request, caller)
+    }
+
+    async fn finish(&self, request: DirectRequest) -> Option<Response<Body>> {
+        match request.finish().await {
+            Outcome::Answered(response) => Some(response),
+            Outcome::NotSent => None,
+            Outcome::Failed(failed) => {
+                let (problem, entry, headers) = *failed;
+                Some(self.answer_problem(problem, &entry, &headers, None))
+            }
+        }
+    }
 
     async fn handle(&self, mut request: Request<Incoming>, caller: &Caller) -> Response<Body> {
         let cors = self.dev.then(|| Cors::of(&request)).flatten();
@@ -145,12 +167,22 @@ impl RequestHandler {
             }
             Err(problem) => {
                 let headers = accept.into_iter().map(|accept| (ACCEPT, accept)).collect();
-                // The current entry has the failure of the build that the request may have waited
-                // for.
-                let current = self.entrance.current(entry).ok();
-                self.problem(problem, Some(current.as_ref().unwrap_or(entry)), &headers, cors)
+                self.answer_problem(problem, entry, &headers, cors)
             }
         }
+    }
+
+    /// Answers with a problem of a request that was on its way to a version.
+    fn answer_problem(
+        &self,
+        problem: RequestProblem,
+        entry: &Arc<ProjectEntry>,
+        headers: &HeaderMap,
+        cors: Option<Cors>,
+    ) -> Response<Body> {
+        // The current entry has the failure of the build that the request may have waited for.
+        let current = self.entrance.current(entry).ok();
+        self.problem(problem, Some(current.as_ref().unwrap_or(entry)), headers, cors)
     }
 
     fn problem(
@@ -339,19 +371,6 @@ fn strip_prefix(
         *request.uri_mut() = routes::behind(request.uri(), &prefix).ok_or(bad_path)?;
     }
     Ok(prefix)
-}
-
-/// Passes a cell's response back to the client.
-fn pass_back(mut response: Response<CellBody>, lease: CellLease, slot: Slot) -> Response<Body> {
-    let status = response.status();
-    finish_head(response.headers_mut(), status, &lease);
-    response.map(|body| Body::proxied(body, lease, slot))
-}
-
-fn finish_head(headers: &mut HeaderMap, status: StatusCode, lease: &CellLease) {
-    forwarded::drop_hop_by_hop(headers);
-    lease.entry.requests.count(status);
-    lease.mark(headers);
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

@@ -33,6 +33,11 @@ struct Open {
 }
 
 impl FramedBody {
+    /// The response to a request that was sent whole.
+    pub(crate) fn response_to_whole(answer: Answer, stream: OpenStream) -> Response<Self> {
+        Self::respond(answer, || Open { stream, upload: None })
+    }
+
     /// The response to a request, with the rest of the request's body.
     pub(super) fn response(
         answer: Answer,
@@ -40,11 +45,15 @@ impl FramedBody {
         upload: Upload,
         sending: Sending,
     ) -> Response<Self> {
-        let Answer { head, length, whole } = answer;
-        let open = whole.is_none().then(|| {
+        Self::respond(answer, || {
             let upload = (!stream.is_sent()).then(|| Box::new((upload, sending)));
             Open { stream, upload }
-        });
+        })
+    }
+
+    fn respond(answer: Answer, open: impl FnOnce() -> Open) -> Response<Self> {
+        let Answer { head, length, whole } = answer;
+        let open = whole.is_none().then(open);
         let whole = whole.filter(|whole| !whole.is_empty());
         let mut response = Response::new(Self { whole, open, left: length });
         *response.status_mut() = head.status;

@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Method, Request};
 use http_body::Frame as BodyFrame;
+use switchyard_protocol::frame::encode::TooLong;
 use switchyard_protocol::frame::{Content, Frame, FrameError, HEADER, HeadLimits};
 use tokio::sync::Notify;
 
@@ -77,6 +78,20 @@ impl Conn {
         streams.insert(id, Stream::new(is_head, body.piece.len(), wire.sent()));
         self.idle_sweeps.set(0);
         Some(OpenStream { conn: self.clone(), id, is_sent: body.is_whole })
+    }
+
+    /// Begins a request that is sent whole by [`Wire::begin`], with `body` bytes of body.
+    pub(super) fn begin_whole(
+        self: &Rc<Self>,
+        is_head: bool,
+        body: usize,
+        append: impl FnOnce(&mut BytesMut, u32) -> Result<(), TooLong>,
+    ) -> Option<OpenStream> {
+        let State { streams, wire, .. } = &mut *self.state.borrow_mut();
+        let id = wire.begin(append)?;
+        streams.insert(id, Stream::new(is_head, body, wire.sent()));
+        self.idle_sweeps.set(0);
+        Some(OpenStream { conn: self.clone(), id, is_sent: true })
     }
 
     /// Returns true if the connection stays. One without a stream in `most` sweeps is closed.
@@ -196,7 +211,7 @@ fn size(frame: &Frame) -> usize {
 
 /// A stream, held by its request. Dropped before its end, it is reset.
 #[derive(Debug)]
-pub(super) struct OpenStream {
+pub(crate) struct OpenStream {
     conn: Rc<Conn>,
     id: u32,
     /// The whole body of the request is sent.
@@ -211,7 +226,7 @@ impl OpenStream {
     }
 
     /// Takes the head of the response.
-    pub(super) fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Answer, Ending>> {
+    pub(crate) fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Answer, Ending>> {
         self.with(|stream, _, _| stream.poll_head(cx))
     }
 

@@ -49,7 +49,7 @@ enum Head {
 
 /// The early end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// No handler got the request.
     NotSent,
     Failed(Failure),
@@ -66,8 +66,8 @@ pub(super) enum Fault {
 
 /// The head of a response, for the request that it answers.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) head: ResponseHead,
+pub(crate) struct Answer {
+    pub(crate) head: ResponseHead,
     /// The length of the body, if it is known.
     pub(super) length: Option<u64>,
     /// The whole body. `None`: there is more to come.

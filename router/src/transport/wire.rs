@@ -6,6 +6,7 @@ use bytes::{Buf as _, BytesMut};
 use http::Request;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use switchyard_contract::bounds;
+use switchyard_protocol::frame::encode::TooLong;
 use switchyard_protocol::frame::{FrameError, MAX_STREAM, encode};
 
 /// As HTTP/1.1 announces a body of unknown length.
@@ -110,17 +111,26 @@ impl Wire {
     /// Sends a request with the beginning of its body. Returns the stream. `None`: no frame can
     /// express the request, or no request may begin.
     pub(super) fn send_request<B>(&mut self, request: &Request<B>, body: FirstPart<'_>) -> Option<u32> {
-        if !self.is_open() {
-            return None;
-        }
         let (uri, headers) = (request.uri(), request.headers());
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let target = [uri.scheme_str()?, "://", uri.authority()?.as_str(), path];
         let is_chunked = body.is_expected && !headers.contains_key(CONTENT_LENGTH);
         let headers = headers.iter().chain(is_chunked.then_some((&CHUNKED.0, &CHUNKED.1)));
-        let (stream, method) = (self.next, request.method().as_str());
-        let body = (body.piece, body.is_whole);
-        encode::request(&mut self.out, stream, method, &target, headers, body).ok()?;
+        let (method, body) = (request.method().as_str(), (body.piece, body.is_whole));
+        self.begin(|out, stream| encode::request(out, stream, method, &target, headers, body))
+    }
+
+    /// Sends a request that `append` appends as the stream that it gets. Returns the stream. `None`:
+    /// as for [`Wire::send_request`].
+    pub(super) fn begin(
+        &mut self,
+        append: impl FnOnce(&mut BytesMut, u32) -> Result<(), TooLong>,
+    ) -> Option<u32> {
+        if !self.is_open() {
+            return None;
+        }
+        let stream = self.next;
+        append(&mut self.out, stream).ok()?;
         self.next += 1;
         self.wake_driver();
         Some(stream)

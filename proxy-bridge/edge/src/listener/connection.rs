@@ -18,11 +18,13 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 use super::accepted::{Accepted, Worker};
+use super::direct::{self, Rest};
 use super::limiter::ConnectionPermit;
 use super::tracker::{ConnectionTracker, InFlightRequest, TrackedBody};
 use super::{Caller, Handler, HandlerBody as _, ListenerLimits};
 use crate::forwarded::Client;
-use crate::guarded::{ConnState, GuardedStream, StreamLimits};
+use crate::framing::Framing;
+use crate::guarded::{Begun, ConnState, GuardedStream, StreamLimits};
 
 /// Concurrent requests of one HTTP/2 connection: RFC 9113 (6.5.2) recommends no less.
 const MAX_STREAMS: u32 = 100;
@@ -44,14 +46,16 @@ pub(super) async fn serve<H: Handler>(
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     let caller = Rc::new(Caller::new(Client::new(peer, local, &worker.trusted)));
-    serve_requests(stream, permit, worker, caller.clone(), stop).await;
+    let Some(rest) = direct::serve(stream, &worker, &caller, &stop).await else { return };
+    Box::pin(serve_rest(rest, permit, worker, caller.clone(), stop)).await;
     if let Some(tunnel) = caller.tunnel.take() {
         tunnel.await;
     }
 }
 
-async fn serve_requests<H: Handler>(
-    stream: TcpStream,
+/// Serves a connection that has other requests than plain ones.
+async fn serve_rest<H: Handler>(
+    rest: Rest,
     permit: ConnectionPermit,
     worker: Rc<Worker<H>>,
     caller: Rc<Caller>,
@@ -63,17 +67,24 @@ async fn serve_requests<H: Handler>(
         head_timeout: limits.head_timeout,
         write_timeout: limits.body_timeout,
     };
-    let (guarded, state) = GuardedStream::new(stream, stream_limits, permit);
+    let Rest { stream, input, requests: answered, head_until } = rest;
+    let is_new = answered == 0;
+    let framing = if is_new { Framing::new(limits.max_head) } else { Framing::resumed(limits.max_head) };
+    let begun = Begun { framing, held: input, head_until };
+    let (guarded, state) = GuardedStream::resume(stream, begun, stream_limits, permit);
     let tracker = ConnectionTracker::new();
     let service = {
-        let service = Rc::new(ConnService { worker, caller, state, tracker: tracker.clone() });
+        let service = Rc::new(ConnService { worker, caller, state, answered, tracker: tracker.clone() });
         service_fn(move |request| {
             let service = service.clone();
             let in_flight = service.tracker.begin();
             async move { Ok::<_, Infallible>(service.respond(request, in_flight).await) }
         })
     };
-    let builder = builder(&limits);
+    let mut builder = builder(&limits);
+    if !is_new {
+        builder = builder.http1_only();
+    }
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(guarded), service);
     tokio::pin!(connection);
     // The way in which a connection ends (reset, bad request, hung up) is the client's choice, and
@@ -115,6 +126,8 @@ struct ConnService<H: Handler> {
     worker: Rc<Worker<H>>,
     caller: Rc<Caller>,
     state: Arc<ConnState>,
+    /// Plain requests that were answered before.
+    answered: u64,
     tracker: Rc<ConnectionTracker<H::Body>>,
 }
 
@@ -163,7 +176,7 @@ impl<H: Handler> ConnService<H> {
 
     /// Returns true for the last request that the connection may carry.
     fn is_last(&self, request: &InFlightRequest<H::Body>) -> bool {
-        request.number + 1 >= self.worker.limits.max_connection_requests
+        self.answered + request.number + 1 >= self.worker.limits.max_connection_requests
     }
 }
 

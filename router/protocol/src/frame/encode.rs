@@ -108,7 +108,7 @@ fn begin(out: &mut BytesMut, stream: u32, kind: u8, end: bool) -> usize {
     start
 }
 
-/// Appends headers and, before them, their number.
+/// Appends headers, their names in lower case, and before them their number.
 fn put_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     out: &mut BytesMut,
     headers: impl IntoIterator<Item = (N, V)>,
@@ -118,7 +118,9 @@ fn put_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     for (name, value) in headers {
         let (name, value) = (name.as_ref(), value.as_ref());
         out.put_u16(u16::try_from(name.len()).map_err(|_| TooLong)?);
+        let name_at = out.len();
         out.put_slice(name);
+        out[name_at..].make_ascii_lowercase();
         out.put_u32(u32::try_from(value.len()).map_err(|_| TooLong)?);
         out.put_slice(value);
         count = count.checked_add(1).ok_or(TooLong)?;
