@@ -187,7 +187,7 @@ async fn files_that_are_open_at_once_are_one_change() {
             (File::create(path).unwrap(), half(name, "two"))
         });
         for (file, text) in &mut files {
-            file.write_all(text.as_bytes()).unwrap();
+            file.write_all(text.as_bytes()).expect("the file can be written");
         }
         for (file, _) in files {
             tokio::time::sleep(PAUSE).await;
@@ -321,15 +321,17 @@ fn npm_ci(project: &Path, from: &Path, label: &str) {
         let content = format!("export default {label:?};\n");
         let manifest =
             json!({ "name": format!("p{n}"), "version": "1.0.0", "type": "module", "exports": "./i.js" });
-        let file = File::create(from.join(format!("p{n}.tgz"))).unwrap();
+        let file = File::create(from.join(format!("p{n}.tgz"))).expect("the file can be made");
         let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
         for (name, text) in [("package.json", manifest.to_string()), ("i.js", content)] {
             let mut header = tar::Header::new_gnu();
             header.set_size(text.len() as u64);
             header.set_mode(0o644);
-            tar.append_data(&mut header, format!("package/{name}"), text.as_bytes()).unwrap();
+            tar.append_data(&mut header, format!("package/{name}"), text.as_bytes())
+                .expect("the file can be written");
         }
-        tar.into_inner().unwrap().finish().unwrap();
+        let packed = tar.into_inner().expect("the file can be written");
+        packed.finish().expect("the file can be written");
     }
     let mut npm = Command::new("npm");
     npm.args(["ci", "--offline", "--no-audit", "--no-fund", "--cache"]).arg(from.join("cache"));

@@ -46,20 +46,20 @@ async fn answer(router: &Router, request: http::Request<Body>) -> (Vec<String>, 
 #[tokio::test]
 async fn a_client_gets_the_same_answers_whichever_way_they_come() {
     let volume = Volume::new();
-    volume.write("first/main.js", format!("{RESPONSES}{FRAMED}"));
-    volume.write("other/main.js", format!("{RESPONSES}{PLAIN}"));
+    volume.write("project-a/main.js", format!("{RESPONSES}{FRAMED}"));
+    volume.write("project-b/main.js", format!("{RESPONSES}{PLAIN}"));
     let router = Router::start(&volume).await;
-    let names: Vec<String> = serde_json::from_slice(&router.public.get("/first/").await.body).unwrap();
+    let names: Vec<String> = serde_json::from_slice(&router.public.get("/project-a/").await.body).unwrap();
     assert!(names.len() > 40, "{names:?}");
     let mut differences = Vec::new();
     for name in names {
         for method in [Method::GET, Method::HEAD] {
             let request = |project: &str| with_method(method.clone(), &format!("/{project}/{name}"));
-            let direct = answer(&router, request("first")).await;
-            let framed = answer(&router, long(request("first"))).await;
-            let plain = answer(&router, request("other")).await;
+            let direct = answer(&router, request("project-a")).await;
+            let framed = answer(&router, long(request("project-a"))).await;
+            let plain = answer(&router, request("project-b")).await;
             // What comes whole in one frame has a known length.
-            if direct != framed || framed.1.replace("first", "other") != plain.1 {
+            if direct != framed || framed.1.replace("project-a", "project-b") != plain.1 {
                 differences.push(format!("{method} {name}\n  {direct:?}\n  {framed:?}\n  {plain:?}"));
             }
         }
@@ -76,8 +76,8 @@ async fn a_handler_sees_the_same_request_whichever_way_it_comes() {
         return Response.json([request.method, request.url, headers, hostname, text.length, text.slice(0, 9)]);
     };";
     let volume = Volume::new();
-    volume.write("first/main.js", format!("{handler}{FRAMED}"));
-    volume.write("other/main.js", format!("{handler}{PLAIN}"));
+    volume.write("project-a/main.js", format!("{handler}{FRAMED}"));
+    volume.write("project-b/main.js", format!("{handler}{PLAIN}"));
     let router = Router::start(&volume).await;
     for body in ["", "body", &"large ".repeat(200_000)] {
         for query in ["", "?a=%20&b=c", "x/%C3%A4"] {
@@ -87,10 +87,10 @@ async fn a_handler_sees_the_same_request_whichever_way_it_comes() {
                 with_header(with_header(request, "x-own", "x, y"), "x-forwarded-for", "1.2.3.4")
             };
             let text = async |request| router.public.send(request).await.text();
-            let direct = text(request("first")).await;
-            assert_eq!(direct, text(long(request("first"))).await, "{} bytes {query}", body.len());
-            let plain = text(request("other")).await;
-            assert_eq!(direct.replace("first", "other"), plain, "{} bytes {query}", body.len());
+            let direct = text(request("project-a")).await;
+            assert_eq!(direct, text(long(request("project-a"))).await, "{} bytes {query}", body.len());
+            let plain = text(request("project-b")).await;
+            assert_eq!(direct.replace("project-a", "project-b"), plain, "{} bytes {query}", body.len());
         }
     }
 }

@@ -38,13 +38,13 @@ impl RequestIds {
         std::array::from_fn(|digit| b"0123456789abcdef"[(bits >> (60 - 4 * digit)) as usize & 15])
     }
 
-    /// Calls `with` with the id of a request: `given`, if that is valid, and otherwise a new one.
-    pub fn with<T>(&self, given: Option<&[u8]>, with: impl FnOnce(&[u8]) -> T) -> T {
+    /// Returns the id of a request: `given`, if that is valid, and otherwise a new one, in `new`.
+    pub fn choose<'i>(&self, given: Option<&'i [u8]>, new: &'i mut [u8; 16]) -> &'i [u8] {
         let given = given.filter(|id| std::str::from_utf8(id).is_ok_and(is_valid));
-        match given {
-            Some(id) => with(id),
-            None => with(&self.next_digits()),
-        }
+        given.unwrap_or_else(|| {
+            *new = self.next_digits();
+            new
+        })
     }
 }
 

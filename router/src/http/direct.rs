@@ -37,13 +37,12 @@ enum NoAnswer {
     Failed(Failure),
 }
 
-/// The outcome of a request.
-pub(super) enum Outcome {
-    Answered(Response<Body>),
-    /// No handler got the request.
-    NotSent,
-    /// Boxed, because it is rare. The headers are those of the request that its answer needs.
-    Failed(Box<(RequestProblem, Arc<ProjectEntry>, HeaderMap)>),
+/// A request that is answered with a problem: the headers are those of the request that its answer
+/// needs.
+pub(super) struct FailedRequest {
+    pub(super) problem: RequestProblem,
+    pub(super) entry: Arc<ProjectEntry>,
+    pub(super) headers: HeaderMap,
 }
 
 /// Passes a request on to a cell that takes it at once. `None`: its project has files, tokens or
@@ -71,35 +70,36 @@ pub(super) fn begin(
     let ours = caller.client().headers(&host, prefix)?;
     let url = ["http://", host.authority().to_str().ok()?, root, target];
     let body = request.body();
-    let stream = ids.with(request.request_id(), |id| {
-        let headers = request.headers().map(|(name, value)| (name, value));
-        let ours = ours.map(|(name, value)| (name, value)).chain([("x-request-id", id)]);
-        let headers = headers.chain(ours);
-        cells.begin(cell.id(), socket, (request.is_head(), body.len()), |out, stream| {
-            encode::request(out, stream, request.method(), &url, headers, (body, true))
-        })
+    let mut new_id = [0; 16];
+    let id = ids.choose(request.request_id(), &mut new_id);
+    let headers = request.headers().chain(ours).chain([("x-request-id", id)]);
+    let stream = cells.begin(cell.id(), socket, (request.is_head(), body.len()), |out, stream| {
+        encode::request(out, stream, request.method(), &url, headers, (body, true))
     })?;
     let accept = request.accept().and_then(|accept| HeaderValue::from_bytes(accept).ok());
     Some(DirectRequest { lease, slot, stream, accept })
 }
 
 impl DirectRequest {
-    /// Waits for the response.
-    pub(super) async fn finish(self) -> Outcome {
+    /// Waits for the response. `None`: no handler got the request.
+    ///
+    /// # Errors
+    /// There is no response.
+    pub(super) async fn finish(self) -> Result<Option<Response<Body>>, Box<FailedRequest>> {
         let Self { lease, slot, stream, accept } = self;
         let entry = lease.entry.clone();
         let answered = entry.debuggers.within(entry.limits.time, || None, answer(&lease, &stream)).await;
         let problem = match answered {
             Some(Ok(answer)) => {
                 let response = FramedBody::response_to_whole(answer, stream).map(CellBody::Framed);
-                return Outcome::Answered(pass_back(response, lease, slot));
+                return Ok(Some(pass_back(response, lease, slot)));
             }
-            Some(Err(NoAnswer::NotSent)) => return Outcome::NotSent,
+            Some(Err(NoAnswer::NotSent)) => return Ok(None),
             Some(Err(NoAnswer::Failed(failure))) => Box::pin(lease.blame(failure)).await,
             None => RequestProblem::Timeout,
         };
         let headers = accept.into_iter().map(|accept| (ACCEPT, accept)).collect();
-        Outcome::Failed(Box::new((problem, entry, headers)))
+        Err(Box::new(FailedRequest { problem, entry, headers }))
     }
 }
 

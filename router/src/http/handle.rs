@@ -20,7 +20,7 @@ use switchyard_edge::{routes, target, tunnel};
 use super::body::Body;
 use super::connector::{CellBody, CellClient, CellError};
 use super::cors::Cors;
-use super::direct::{self, DirectRequest, Outcome};
+use super::direct::{self, DirectRequest, FailedRequest};
 use super::enter::Entrance;
 use super::lease::CellLease;
 use super::pass_back::{finish_head, pass_back};
@@ -77,10 +77,9 @@ impl Handler for RequestHandler {
 
     async fn finish(&self, request: DirectRequest) -> Option<Response<Body>> {
         match request.finish().await {
-            Outcome::Answered(response) => Some(response),
-            Outcome::NotSent => None,
-            Outcome::Failed(failed) => {
-                let (problem, entry, headers) = *failed;
+            Ok(response) => response,
+            Err(failed) => {
+                let FailedRequest { problem, entry, headers } = *failed;
                 Some(self.answer_problem(problem, &entry, &headers, None))
             }
         }

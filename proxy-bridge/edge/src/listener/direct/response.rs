@@ -83,7 +83,7 @@ impl BodyWriter {
     pub(super) fn write(&mut self, output: &mut Output, frame: Frame<Bytes>) {
         let Ok(mut data) = frame.into_data() else { return };
         match &mut self.coding {
-            Coding::None => return,
+            Coding::None => {}
             Coding::Length(left) => {
                 data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= data.len() as u64;
