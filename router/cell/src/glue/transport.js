@@ -270,7 +270,7 @@ export function serveFrames(server, path, options, handler) {
         native.close(listener, isForced, () => {
           state.isClosed = true;
           release();
-          resolve();
+          resolve(undefined);
         });
       });
     }

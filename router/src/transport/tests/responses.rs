@@ -126,7 +126,7 @@ fn responses_to_head_and_of_some_statuses_have_no_body_whatever_their_length() {
 
 #[test]
 fn a_download_of_100_megabytes_waits_for_its_reader() {
-    const PIECE: [u8; 64 << 10] = [7; 64 << 10];
+    static PIECE: [u8; 64 << 10] = [7; 64 << 10];
     const PIECES: usize = 1600;
     run(async |setup| {
         let (sent, mut cell, stream) = setup.begin().await;

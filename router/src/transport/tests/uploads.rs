@@ -189,9 +189,9 @@ fn bodies_and_requests_wait_for_a_cell_that_does_not_read() {
         uploads.iter().for_each(JoinHandle::abort);
         let late = setup.get().await;
         let stream = loop {
-            match cell.next().await.unwrap() {
-                Frame { stream, end: true, content: Content::Request(_) } => break stream,
-                _ => {}
+            let frame = cell.next().await.unwrap();
+            if let Frame { stream, end: true, content: Content::Request(_) } = frame {
+                break stream;
             }
         };
         cell.respond(stream, "it reads again").await;
