@@ -152,6 +152,12 @@ pub enum Limit {
 }
 
 #[cfg(test)]
+pub(crate) fn fuzz() -> proptest::test_runner::Config {
+    use proptest::test_runner::{Config, RngSeed};
+    Config { cases: 64, rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..Config::default() }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -169,10 +175,4 @@ mod tests {
             assert_eq!(serde_json::from_str::<FromCell>(&text).unwrap(), message);
         }
     }
-}
-
-#[cfg(test)]
-pub(crate) fn fuzz() -> proptest::test_runner::Config {
-    use proptest::test_runner::{Config, RngSeed};
-    Config { cases: 64, rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..Config::default() }
 }

@@ -259,7 +259,11 @@ export function serveFrames(server, path, options, handler) {
   const addr = { transport: "unix", path: options.path };
   const state = { __proto__: null, isClosed: false, legacyAbort, addr, hold, release };
   const marked = internals.markHandler?.(handler) ?? handler;
-  const listener = native.listen(path, options.path, dispatcher(state, marked, options.onError ?? logError));
+  const listener = native.listen(
+    path,
+    options.path,
+    dispatcher(state, marked, options.onError ?? logError),
+  );
   if (listener === undefined) return false;
   let ended;
   // Refuses further requests, and waits for those that are under way unless it is `forced`.

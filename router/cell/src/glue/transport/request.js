@@ -15,8 +15,8 @@ const {
 const { BadResourcePrototype } = core;
 const { InnerBody } = core.loadExtScript("ext:deno_fetch/22_body.js");
 const { abortRequest } = core.loadExtScript("ext:deno_fetch/23_request.js");
-const { isReadableStreamDisturbed, ReadableStreamPrototype, readableStreamForRid } =
-  core.loadExtScript("ext:deno_web/06_streams.js");
+const { isReadableStreamDisturbed, ReadableStreamPrototype, readableStreamForRid } = core
+  .loadExtScript("ext:deno_web/06_streams.js");
 const { Deno } = globalThis;
 const { Http } = Deno.errors;
 const { warn } = console;
