@@ -22,7 +22,7 @@ const PROMISED: f64 = 1.5;
 pub(crate) async fn run() -> Result<()> {
     let requests = pick(REQUESTS, 100);
     let about = format!(
-        "Two clients asking every 4 ms, {requests} requests or more each way, with each deed done again and again, and \
+        "Two clients asking every 4 ms, {requests} requests or more each way, with each action repeated again and again, and \
          first with none: a neighbour that is busy and harmless. Goal: none fails, and p99 is at most {PROMISED} times \
          its value alone."
     );

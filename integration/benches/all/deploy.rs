@@ -89,7 +89,7 @@ async fn at_once() -> Result<()> {
     let began = Instant::now();
     let deploys = names.iter().zip(&uploads).map(|(name, upload)| timed(&bridge, name, upload));
     let times: Vec<_> = join_all(deploys).await.into_iter().map(|(ms, _)| ms).collect();
-    let wall = began.elapsed().as_secs_f64() * 1e3;
+    let elapsed = began.elapsed().as_secs_f64() * 1e3;
     let report = probe.finish().await;
     let about = format!("{AT_ONCE} new projects of {} at once, while another one gets requests.", SMALL.name);
     let columns = [
@@ -100,7 +100,7 @@ async fn at_once() -> Result<()> {
     ];
     let mut table = Table::begin("deploy-at-once", "Uploads at once", about, columns);
     let p50 = percentile(&times, 50.0);
-    table.row([wall.into(), p50.into(), report.answers.len().into(), failed(&report).into()]);
+    table.row([elapsed.into(), p50.into(), report.answers.len().into(), failed(&report).into()]);
     table.end()
 }
 

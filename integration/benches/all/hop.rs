@@ -39,7 +39,7 @@ pub(crate) async fn run(address: SocketAddr, socket: PathBuf) -> Result<()> {
             let pool = pool.clone();
             async move { Ok::<_, Infallible>(forward(&pool, request).await.unwrap_or_else(failed)) }
         });
-        // It ends with its client, or with the process.
+        // The task ends with its client, or with the process.
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
@@ -52,7 +52,7 @@ async fn forward(pool: &Pool, request: Request<Incoming>) -> Result<Response<Bod
     };
     sender.ready().await.context("use a connection")?;
     let response = sender.send_request(request).await.context("forward a request")?;
-    // It becomes ready once the answer's body has been read.
+    // The connection becomes ready once the answer's body has been read.
     pool.free().push(sender);
     Ok(response.map(BodyExt::boxed))
 }

@@ -13,7 +13,7 @@ use tempfile::tempdir;
 use crate::peers::{self, Listener};
 use crate::stats::{cpu_time, memory, tree};
 
-/// What is served: projects that are alike.
+/// Projects that are alike, and served.
 #[derive(Debug)]
 pub(crate) struct App {
     volume: Volume,

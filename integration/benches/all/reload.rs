@@ -40,7 +40,7 @@ pub(crate) async fn run() -> Result<()> {
     table.end()
 }
 
-/// How an edit is made, and how the router gets to know of it.
+/// The way in which an edit is made, and the router learns of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// Written in place.

@@ -35,7 +35,7 @@ pub(crate) struct Table {
     /// Unique: by it the page and the charts find the table.
     pub(crate) name: String,
     pub(crate) title: String,
-    /// How it was measured, and what it means; Markdown.
+    /// The way of measuring and the meaning, in Markdown.
     pub(crate) about: String,
     pub(crate) columns: Vec<Column>,
     /// A cell for each column.
@@ -109,7 +109,7 @@ impl Table {
     /// Prints and keeps a row.
     ///
     /// # Panics
-    /// It does not have a cell for each column.
+    /// The row does not have a cell for each column.
     pub(crate) fn row(&mut self, cells: impl Into<Vec<Cell>>) {
         let cells = cells.into();
         assert_eq!(cells.len(), self.columns.len(), "{}: a cell for each column", self.name);

@@ -369,7 +369,7 @@ async fn two_people_chat_in_the_browser_and_continue_after_an_edit() {
         assert!(page.text().await.contains("good morning"));
         assert_eq!(page.errors().await, [] as [String; 0]);
     }
-    // It is not alone there if the previous version has been retired by now: its clients come back.
+    // The page is not alone there if the previous version has been retired by now: its clients come back.
     let mut third = open(&browser, &router, "/chat/").await;
     third.until("document.body.innerText.includes(' in the room')").await;
 }

@@ -205,7 +205,7 @@ async fn files_that_are_sent_one_after_the_other_and_renamed_are_one_change() {
         let project = volume.project("a").file("main.ts", pair());
         project.file("a.ts", half("a", "one")).file("b.ts", half("b", "one")).write();
         let mut scene = Scene::start(volume, debounce).await;
-        // As rsync does, over a slow line.
+        // rsync does this over a slow line.
         for name in ["a", "b"] {
             let [temporary, path] = [format!("a/.{name}.ts.Xy12Zw"), format!("a/{name}.ts")];
             let file = File::create(scene.volume.path(&temporary)).unwrap();

@@ -14,7 +14,7 @@ const RESPONSES: &str = include_str!("../../../router/cell/tests/cells/responses
 
 /// A server that compresses responses for clients that accept it: it takes HTTP/1.1 only.
 const PLAIN: &str = "Deno.serve({ automaticCompression: true }, handler);";
-/// As long as the other: one of the responses is the file itself.
+/// Has the length of the other: one of the responses is the file itself.
 const FRAMED: &str = "Deno.serve({ automaticCompression:   !1 }, handler);";
 
 /// Has hyper read a request.

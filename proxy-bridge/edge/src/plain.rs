@@ -107,14 +107,14 @@ fn plain<'h>(request: &'h Request<'_, 'h>, head: &'h [u8], rest: &'h [u8]) -> Op
 /// A header's meaning for a plain request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
-    /// It is passed on as it is.
+    /// The header is passed on as it is.
     Passed,
     Accept,
     Host,
     Length,
     RequestId,
     Connection,
-    /// It is not passed on: it is for this hop, or about the client, whom it is not for.
+    /// The header is not passed on: it is for this hop, or describes the client, which the router does.
     Dropped,
     /// A request with it is not plain.
     Refused,

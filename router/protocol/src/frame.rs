@@ -173,7 +173,7 @@ impl Decoder {
         Ok(Some(header.frame(buffer.split_to(header.length).freeze())?))
     }
 
-    /// Returns how many bytes `buffer` lacks of its first frame, or of that frame's header. 0: the
+    /// Returns how many bytes are missing in `buffer` of its first frame, or of that frame's header. 0: the
     /// frame is complete, or invalid.
     #[must_use]
     pub fn missing(&self, buffer: &[u8]) -> usize {

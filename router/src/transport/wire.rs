@@ -9,7 +9,7 @@ use switchyard_contract::bounds;
 use switchyard_protocol::frame::encode::TooLong;
 use switchyard_protocol::frame::{FrameError, MAX_STREAM, encode};
 
-/// As HTTP/1.1 announces a body of unknown length.
+/// The header with which HTTP/1.1 announces a body of unknown length.
 static CHUNKED: (HeaderName, HeaderValue) = (TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
 
 /// The part of a request's body that goes with its head.

@@ -35,7 +35,7 @@ pub(super) struct Burst {
     listing: Option<(Instant, ProjectStamp)>,
 }
 
-/// What a burst has made of a file.
+/// The effect of a burst on a file.
 #[derive(Debug, Clone, Copy)]
 struct FileFate {
     /// `true`: the file was there before the burst.

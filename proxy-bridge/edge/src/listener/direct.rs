@@ -240,7 +240,7 @@ impl<H: Handler> Direct<'_, H> {
                 _ => return Poll::Ready(()),
             }
         }
-        // It is noticed when the response is written.
+        // The end of the client is noticed when the response is written.
         Poll::Pending
     }
 
@@ -268,7 +268,7 @@ impl<H: Handler> Direct<'_, H> {
             });
             match frame.await? {
                 Some(Ok(frame)) => writer.write(&mut self.output, frame),
-                // It is cut off behind what came before.
+                // The response is cut off behind what came before.
                 Some(Err(_)) => {
                     _ = self.flush().await;
                     return Err(Halt::Over);
@@ -276,7 +276,7 @@ impl<H: Handler> Direct<'_, H> {
                 None => break,
             }
         }
-        // What holds the cell's side of the request goes with the body.
+        // The body holds the cell's side of the request.
         drop(body);
         if self.output.is_full() {
             self.flush().await?;

@@ -5,7 +5,7 @@ use crate::framing::{Framing, Stop};
 
 const MAX_HEAD: usize = 4096;
 
-/// What was taken of a plain request: method, target, host, headers and body.
+/// The parts of a plain request: method, target, host, headers and body.
 type Taken = (String, String, String, Vec<(String, String)>, String);
 
 fn text(bytes: &[u8]) -> String {

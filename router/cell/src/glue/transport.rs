@@ -137,7 +137,7 @@ impl Transport {
                 last = Some(exchange.connection());
             }
             self.handle(event, scope);
-            // What follows from the handler's promises, as after each request in HTTP/1.1.
+            // The handler's promises go on, as after each request in HTTP/1.1.
             scope.perform_microtask_checkpoint();
             if begin.elapsed() > TURN {
                 break;

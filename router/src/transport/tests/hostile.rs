@@ -140,7 +140,7 @@ fn a_flood_of_frames_leaves_the_thread_to_others() {
         let flood = spawn_local(async move {
             let mut bytes = BytesMut::new();
             (0..1000).for_each(|_| encode::data(&mut bytes, stream, b"x", false));
-            // What is read earns new credit, in time.
+            // A read body earns new credit, in time.
             while cell.stream.write_all(&bytes).await.is_ok() {
                 let credit = cell.stream.try_read_buf(&mut cell.input);
                 drop(credit);

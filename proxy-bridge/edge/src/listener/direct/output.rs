@@ -23,7 +23,7 @@ pub(super) struct Output {
     buffer: BytesMut,
     /// A large piece, behind the buffer.
     piece: Bytes,
-    /// What follows the piece.
+    /// The bytes behind the piece.
     behind: &'static [u8],
     /// The longest time for which a client takes nothing.
     timeout: Duration,

@@ -17,7 +17,7 @@ use super::exchange::Connection;
 use super::reading;
 use super::server::Server;
 
-/// The pause after a connection could not be accepted, such as for a lack of descriptors.
+/// The pause after a connection could not be accepted, such as when no descriptors are left.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The listener of one server, until that has ended.
@@ -103,7 +103,7 @@ async fn accept(socket: UnixListener, listener: Weak<Listener>, transport: Weak<
             Ok((stream, _)) => {
                 let (connection, task) = reading::open(stream, Rc::clone(&listener.server), &transport);
                 listener.add(&connection);
-                // It ends with the router's end, or with the isolate.
+                // The task ends with the router's end, or with the isolate.
                 drop(unsync::spawn(task));
             }
             Err(_) => sleep(PAUSE).await,

@@ -85,7 +85,7 @@ impl Connection {
             return Err(FrameError::Stream);
         }
         let exchange = self.streams.borrow().get(&stream).cloned();
-        // It may have ended here before the router knew.
+        // The stream may have ended here before the router knew.
         let Some(exchange) = exchange else { return Ok(()) };
         match content {
             Content::Data(data) => exchange.receive(own(data), end),
@@ -128,7 +128,7 @@ impl Reading {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.connection.set_task(cx.waker());
         let Some(transport) = self.connection.transport() else { return Poll::Ready(()) };
-        // What was left at the end of a turn.
+        // Requests may be left from the end of a turn.
         transport.schedule();
         for _ in 0..TURN_READS {
             match self.read(cx) {

@@ -28,7 +28,7 @@ pub(super) struct Source {
     is_owned: bool,
     /// The read that is under way.
     read: AsyncResult<BufView>,
-    /// What was read and has no room yet.
+    /// Bytes that were read and have no room yet.
     rest: BufView,
 }
 
@@ -163,7 +163,7 @@ impl Sending {
         let part = &data[..length];
         let written = self.exchange.connection().write(|output| {
             if let Some(head) = &head {
-                // A head with the end tells the length, which is known only if the head names it.
+                // A head with the end gives the length, which is known only if the head names it.
                 head.append(output, stream, part, end && head.has_length())?;
                 if end && !head.has_length() {
                     encode::data(output, stream, &[], true);
