@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use http_body_util::{Either, Empty};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
@@ -17,6 +19,12 @@ use super::turn::Turn;
 /// The lowest average rate of a body once its first pause is used up, in bytes per second: below
 /// the slowest of networks, and above what an attacker with thousands of connections can spare.
 pub(super) const MIN_RATE: u64 = 1024;
+
+/// Returns the length in bytes that a head announces for its body. `None`: none, or not as one number.
+#[must_use]
+pub fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
 
 /// A request body on its way to a server.
 pub trait RequestBody:

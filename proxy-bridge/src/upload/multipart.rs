@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
-use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use multer::{Field, Multipart};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -18,6 +18,7 @@ use super::disposition::Disposition;
 use super::sink::Sink;
 use super::{CHUNKS, UploadError, joined};
 use crate::upload_limits::UploadLimits;
+use switchyard_edge::upload::announced_length;
 
 /// A commit message's first line, not a file.
 const MAX_MESSAGE: usize = 1024;
@@ -44,7 +45,7 @@ pub(super) fn boundary(headers: &HeaderMap, limits: &UploadLimits) -> Result<Str
         );
         return Err(UploadError::bad("boundary", detail));
     }
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = announced_length(headers);
     if length.is_some_and(|length| length > limits.body) {
         return Err(too_large(limits));
     }

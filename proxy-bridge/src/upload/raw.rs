@@ -3,7 +3,6 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -12,6 +11,7 @@ use super::sink::Sink;
 use super::{CHUNKS, UploadError, joined};
 use crate::upload_limits::UploadLimits;
 use switchyard_edge::gate::{ARCHIVES, media_type};
+use switchyard_edge::upload::announced_length;
 
 /// The first bytes of archives, and the extension of their names. The mark of a tar is further
 /// behind.
@@ -42,7 +42,7 @@ pub(super) async fn receive<S, E>(
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
 {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = announced_length(headers);
     if length.is_some_and(|length| length > limits.body) {
         return Err(too_large(limits));
     }

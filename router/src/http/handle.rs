@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH};
+use http::header::{ACCEPT, CONNECTION};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -13,7 +13,7 @@ use switchyard_edge::plain::PlainRequest;
 use switchyard_edge::refusal::Refusal;
 use switchyard_edge::request_id::RequestIds;
 use switchyard_edge::target::Host;
-use switchyard_edge::upload::{RequestBody as _, Upload};
+use switchyard_edge::upload::{RequestBody as _, Upload, announced_length};
 use switchyard_edge::upstream::BadAnswer;
 use switchyard_edge::{routes, target, tunnel};
 
@@ -123,7 +123,7 @@ impl RequestHandler {
         let found = self.entrance.find(host.name(), request.uri().path());
         let (entry, prefix) = found.ok_or(RequestProblem::UnknownProject)?;
         let headers = request.headers();
-        if length(headers).is_some_and(|length| length > entry.limits.body) {
+        if announced_length(headers).is_some_and(|length| length > entry.limits.body) {
             return Err(Rejection { problem: RequestProblem::BodyTooLarge, entry: Some(entry) });
         }
         let checked = entry.verifier.as_ref().map(|verifier| verifier.check(request.method(), headers));
@@ -370,10 +370,6 @@ fn strip_prefix(
         *request.uri_mut() = routes::behind(request.uri(), &prefix).ok_or(bad_path)?;
     }
     Ok(prefix)
-}
-
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The body of a delivery: verified while it streams, and kept if it is small.
 
 use axum::body::Body;
-use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 
 use super::super::Pace;
 use switchyard_edge::problem::Problem;
+use switchyard_edge::upload::announced_length;
 use switchyard_edge::webhook::Verifier;
 
 /// The largest body that is verified, in bytes: GitHub's own limit.
@@ -23,8 +23,8 @@ pub(super) async fn read(
     body: Body,
     verifier: &mut Verifier,
 ) -> Result<Option<Vec<u8>>, Problem> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > MAX_BODY as u64) {
+    let announced = announced_length(headers);
+    if announced.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(too_large());
     }
     let (mut kept, mut length) = (Some(Vec::new()), 0_usize);

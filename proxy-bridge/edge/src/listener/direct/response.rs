@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::StatusCode;
+use http::header::{DATE, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 
 use super::output::Output;
+use crate::upload::announced_length;
 
 /// Writes the body of one response.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl BodyWriter {
             }
         }
         let has_none = is_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let announced = announced(&head.headers);
+        let announced = announced_length(&head.headers);
         let coding = match (announced, known(body)) {
             (Some(length), _) => Coding::Length(length),
             (None, Some(0)) if has_none => Coding::None,
@@ -113,10 +114,6 @@ impl BodyWriter {
 /// Returns the length of a body, if that is known.
 fn known<B: Body>(body: &B) -> Option<u64> {
     if body.is_end_stream() { Some(0) } else { body.size_hint().exact() }
-}
-
-fn announced(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn put_status(out: &mut BytesMut, status: StatusCode) {
