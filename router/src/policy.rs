@@ -13,6 +13,7 @@ mod request;
 mod resolve;
 mod routes;
 mod secret;
+mod shared_grants;
 mod sys;
 mod variable;
 
@@ -33,6 +34,7 @@ pub(crate) use self::error::{InvalidField, PolicyError};
 pub(crate) use self::reads::{ReadLimit, ReadLimits};
 pub(crate) use self::request::PermissionRequest;
 pub(crate) use self::routes::ClaimVerdict;
+use self::shared_grants::SharedGrants;
 
 /// The operator's policy for all projects, with exceptions for single ones.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub(crate) struct Policy {
     projects: BTreeMap<ProjectName, Allowance>,
     /// The hosts and path prefixes that the policy assigns to projects.
     assignments: Arc<Assignments>,
+    shared_grants: SharedGrants,
 }
 
 /// The permissions, limits and variables of one version.
@@ -80,7 +83,8 @@ impl Policy {
     /// Returns the policy without a file: safe permissions, and these limits.
     pub(crate) fn new(requests: RequestLimits, reads: ReadLimits) -> Self {
         let defaults = Allowance::new(requests, reads);
-        Self { defaults, projects: BTreeMap::new(), assignments: Arc::default() }
+        let (projects, assignments, shared_grants) = Default::default();
+        Self { defaults, projects, assignments, shared_grants }
     }
 
     /// Reads `file`. Keys that it leaves out are as in [`Policy::new`]. `state` is the router's own folder, which no
@@ -111,6 +115,11 @@ impl Policy {
     /// Returns the grant of `project` for its request.
     pub(crate) fn grant(&self, project: &ProjectName, request: &PermissionRequest) -> Grant {
         resolve::grant(self.allowance(project), request)
+    }
+
+    /// The same, for a version that keeps it. Versions with equal grants share one.
+    pub(crate) fn shared_grant(&self, project: &ProjectName, request: &PermissionRequest) -> Arc<Grant> {
+        self.shared_grants.share(self.grant(project, request))
     }
 
     /// The variable that the policy gives `project`, whatever it requests. May be a secret.

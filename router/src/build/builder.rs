@@ -166,8 +166,10 @@ impl Builder {
             drop(permit);
             std::future::pending::<()>().await;
         };
+        // Many builds may wait for their permits, and this is most of their memory.
+        let start = Box::pin(self.start(work));
         tokio::select! {
-            started = self.start(work) => started,
+            started = start => started,
             () = superseded => Err(BuildError::Superseded),
             () = make_room => unreachable!("this future never ends"),
         }
@@ -251,7 +253,8 @@ impl Builder {
             turn.count(0)?;
             Ok(found)
         };
-        let (_, found) = self.readers.read(&mut Reading::default(), time, wanted, find, || ()).await;
+        let turn = self.readers.turn().await;
+        let (_, found) = self.readers.read(turn, &mut Reading::default(), time, wanted, find, || ()).await;
         found.ok().flatten()
     }
 
@@ -275,7 +278,9 @@ impl Builder {
             let (store, received) = wanted;
             keep_received(store, received, turn)
         };
-        let (_, kept) = self.readers.read(&mut Reading::default(), limits.time, wanted, keep, || ()).await;
+        let turn = self.readers.turn().await;
+        let (_, kept) =
+            self.readers.read(turn, &mut Reading::default(), limits.time, wanted, keep, || ()).await;
         kept.unwrap_or(Err(ReceiveError::Interrupted))
     }
 }

@@ -81,7 +81,7 @@ impl Plan {
         policy: &Policy,
         store: &Store,
     ) -> Result<Self, Diagnostic> {
-        let grant = Arc::new(policy.grant(&version.project, &manifest.requested));
+        let grant = policy.shared_grant(&version.project, &manifest.requested);
         let Manifest {
             entry,
             routes,
@@ -165,10 +165,10 @@ impl Plan {
 
     /// Replaces its grant with the one of `policy`. Returns true if that is another grant.
     pub(crate) fn renew(&mut self, policy: &Policy) -> bool {
-        let grant = policy.grant(&self.version().project, &self.requested);
-        let differs = grant != *self.launch.grant;
+        let grant = policy.shared_grant(&self.version().project, &self.requested);
+        let differs = grant != self.launch.grant;
         if differs {
-            Arc::make_mut(&mut self.launch).grant = Arc::new(grant);
+            Arc::make_mut(&mut self.launch).grant = grant;
         }
         differs
     }

@@ -168,14 +168,17 @@ impl SlowProjects {
     }
 }
 
-/// Reads a project and, if its version is new, makes the checkout and the plan.
+/// Reads a project and, if its version is new, makes the checkout and the plan. What is large is
+/// boxed: thousands of projects may wait for their turn at once.
 pub(crate) async fn read(
     readers: Readers,
-    job: ReadJob,
+    job: Box<ReadJob>,
     mut reading: Reading,
     slow: SlowProjects,
-) -> ReadResult {
+) -> Box<ReadResult> {
     let began = Instant::now();
+    let turn = readers.turn().await;
+    Box::pin(async move {
     let project = job.request.project.clone();
     let limits = job.request.policy.reads(&project);
     let time = limits.time;
@@ -185,12 +188,15 @@ pub(crate) async fn read(
         slow.report(&project).await;
     };
     let (job, result) = tokio::select! {
-        read = readers.read(&mut reading, time, job, read_blocking, || is_slow.notify_one()) => read,
+        read = readers.read(turn, &mut reading, time, job, read_blocking, || is_slow.notify_one()) => read,
         () = takes_long => unreachable!("this future never ends"),
     };
-    let result = result.unwrap_or_else(|error| failed_reading(&error, time));
-    let cache = job.map(|job| job.cache).unwrap_or_default();
-    ReadResult { took: began.elapsed(), cache, limits, reading, ..result }
+    let mut result = result.unwrap_or_else(|error| Box::new(failed_reading(&error, time)));
+    result.cache = job.map(|job| job.cache).unwrap_or_default();
+    (result.took, result.limits, result.reading) = (began.elapsed(), limits, reading);
+    result
+    })
+    .await
 }
 
 fn failed_reading(error: &ReadingError, time: Duration) -> ReadResult {
@@ -222,15 +228,16 @@ impl From<ReadResult> for PassOutcome {
     }
 }
 
-fn read_blocking(job: &mut ReadJob, turn: &ReadingTurn) -> Result<ReadResult, Interruption> {
+#[expect(clippy::borrowed_box, reason = "the job is moved from thread to thread as it is")]
+fn read_blocking(job: &mut Box<ReadJob>, turn: &ReadingTurn) -> Result<Box<ReadResult>, Interruption> {
     for _ in 0..MAX_COPIES {
         if let PassOutcome::Ended(result) = read_once(job, turn)? {
-            return Ok(*result);
+            return Ok(result);
         }
     }
     let error = "the files change faster than they can be copied: keep what is written all the time outside \
                  the project";
-    Ok(ReadResult::invalid(diagnostic(error)))
+    Ok(Box::new(ReadResult::invalid(diagnostic(error))))
 }
 
 fn read_once(job: &mut ReadJob, turn: &ReadingTurn) -> Result<PassOutcome, Interruption> {

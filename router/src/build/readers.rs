@@ -78,6 +78,9 @@ struct Lane {
     permit: OwnedSemaphorePermit,
 }
 
+/// The turn that a reading begins with.
+pub(super) struct FirstTurn(Option<OwnedSemaphorePermit>);
+
 /// A project's newest reading. The next reading has to wait for it only while it is still running.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reading(Option<Weak<ReadingTurn>>);
@@ -101,6 +104,11 @@ impl Readers {
         Self { lanes, stuck: semaphore(MAX_STUCK), overdue: OVERDUE }
     }
 
+    /// Waits for a turn in the fastest lane.
+    pub(super) async fn turn(&self) -> FirstTurn {
+        FirstTurn(self.lanes[0].clone().acquire_owned().await.ok())
+    }
+
     /// Runs `work` on a thread of its own when its turn comes. `work` reports each of its steps to
     /// [`ReadingTurn::count`]. If it is interrupted, it runs once more with the `state` that it has left.
     /// `is_slow` is called when the reading leaves the fastest lane, and may be called again.
@@ -109,6 +117,7 @@ impl Readers {
     /// The reading took longer than `time`, is stuck, or panicked.
     pub(super) async fn read<S, T>(
         &self,
+        mut first: FirstTurn,
         reading: &mut Reading,
         time: Duration,
         mut state: S,
@@ -124,8 +133,12 @@ impl Readers {
             if reading.is_stuck() {
                 return (Some(state), Err(ReadingError::Stuck));
             }
-            let Ok(permit) = self.lanes[number].clone().acquire_owned().await else {
-                return (Some(state), Err(ReadingError::Late));
+            let permit = match first.0.take() {
+                Some(permit) => permit,
+                None => match self.lanes[number].clone().acquire_owned().await {
+                    Ok(permit) => permit,
+                    Err(_) => return (Some(state), Err(ReadingError::Late)),
+                },
             };
             let turn = Arc::new(ReadingTurn::new(time, self.lanes.clone(), Lane { number, permit }));
             *reading = Reading(Some(Arc::downgrade(&turn)));
@@ -250,7 +263,7 @@ mod tests {
 
     async fn quick(readers: &Readers) -> bool {
         let reading = &mut Reading::default();
-        readers.read(reading, LONG, (), |(), turn| turn.count(0), || ()).await.1.is_ok()
+        readers.read(readers.turn().await, reading, LONG, (), |(), turn| turn.count(0), || ()).await.1.is_ok()
     }
 
     /// A reading that continues until the returned flag is set.
@@ -263,7 +276,7 @@ mod tests {
         let task = tokio::spawn(async move {
             let work =
                 |end: &mut Arc<AtomicBool>, turn: &ReadingTurn| until(turn, || end.load(Ordering::Relaxed));
-            readers.read(&mut Reading::default(), time, ending, work, || ()).await.1
+            readers.read(readers.turn().await, &mut Reading::default(), time, ending, work, || ()).await.1
         });
         (end, task)
     }
@@ -293,13 +306,16 @@ mod tests {
             std::thread::sleep(4 * SLOW);
             (0..LANES[0].work / STEP).try_for_each(|_| turn.count(0))
         };
-        assert_eq!(readers.read(&mut Reading::default(), LONG, (), small, || ()).await.1, Ok(()));
+        assert_eq!(
+            readers.read(readers.turn().await, &mut Reading::default(), LONG, (), small, || ()).await.1,
+            Ok(())
+        );
         let files =
             |(): &mut (), turn: &ReadingTurn| (0..=LANES[0].work / STEP).try_for_each(|_| turn.count(0));
         let bytes = |(): &mut (), turn: &ReadingTurn| turn.count(LANES[0].work).and_then(|()| turn.count(0));
         for large in [files, bytes] {
             let mut reading = Reading::default();
-            let more = readers.read(&mut reading, LONG, (), large, || ());
+            let more = readers.read(readers.turn().await, &mut reading, LONG, (), large, || ());
             assert!(timeout(2 * SLOW, more).await.is_err(), "it waits for its turn among large ones");
             assert!(quick(&readers).await, "the fastest lane is free again");
         }
@@ -343,7 +359,8 @@ mod tests {
             *times += 1;
             if *times == 1 { until(turn, || false) } else { Ok(()) }
         };
-        let (times, done) = readers.read(&mut Reading::default(), LONG, 0, work, is_slow).await;
+        let (times, done) =
+            readers.read(readers.turn().await, &mut Reading::default(), LONG, 0, work, is_slow).await;
         assert_eq!((times, done), (Some(2), Ok(())));
         assert_eq!(other.await.unwrap(), Ok(()));
     }
@@ -358,16 +375,16 @@ mod tests {
             Ok(())
         };
         let time = Duration::from_millis(100);
-        let (_, done) = readers.read(&mut reading, time, Some(held), work, || ()).await;
+        let (_, done) = readers.read(readers.turn().await, &mut reading, time, Some(held), work, || ()).await;
         assert_eq!(done, Err(ReadingError::Stuck));
         assert!(quick(&readers).await);
-        let (_, done) = readers.read(&mut reading, time, None, work, || ()).await;
+        let (_, done) = readers.read(readers.turn().await, &mut reading, time, None, work, || ()).await;
         assert_eq!(done, Err(ReadingError::Stuck), "a second thread would be stuck too");
         release.send(()).unwrap();
         while reading.is_stuck() {
             std::thread::yield_now();
         }
-        assert_eq!(readers.read(&mut reading, time, None, work, || ()).await.1, Ok(()));
+        assert_eq!(readers.read(readers.turn().await, &mut reading, time, None, work, || ()).await.1, Ok(()));
         assert_eq!(readers.stuck.available_permits(), MAX_STUCK);
     }
 }

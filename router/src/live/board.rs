@@ -5,12 +5,13 @@ mod revisions;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use switchyard_contract::admin::{Draining, ProjectState, Status, VersionName};
+use switchyard_contract::admin::{Draining, Grants, ProjectState, Status, VersionName};
 use switchyard_contract::event::Diagnostic;
 
 use self::revisions::Revisions;
 use crate::drain::InFlight;
 use crate::gaps::Gaps;
+use crate::policy::Grant;
 use crate::slots::Slots;
 use crate::version::Version;
 
@@ -26,7 +27,9 @@ pub(crate) struct StatusBoard {
 /// The status of a project, and the counters of its requests, which are read on demand.
 #[derive(Debug)]
 pub(crate) struct ProjectStatus {
+    /// Without the counts and the grant.
     pub(crate) status: Status,
+    pub(crate) grant: Option<Arc<Grant>>,
     pub(crate) in_flight: Counters,
     pub(crate) slots: Option<Arc<Slots>>,
     pub(crate) draining: Vec<(Version, Counters)>,
@@ -138,13 +141,20 @@ impl ProjectStatus {
             error: Some(error),
             ..Status::default()
         };
-        Self { status, in_flight: Vec::new(), slots: None, draining: Vec::new() }
+        Self { status, grant: None, in_flight: Vec::new(), slots: None, draining: Vec::new() }
     }
 
     /// Returns true if both are the same except for the counts.
     fn is_same(&self, other: &Self) -> bool {
         let (ours, theirs) = (self.draining.iter(), other.draining.iter());
-        self.status == other.status && ours.map(|(version, _)| version).eq(theirs.map(|(version, _)| version))
+        let is_same_grant = self.shown_grant() == other.shown_grant();
+        self.status == other.status
+            && is_same_grant
+            && ours.map(|(version, _)| version).eq(theirs.map(|(version, _)| version))
+    }
+
+    fn shown_grant(&self) -> Option<&Grants> {
+        self.grant.as_ref().map(|grant| &grant.shown)
     }
 
     /// The status with the counts of this moment.
@@ -156,6 +166,7 @@ impl ProjectStatus {
             .map(|(version, left)| Draining { version: version.to_string(), in_flight: count(left) });
         let in_flight = count(&self.in_flight);
         let waiting = self.slots.as_ref().map_or(0, |slots| slots.waiting());
-        Status { in_flight, waiting, draining: draining.collect(), ..self.status.clone() }
+        let grants = self.shown_grant().cloned();
+        Status { in_flight, waiting, draining: draining.collect(), grants, ..self.status.clone() }
     }
 }

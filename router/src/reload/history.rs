@@ -19,6 +19,8 @@ pub(super) struct History {
 impl History {
     pub(super) fn add_reload(&mut self, trigger: Trigger, report: &Report) {
         self.reloads.truncate(KEPT_RELOADS - 1);
+        // Most projects have one.
+        self.reloads.reserve_exact(1);
         self.reloads.push_front(Reload {
             at: Timestamp::now(),
             trigger,

@@ -276,10 +276,10 @@ impl Project {
         (has_new_entry, has_new_tasks)
     }
 
-    pub(super) fn grant(&self) -> Option<&Grant> {
+    pub(super) fn grant(&self) -> Option<&Arc<Grant>> {
         let failed = self.machine.failed().and_then(|failed| failed.data.0.as_ref());
         let known = self.shown_plan().map(|plan| &plan.launch.grant);
-        known.or(failed.map(|rights| &rights.grant)).map(Arc::as_ref)
+        known.or(failed.map(|rights| &rights.grant))
     }
 
     /// Returns true if `policy` gives something else to the version that is live, failed, or is

@@ -43,7 +43,8 @@ impl Project {
             held_by: self.deploy.as_ref().map(ToString::to_string),
             overridden: self.overridden.as_ref().map(|folder| folder.display().to_string()),
             sequence: self.sequence,
-            grants: self.grant().map(|grant| grant.shown.clone()),
+            // Filled in when it is read: it is large.
+            grants: None,
             crashes: self.history.crashes(),
             entry: self.shown_plan().and_then(Plan::entry).map(Into::into),
             crons: live.map(crons).unwrap_or_default(),
@@ -51,6 +52,7 @@ impl Project {
         };
         ProjectStatus {
             status,
+            grant: self.grant().cloned(),
             in_flight: live.map(LiveState::counters).unwrap_or_default(),
             slots: Some(self.shared.slots.clone()),
             draining: self.draining.clone(),

@@ -36,7 +36,7 @@ pub(super) struct DrainedVersion {
 
 /// The result of a task that works on one project.
 pub(super) enum ProjectTask {
-    Read(ReadResult),
+    Read(Box<ReadResult>),
     Built {
         result: Result<Built, BuildError>,
         took: Duration,

@@ -13,7 +13,7 @@ use crate::reload::project::Project;
 use crate::reload::tasks::RestoreOutcome;
 
 impl Control {
-    pub(super) fn was_read(&mut self, name: &ProjectName, mut read: ReadResult) {
+    pub(super) fn was_read(&mut self, name: &ProjectName, mut read: Box<ReadResult>) {
         let now = Instant::now();
         if let FolderState::Candidate(_, Ok(plan)) = &mut read.state {
             plan.renew(&self.parts.policy);

@@ -108,7 +108,7 @@ impl Control {
             is_deployed: project.machine.is_held(),
         };
         let (cache, reading) = (std::mem::take(&mut project.files.cache), project.files.reading.clone());
-        let job = ReadJob { store: self.parts.store.clone(), request, cache };
+        let job = Box::new(ReadJob { store: self.parts.store.clone(), request, cache });
         let read = build::read(self.builder.readers.clone(), job, reading, self.builder.slow.clone());
         self.tasks.spawn(name, async move { ProjectTask::Read(read.await) });
     }
