@@ -30,6 +30,10 @@ const ELSEWHERE: Duration = Duration::from_secs(2);
 /// Time without any change after a burst, in which its files and those of the checkout settle.
 const REST: Duration = Duration::from_secs(3);
 
+/// Pause before an edit: the edit before was read by request and by the watch, and its version is
+/// prepared for.
+const BETWEEN: Duration = Duration::from_millis(1500);
+
 /// Edits after a burst, each way. The median counts.
 const EDITS: usize = 5;
 
@@ -165,10 +169,12 @@ impl Scene {
         tokio::time::sleep(REST).await;
         let (mut saved, mut requested) = (Vec::new(), Vec::new());
         for edit in 0..EDITS {
+            tokio::time::sleep(BETWEEN).await;
             let label = format!("saved {edit}");
             let began = Instant::now();
             volume.replace("a/main.ts", hello(&label));
             saved.push(asker.until("/a/", &label, began).await - quiet);
+            tokio::time::sleep(BETWEEN).await;
             let label = format!("requested {edit}");
             let began = Instant::now();
             volume.replace("a/main.ts", hello(&label));

@@ -166,7 +166,7 @@ impl ProjectStatus {
             .map(|(version, left)| Draining { version: version.to_string(), in_flight: count(left) });
         let in_flight = count(&self.in_flight);
         let waiting = self.slots.as_ref().map_or(0, |slots| slots.waiting());
-        let grants = self.shown_grant().cloned();
+        let grants = self.shown_grant().cloned().map(Box::new);
         Status { in_flight, waiting, draining: draining.collect(), grants, ..self.status.clone() }
     }
 }

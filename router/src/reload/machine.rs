@@ -46,7 +46,8 @@ pub(crate) struct Machine<P: Payload> {
     live: Option<PublishedVersion<P::Live>>,
     failed: Option<FailedAttempt<P::Failure>>,
     work: Work<P>,
-    hold: Option<Hold<P>>,
+    /// Boxed, as few projects are held.
+    hold: Option<Box<Hold<P>>>,
 }
 
 impl<P: Payload> Default for Machine<P> {

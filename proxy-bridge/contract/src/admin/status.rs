@@ -95,7 +95,7 @@ pub struct Status {
     /// The permissions and limits of the live version, or else of the newest. `null` until its files
     /// were read.
     #[serde(default)]
-    pub grants: Option<Grants>,
+    pub grants: Option<Box<Grants>>,
     /// The last unexpected ends of the project's cells, the newest first. At most
     /// [`KEPT_DEATHS`](crate::bounds::KEPT_DEATHS).
     #[serde(default)]

@@ -95,7 +95,7 @@ impl<P: Payload> Machine<P> {
         if self.hold.is_some() {
             return Vec::new();
         }
-        self.hold = Some(Hold { changed: None, staged: None });
+        self.hold = Some(Box::new(Hold { changed: None, staged: None }));
         match self.work {
             Work::Idle => vec![Effect::Held],
             Work::Reading(_) => vec![],
@@ -168,9 +168,8 @@ impl<P: Payload> Machine<P> {
         if !self.is_staged() {
             return Vec::new();
         }
-        let Some(Hold { changed, staged: Some((staged, attempt)) }) = self.hold.take() else {
-            return Vec::new();
-        };
+        let hold = self.hold.take().map(|hold| *hold);
+        let Some(Hold { changed, staged: Some((staged, attempt)) }) = hold else { return Vec::new() };
         let effect = match staged {
             StagedResult::Version(version, built) => self.go_live(version, built, attempt),
             StagedResult::Unchanged => match self.failed.take() {
