@@ -228,7 +228,6 @@ impl From<ReadResult> for PassOutcome {
     }
 }
 
-#[expect(clippy::borrowed_box, reason = "the job is moved from thread to thread as it is")]
 fn read_blocking(job: &mut Box<ReadJob>, turn: &ReadingTurn) -> Result<Box<ReadResult>, Interruption> {
     for _ in 0..MAX_COPIES {
         if let PassOutcome::Ended(result) = read_once(job, turn)? {
