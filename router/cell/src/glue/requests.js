@@ -22,14 +22,28 @@ const {
   SafeWeakMap,
   StringPrototypeReplaceAll,
   StringPrototypeSlice,
+  Symbol,
 } = primordials;
-const { AsyncVariable, callConsole, getAsyncContext, print, setAsyncContext, v8Console } = core;
+const { callConsole, getAsyncContext, print, setAsyncContext, v8Console } = core;
+
+const OWNER = Symbol("owner");
+
+// An async context as Deno's variables make them: an object without a prototype, from which each of
+// them copies what the others have. The owner is in no such variable: its weak map would keep each
+// request alive until a full collection, and make all collections slow.
+function Context(owner) {
+  this[OWNER] = owner;
+}
+Context.prototype = { __proto__: null };
+
+function contextWith(owner, before) {
+  return before ? { __proto__: null, ...before, [OWNER]: owner } : new Context(owner);
+}
 
 // Called by the cell. `report`: prints an error to the project's log. `setRequest`: sets the
 // request that the next error belongs to.
 export default function mark(report, setRequest) {
   const { addEventListener, console, Deno } = globalThis;
-  const current = new AsyncVariable();
   const requestOf = new SafeWeakMap();
 
   // The id of a request, whose header is read only when the id is first needed.
@@ -55,7 +69,7 @@ export default function mark(report, setRequest) {
   // The run that a line belongs to if it belongs to no request.
   let run = "";
 
-  const id = () => current.get()?.id ?? run;
+  const id = () => getAsyncContext()?.[OWNER]?.id ?? run;
 
   internals.markRun = (id) => {
     run = id;
@@ -71,7 +85,7 @@ export default function mark(report, setRequest) {
   // Calls a handler whose output belongs to `owner`, which has an `id`.
   const inside = (owner, call) => {
     const before = getAsyncContext();
-    current.enter(owner);
+    setAsyncContext(contextWith(owner, before));
     try {
       const answer = call();
       if (ObjectPrototypeIsPrototypeOf(PromisePrototype, answer)) {

@@ -10,7 +10,6 @@ type Constructor = new (...args: any[]) => any;
 /** Deno's loader of internal scripts and its low-level interfaces. */
 export const core: {
   BadResourcePrototype: Error;
-  AsyncVariable: new () => { get(): any; enter(value: unknown): unknown };
   NotCapable: { new (message?: string): Error; prototype: Error };
   callConsole: Callable;
   cancelTimer(timer: number): void;
