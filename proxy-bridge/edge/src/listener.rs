@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -223,14 +223,22 @@ impl Server {
         let mut dispatcher = Some(Dispatcher { name, listener, workers, limiter });
         let mut threads = Vec::with_capacity(receivers.len());
         for (number, accepted) in receivers.into_iter().enumerate() {
-            let runtime = worker::runtime()?;
+            let (started, start) = mpsc::sync_channel(1);
             let (make_handler, limits, trusted) = (make_handler.clone(), limits.clone(), trusted.clone());
             let (metrics, stopped, dispatcher) = (metrics.clone(), stop.subscribe(), dispatcher.take());
             let thread = std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+                let runtime = match worker::runtime() {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(started.send(error)),
+                };
+                drop(started);
                 let worker = Worker { handler: make_handler(), limits, trusted, metrics };
                 worker::run(&runtime, worker, accepted, dispatcher, stopped);
             });
             threads.push(thread?);
+            if let Ok(error) = start.recv() {
+                return Err(error);
+            }
         }
         Ok(Self { address, stop, threads })
     }

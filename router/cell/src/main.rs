@@ -16,6 +16,9 @@ mod modules;
 mod probe;
 mod runtime;
 
+use std::panic::resume_unwind;
+
+use deno_core::unsync;
 use kernel::control::Control;
 use kernel::watchdog::Pulse;
 use kernel::{process, sandbox};
@@ -24,6 +27,10 @@ use switchyard_protocol::LOW_PRIORITY;
 /// Threads for files, names and other blocking calls. More would only wait for the same disk, and
 /// each has a stack.
 const BLOCKING_THREADS: usize = 32;
+
+/// Tasks that run before sockets and other threads are looked at again: a connection that reads
+/// requests and the event loop that answers them, and few turns of an event loop that never waits.
+const TURN_TASKS: u32 = 4;
 
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
@@ -42,8 +49,12 @@ fn main() -> anyhow::Result<()> {
     let pulse = Pulse::new();
     let mut builder = tokio::runtime::Builder::new_current_thread();
     pulse.observe(builder.enable_all().max_blocking_threads(BLOCKING_THREADS));
+    builder.event_interval(TURN_TASKS).global_queue_interval(TURN_TASKS);
     let runtime = builder.build()?;
-    let code = runtime.block_on(life::live(control, pulse));
+    // A task is woken without a look at the sockets in between; the future that a runtime blocks on
+    // is not.
+    let life = async { unsync::spawn(life::live(control, pulse)).await };
+    let code = runtime.block_on(life).unwrap_or_else(|error| resume_unwind(error.into_panic()));
     // Nothing that is left is worth the time to take it down.
     process::exit_now(code)
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Handler;
@@ -87,28 +88,29 @@ fn admit<'w>(
 
 /// Runs one thread of the listener until its connections have ended after the stop.
 pub(super) fn run<H: Handler>(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &LocalRuntime,
     worker: Worker<H>,
     accepted: mpsc::Receiver<Accepted>,
     dispatcher: Option<Dispatcher>,
     stop: watch::Receiver<Option<Duration>>,
 ) {
-    let local = LocalSet::new();
-    if let Some(dispatcher) = dispatcher {
-        local.spawn_local(dispatcher.run(stop.clone()));
-    }
-    local.block_on(runtime, serve(Rc::new(worker), accepted, stop));
+    runtime.block_on(async {
+        if let Some(dispatcher) = dispatcher {
+            spawn_local(dispatcher.run(stop.clone()));
+        }
+        serve(Rc::new(worker), accepted, stop).await;
+    });
 }
 
-/// Returns the runtime of one thread.
-pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
+/// Returns the runtime of one thread. To be called on that thread.
+pub(super) fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread()
         .enable_all()
         // Everything that had come is handed out by now: the processes behind go first, and answer
         // it in one go.
         .on_thread_park(std::thread::yield_now)
         .max_blocking_threads(MAX_BLOCKING)
-        .build()
+        .build_local(LocalOptions::default())
 }
 
 async fn serve<H: Handler>(
