@@ -252,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, B: RequestBody> PooledConn<S, B> {
 
     /// Returns the connection itself once protocols were switched, and the bytes that were read of
     /// it already.
-    pub async fn into_stream(mut self) -> (S, Bytes) {
+    pub async fn into_stream(mut self: Box<Self>) -> (S, Bytes) {
         poll_fn(|cx| {
             self.drive(cx);
             if self.is_open { Poll::Pending } else { Poll::Ready(()) }

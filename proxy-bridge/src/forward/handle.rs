@@ -247,7 +247,7 @@ fn pass_back(
     };
     router.count(head.status);
     caller.set_tunnel(async move {
-        tunnel::run(client, *conn).await;
+        tunnel::run(client, conn).await;
         drop(in_flight);
     });
     forwarded::set_upgrade(&mut head.headers);

@@ -292,7 +292,7 @@ impl RequestHandler {
         finish_head(&mut head.headers, head.status, &lease);
         forwarded::set_upgrade(&mut head.headers);
         caller.set_tunnel(async move {
-            tunnel::run(client, *conn).await;
+            tunnel::run(client, conn).await;
             // The version is not retired before.
             drop(lease);
         });

@@ -123,7 +123,8 @@ pub(super) async fn serve<H: Handler>(
     loop {
         let next = poll_fn(|cx| direct.poll_next(cx, stopped.as_mut())).await;
         let halt = match next {
-            Ok((length, request)) => direct.exchange(length, request, stop).await.err(),
+            // Boxed, so that a connection is small while it is idle.
+            Ok((length, request)) => Box::pin(direct.exchange(length, request, stop)).await.err(),
             Err(halt) => Some(halt),
         };
         match halt {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{
     CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
@@ -49,7 +49,7 @@ impl Tunnel {
                 project.name = %project, project.version = %version,
                 "a debugger is attached to {version}"
             );
-            carry(TokioIo::new(client), TokioIo::new(self.cell)).await;
+            carry(TokioIo::new(client), TokioIo::new(self.cell), BytesMut::new()).await;
             tracing::info!(
                 project.name = %project, project.version = %version,
                 "a debugger has left {version}"
