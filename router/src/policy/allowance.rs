@@ -54,7 +54,7 @@ impl Allowance {
                 memory: 256 << 20,
                 event_loop_ms: 5_000,
                 workers: 16,
-                files: 1024,
+                files: 4096,
                 disk: 1 << 30,
                 // Counting as many files takes a tenth of a second, removing them a second or two.
                 disk_files: 100_000,

@@ -174,7 +174,7 @@ fn a_project_overrides_key_by_key_and_its_environment_name_by_name() {
     assert_eq!(env(&blog), [("API_KEY", "hunter2"), ("LOG_LEVEL", "debug")]);
     let shop = grant_of("shop", policy, json!({}));
     assert_eq!(shop.permissions.read, [Path::new("/srv/shared")]);
-    assert_eq!((shop.limits.memory, shop.limits.files), (128_000_000, 1024));
+    assert_eq!((shop.limits.memory, shop.limits.files), (128_000_000, 4096));
     assert_eq!(env(&shop), [("LOG_LEVEL", "info"), ("REGION", "north")]);
 }
 
