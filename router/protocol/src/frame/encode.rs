@@ -32,7 +32,8 @@ pub fn request<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         put_headers(out, headers)
     };
     let written = write();
-    finish_head(out, start, written, body)
+    out.put_slice(body);
+    finish_head(out, start, written, 0)
 }
 
 /// Appends a response and the beginning of its body, of at most [`MAX_DATA`] bytes. `end`: the body
@@ -50,7 +51,25 @@ pub fn response<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     let start = begin(out, stream, RESPONSE, end);
     out.put_u16(status);
     let written = put_headers(out, headers);
-    finish_head(out, start, written, body)
+    out.put_slice(body);
+    finish_head(out, start, written, 0)
+}
+
+/// Appends a response without the beginning of its body, of which `length` bytes are to follow.
+///
+/// # Errors
+/// See [`TooLong`]. No body is to follow then.
+pub fn response_head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    out: &mut BytesMut,
+    stream: u32,
+    status: u16,
+    headers: impl IntoIterator<Item = (N, V)>,
+    (length, end): (usize, bool),
+) -> Result<(), TooLong> {
+    let start = begin(out, stream, RESPONSE, end);
+    out.put_u16(status);
+    let written = put_headers(out, headers);
+    finish_head(out, start, written, length)
 }
 
 /// Appends a part of a body, of at most [`MAX_DATA`] bytes, and of none at the end only.
@@ -76,7 +95,7 @@ pub fn trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
 ) -> Result<(), TooLong> {
     let start = begin(out, stream, TRAILERS, true);
     let written = put_headers(out, headers);
-    finish_head(out, start, written, &[])
+    finish_head(out, start, written, 0)
 }
 
 /// Appends the early end of a stream. `refused`: no handler got its request.
@@ -129,16 +148,16 @@ fn put_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     Ok(())
 }
 
-/// Completes the frame that begins at `start` with the beginning of its body, or takes it back.
+/// Completes the frame that begins at `start`, or takes it back. `behind`: bytes of its body that are
+/// to follow.
 fn finish_head(
     out: &mut BytesMut,
     start: usize,
     written: Result<(), TooLong>,
-    body: &[u8],
+    behind: usize,
 ) -> Result<(), TooLong> {
-    debug_assert!(body.len() <= MAX_DATA);
-    out.put_slice(body);
-    let length = u32::try_from(out.len() - start - HEADER).map_err(|_| TooLong);
+    debug_assert!(behind <= MAX_DATA);
+    let length = u32::try_from(out.len() - start - HEADER + behind).map_err(|_| TooLong);
     match written.and(length) {
         Ok(length) => {
             out[start..start + 4].copy_from_slice(&length.to_be_bytes());

@@ -2,7 +2,7 @@
 //! makes them, and by the connection's task once the socket takes no more.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -122,6 +122,21 @@ impl<E> Connection<E> {
         if !self.write_out() {
             self.wake();
         }
+    }
+
+    /// Writes what waits, and `body` behind it without a copy as far as the socket takes it.
+    pub(super) fn flush_with(&self, body: &[u8]) {
+        let mut output = self.output.borrow_mut();
+        let mut left = body;
+        // An error is that of the next write.
+        if let Ok(written) = self.socket.try_write_vectored(&[IoSlice::new(&output), IoSlice::new(body)]) {
+            let waiting = output.len();
+            output.advance(written.min(waiting));
+            left = &body[written.saturating_sub(waiting)..];
+        }
+        output.extend_from_slice(left);
+        drop(output);
+        self.flush();
     }
 
     /// Returns `false` if the socket takes no more for now.

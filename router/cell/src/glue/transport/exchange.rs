@@ -38,6 +38,18 @@ struct Incoming {
     reader: Option<Waker>,
 }
 
+impl Incoming {
+    /// Takes at most `limit` bytes of the first chunk.
+    fn take(&mut self, limit: usize) -> Bytes {
+        let Some(first) = self.chunks.front_mut() else { return Bytes::new() };
+        let data = first.split_to(limit.min(first.len()));
+        if first.is_empty() {
+            self.chunks.pop_front();
+        }
+        data
+    }
+}
+
 /// The body of a response.
 #[derive(Default)]
 struct Outgoing {
@@ -159,30 +171,62 @@ impl Exchange {
     /// # Errors
     /// The client has gone.
     pub(super) fn poll_read(&self, cx: &Context<'_>, limit: usize) -> Poll<Result<Bytes, Gone>> {
+        let is_open = std::task::ready!(self.poll_chunk(cx))?;
+        let data = if is_open { self.request.borrow_mut().take(limit) } else { Bytes::new() };
+        self.grant(data.len());
+        Poll::Ready(Ok(data))
+    }
+
+    /// Copies what has come of the body into `buffer`, as much as fits. Returns the number of bytes,
+    /// 0 at its end.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub(super) fn poll_fill(&self, cx: &Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, Gone>> {
+        if !std::task::ready!(self.poll_chunk(cx))? {
+            return Poll::Ready(Ok(0));
+        }
+        let mut filled = 0;
+        {
+            let mut request = self.request.borrow_mut();
+            while filled < buffer.len() && !request.chunks.is_empty() {
+                let data = request.take(buffer.len() - filled);
+                buffer[filled..filled + data.len()].copy_from_slice(&data);
+                filled += data.len();
+            }
+        }
+        self.grant(filled);
+        Poll::Ready(Ok(filled))
+    }
+
+    /// Waits for bytes of the body. `false`: it has ended.
+    fn poll_chunk(&self, cx: &Context<'_>) -> Poll<Result<bool, Gone>> {
         if self.is_cancelled() {
             self.request.borrow_mut().is_read = false;
             return Poll::Ready(Err(Gone));
         }
         let mut request = self.request.borrow_mut();
-        let Some(first) = request.chunks.front_mut() else {
-            if !request.is_complete {
-                request.reader = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            drop(request);
-            self.stop_reading();
-            return Poll::Ready(Ok(Bytes::new()));
-        };
-        let data = first.split_to(limit.min(first.len()));
-        if first.is_empty() {
-            request.chunks.pop_front();
+        if !request.chunks.is_empty() {
+            return Poll::Ready(Ok(true));
         }
-        let credit = request.credit.take(data.len()).filter(|_| !request.is_complete);
+        if !request.is_complete {
+            request.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         drop(request);
+        self.stop_reading();
+        Poll::Ready(Ok(false))
+    }
+
+    /// Gives the router credit for `bytes` that were read.
+    fn grant(&self, bytes: usize) {
+        let credit = {
+            let mut request = self.request.borrow_mut();
+            request.credit.take(bytes).filter(|_| !request.is_complete)
+        };
         if let Some(credit) = credit {
             self.connection.write(|output| encode::credit(output, self.stream, credit));
         }
-        Poll::Ready(Ok(data))
     }
 
     // The response.

@@ -149,9 +149,25 @@ impl Head {
         body: &[u8],
         end: bool,
     ) -> Result<(), TooLong> {
+        encode::response(output, stream, self.status, self.headers(), (body, end))
+    }
+
+    /// Appends the frame of a whole response, but for the `length` bytes of its body.
+    ///
+    /// # Errors
+    /// As for [`Self::append`]. No body may follow then.
+    pub(super) fn append_alone(
+        &self,
+        output: &mut BytesMut,
+        stream: u32,
+        length: usize,
+    ) -> Result<(), TooLong> {
+        encode::response_head(output, stream, self.status, self.headers(), (length, true))
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let text = |range: &Range<usize>| &self.text[range.clone()];
-        let headers = self.headers.iter().map(|(name, value)| (text(name), text(value)));
-        encode::response(output, stream, self.status, headers, (body, end))
+        self.headers.iter().map(move |(name, value)| (text(name), text(value)))
     }
 }
 

@@ -17,10 +17,15 @@ use super::text;
 
 type Arguments<'a> = v8::FunctionCallbackArguments<'a>;
 
+/// Bytes of a body from which on it is written as it is. A smaller one is copied behind its head:
+/// one buffer costs the kernel less.
+const LARGE: usize = 16 << 10;
+
 /// Buffers that are reused for each response.
 #[derive(Default)]
 pub(super) struct Scratch {
     head: Head,
+    /// The body, and what earlier ones have left behind it.
     body: Vec<u8>,
 }
 
@@ -213,19 +218,18 @@ fn send(scope: &mut v8::PinScope<'_, '_>, args: Arguments<'_>, _: v8::ReturnValu
     if exchange.is_cancelled() || head.read(scope, args.get(1), args.get(2)).is_err() {
         return exchange.fail();
     }
-    let large = read_body(scope, args.get(3), body);
-    let length = large.as_ref().map_or(body.len(), |large| large.len());
+    let (length, large) = read_body(scope, args.get(3), body);
     if exchange.is_head() {
         head.set_length(head.named_length().unwrap_or(length as u64));
         return send_whole(&exchange, head, &[]);
     }
     if large.is_none() && !head.is_chunked() && length <= exchange.first_room() {
-        return send_whole(&exchange, head, body);
+        return send_whole(&exchange, head, &body[..length]);
     }
     if !head.is_chunked() {
         head.set_length(length as u64);
     }
-    let body = Body::Whole(large.unwrap_or_else(|| BufView::from(std::mem::take(body))));
+    let body = Body::Whole(large.unwrap_or_else(|| BufView::from(body[..length].to_vec())));
     let sending = Sending::new(exchange, std::mem::take(head), body, None);
     drop(unsync::spawn(async move {
         sending.send().await;
@@ -234,36 +238,51 @@ fn send(scope: &mut v8::PinScope<'_, '_>, args: Arguments<'_>, _: v8::ReturnValu
 
 /// Sends a response in one frame.
 fn send_whole(exchange: &Rc<Exchange>, head: &Head, body: &[u8]) {
-    let connection = exchange.connection();
-    let written = connection.write(|output| head.append(output, exchange.stream(), body, true));
+    let (connection, stream) = (exchange.connection(), exchange.stream());
+    let is_large = body.len() >= LARGE;
+    let written = if is_large {
+        connection.append(|output| head.append_alone(output, stream, body.len()))
+    } else {
+        connection.write(|output| head.append(output, stream, body, true))
+    };
     if written.is_err() {
         return exchange.fail();
     }
+    if is_large {
+        connection.flush_with(body);
+    }
     exchange.sent(body.len());
     exchange.end();
-    connection.note_response();
+    if !is_large {
+        connection.note_response();
+    }
 }
 
-/// Copies a body into `small`, or returns it if it is larger than a frame.
+/// Copies a body to the beginning of `small`, or returns it if it is larger than a frame. Returns
+/// its length as well.
 fn read_body(
     scope: &mut v8::PinScope<'_, '_>,
     body: v8::Local<'_, v8::Value>,
     small: &mut Vec<u8>,
-) -> Option<BufView> {
-    small.clear();
+) -> (usize, Option<BufView>) {
     if let Ok(string) = v8::Local::<v8::String>::try_from(body) {
-        text::read(scope, string, small);
-        return (small.len() > MAX_DATA).then(|| BufView::from(std::mem::take(small)));
+        let length = text::read(scope, string, small);
+        if length <= MAX_DATA {
+            return (length, None);
+        }
+        let mut large = std::mem::take(small);
+        large.truncate(length);
+        return (length, Some(BufView::from(large)));
     }
-    let Ok(bytes) = v8::Local::<v8::Uint8Array>::try_from(body) else { return None };
-    if bytes.byte_length() > MAX_DATA {
+    let Ok(bytes) = v8::Local::<v8::Uint8Array>::try_from(body) else { return (0, None) };
+    let length = bytes.byte_length();
+    if length > MAX_DATA {
         let bytes = v8::Local::new(scope, body);
-        let buffer = serde_v8::from_v8::<JsBuffer>(scope, bytes);
-        return buffer.ok().map(BufView::from);
+        let large = serde_v8::from_v8::<JsBuffer>(scope, bytes).map(BufView::from).ok();
+        return (large.as_ref().map_or(0, |large| large.len()), large);
     }
-    small.resize(bytes.byte_length(), 0);
-    bytes.copy_contents(small);
-    None
+    bytes.copy_contents(text::room(small, length));
+    (length, None)
 }
 
 /// Sends a response whose body is read from a resource: status, headers, the resource's id, whether

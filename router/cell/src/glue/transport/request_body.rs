@@ -40,10 +40,8 @@ impl Resource for RequestBody {
 
     fn read_byob(self: Rc<Self>, mut buffer: BufMutView) -> AsyncResult<(usize, BufMutView)> {
         Box::pin(async move {
-            let limit = buffer.len();
-            let data = poll_fn(|cx| self.exchange.poll_read(cx, limit)).await.map_err(unavailable)?;
-            buffer[..data.len()].copy_from_slice(&data);
-            Ok((data.len(), buffer))
+            let filled = poll_fn(|cx| self.exchange.poll_fill(cx, &mut buffer)).await;
+            Ok((filled.map_err(unavailable)?, buffer))
         })
     }
 

@@ -99,19 +99,26 @@ pub(super) fn string<'s>(scope: &v8::PinScope<'s, '_>, bytes: &[u8]) -> v8::Loca
     v8::String::new(scope, &text).unwrap_or_else(|| v8::String::empty(scope))
 }
 
-/// Writes a string as UTF-8 to an empty buffer, with replacements of what has no form in it.
-pub(super) fn read(isolate: &v8::Isolate, string: v8::Local<'_, v8::String>, buffer: &mut Vec<u8>) {
+/// Writes a string as UTF-8 to the beginning of a buffer, with replacements of what has no form in
+/// it. Returns its length.
+pub(super) fn read(isolate: &v8::Isolate, string: v8::Local<'_, v8::String>, buffer: &mut Vec<u8>) -> usize {
     if string.is_onebyte() || string.contains_only_onebyte() {
-        buffer.resize(string.length(), 0);
-        string.write_one_byte_v2(isolate, 0, buffer, v8::WriteFlags::empty());
-        if buffer.is_ascii() {
-            return;
+        let bytes = room(buffer, string.length());
+        string.write_one_byte_v2(isolate, 0, bytes, v8::WriteFlags::empty());
+        if bytes.is_ascii() {
+            return bytes.len();
         }
     }
-    buffer.clear();
-    buffer.resize(string.utf8_length(isolate), 0);
-    let written = string.write_utf8_v2(isolate, buffer, v8::WriteFlags::kReplaceInvalidUtf8, None);
-    buffer.truncate(written);
+    let bytes = room(buffer, string.utf8_length(isolate));
+    string.write_utf8_v2(isolate, bytes, v8::WriteFlags::kReplaceInvalidUtf8, None)
+}
+
+/// Returns the first `length` bytes of a buffer that is reused, whatever they are.
+pub(super) fn room(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
+    if buffer.len() < length {
+        buffer.resize(length, 0);
+    }
+    &mut buffer[..length]
 }
 
 #[cfg(test)]
