@@ -50,11 +50,7 @@ async fn the_last_good_version_is_served_at_once_also_while_the_broken_one_still
 #[tokio::test]
 async fn after_a_restart_many_failures_are_shown_at_once_and_tried_again_later() {
     // Ten more than the scan tries again.
-    const PROJECTS: usize = 60;
-    let (volume, state) = (Volume::new(), State::new());
-    for n in 0..PROJECTS {
-        volume.write(&format!("p{n}/main.ts"), "console.log('tried it'); throw new Error('broken');");
-    }
+    let (volume, state) = (broken(20), State::new());
     let router = Router::builder(&volume).state(&state).unwatched().start().await;
     assert!(router.stop().await.status.success());
     let router = Router::builder(&volume).state(&state).unwatched().start().await;
@@ -65,6 +61,25 @@ async fn after_a_restart_many_failures_are_shown_at_once_and_tried_again_later()
     // The first retry comes after five seconds.
     let later = || std::future::ready(tried_later(&router, SignedDuration::from_secs(4)) == 10);
     eventually("ten are tried later", later).await;
+}
+
+#[tokio::test]
+async fn failures_that_were_not_tried_since_are_known_after_a_further_restart() {
+    let (volume, state) = (broken(30), State::new());
+    for expected in [30, 10, 10] {
+        let router = Router::builder(&volume).state(&state).unwatched().start().await;
+        let log = router.stop().await.log.text();
+        assert_eq!(log.matches("tried it").count(), expected, "{log}");
+    }
+}
+
+/// A volume with so many projects that fail at their start.
+fn broken(projects: usize) -> Volume {
+    let volume = Volume::new();
+    for n in 0..projects {
+        volume.write(&format!("p{n}/main.ts"), "console.log('tried it'); throw new Error('broken');");
+    }
+    volume
 }
 
 /// Returns how many projects were tried so long after their failure was shown, and not before.

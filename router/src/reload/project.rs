@@ -79,7 +79,7 @@ pub(super) struct Project {
     pub(super) is_starting: bool,
     /// The schedule of further attempts after a failure.
     pub(super) retries: Retries,
-    /// `true`: the attempt under way ends with the failure of an earlier run.
+    /// `true`: the newest version has the failure of an earlier run, and was not tried since.
     pub(super) is_known_failure: bool,
     /// The versions that are ending, each with the counters of its requests.
     pub(super) draining: Vec<(Version, Counters)>,
