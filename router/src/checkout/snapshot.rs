@@ -11,7 +11,7 @@ use switchyard_contract::event::Diagnostic;
 
 use super::bounds::ReadBounds;
 use super::hashes::{FileHashes, FileReadError, HashCache};
-use super::scan::{FileListing, IncludeSource, ListError, list, unreadable};
+use super::scan::{FileListing, IncludeSource, ListError, list, real, unreadable};
 use crate::project::{Include, diagnostic, is_beside};
 
 /// Maximum number of readings of a project that changes while it is read. After that, the watch
@@ -161,7 +161,7 @@ fn read(
     let root = &resolve(root)?;
     let listing = list(root, includes, bounds)?;
     let around = root.parent().unwrap_or(root);
-    let real = root.canonicalize().map_err(|_| ListError::Moved)?;
+    let real = real(root).map_err(|_| ListError::Moved)?;
     let files = cache.hashes(&listing, bounds.pace)?;
     if !list(root, includes, bounds)?.is_same(&listing) {
         return Err(ListError::Moved);
