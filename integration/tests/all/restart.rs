@@ -103,6 +103,28 @@ fn tried_later(router: &Router, pause: SignedDuration) -> usize {
 }
 
 #[tokio::test]
+async fn after_a_restart_with_more_projects_than_cells_each_version_starts_with_its_first_request() {
+    let (volume, state) = (Volume::new(), State::new());
+    for name in ["a", "b", "c"] {
+        volume.write(&format!("{name}/main.ts"), hello(name));
+    }
+    let start =
+        |cells: usize| Router::builder(&volume).state(&state).flag("max-cells", cells).unwatched().start();
+    assert!(start(3).await.stop().await.status.success());
+    let router = start(3).await;
+    assert!(router.admin.projects().await.values().all(|project| project.pid.is_some()), "all can run");
+    assert!(router.stop().await.status.success());
+    volume.write("c/main.ts", hello("changed"));
+    let router = start(2).await;
+    let projects = router.admin.projects().await;
+    let running: Vec<_> = projects.values().map(|project| (&*project.name, project.pid.is_some())).collect();
+    assert_eq!(running, [("a", false), ("b", false), ("c", true)], "a changed one is built");
+    for (name, text) in [("a", "a"), ("b", "b"), ("c", "changed")] {
+        assert_eq!(router.public.get(&format!("/{name}/")).await.text(), text);
+    }
+}
+
+#[tokio::test]
 async fn a_router_that_was_killed_leaves_nothing_that_stops_the_next_one() {
     let (volume, state) = (Volume::with("a", hello("one")), State::new());
     let router = Router::builder(&volume).state(&state).start().await;
