@@ -241,6 +241,13 @@ mod tests {
     }
 
     #[test]
+    fn files_are_found_by_their_paths_and_by_the_folders_that_they_lie_in() {
+        let files = FileHashes(["a/b", "a/c", "ab"].map(|path| (path.into(), [1; 32])).into());
+        assert!(files.contains_key("a/c") && files.contains_key("ab") && !files.contains_key("a"));
+        assert!(files.has_below("a/") && !files.has_below("ab/") && !files.has_below("b/"));
+    }
+
+    #[test]
     fn a_file_of_another_length_than_it_was_listed_with_has_moved() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");

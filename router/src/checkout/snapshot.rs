@@ -240,6 +240,26 @@ mod tests {
     }
 
     #[test]
+    fn a_settled_file_is_known_although_others_came_and_went_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - Duration::from_secs(60);
+        let put = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, name).unwrap();
+            File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+        };
+        let mut cache = HashCache::default();
+        ["a.ts", "c.ts"].iter().for_each(|name| put(name));
+        digest(dir.path(), &mut cache);
+        std::fs::remove_file(dir.path().join("a.ts")).unwrap();
+        put("b.ts");
+        cache.0[1].hash[0] ^= 1;
+        let found = digest(dir.path(), &mut cache);
+        assert_ne!(found, digest(dir.path(), &mut HashCache::default()), "the cached hash was used");
+        assert_eq!(cache.0.len(), 2, "the removed file is not known any more");
+    }
+
+    #[test]
     fn files_that_were_hashed_before_an_interruption_are_not_hashed_again() {
         let dir = tempfile::tempdir().unwrap();
         let old = SystemTime::now() - Duration::from_secs(60);
