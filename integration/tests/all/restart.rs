@@ -50,11 +50,7 @@ async fn the_last_good_version_is_served_at_once_also_while_the_broken_one_still
 #[tokio::test]
 async fn after_a_restart_many_failures_are_shown_at_once_and_tried_again_later() {
     // Ten more than the scan tries again.
-    const PROJECTS: usize = 60;
-    let (volume, state) = (Volume::new(), State::new());
-    for n in 0..PROJECTS {
-        volume.write(&format!("p{n}/main.ts"), "console.log('tried it'); throw new Error('broken');");
-    }
+    let (volume, state) = (broken(20), State::new());
     let router = Router::builder(&volume).state(&state).unwatched().start().await;
     assert!(router.stop().await.status.success());
     let router = Router::builder(&volume).state(&state).unwatched().start().await;
@@ -65,6 +61,25 @@ async fn after_a_restart_many_failures_are_shown_at_once_and_tried_again_later()
     // The first retry comes after five seconds.
     let later = || std::future::ready(tried_later(&router, SignedDuration::from_secs(4)) == 10);
     eventually("ten are tried later", later).await;
+}
+
+#[tokio::test]
+async fn failures_that_were_not_tried_since_are_known_after_a_further_restart() {
+    let (volume, state) = (broken(30), State::new());
+    for expected in [30, 10, 10] {
+        let router = Router::builder(&volume).state(&state).unwatched().start().await;
+        let log = router.stop().await.log.text();
+        assert_eq!(log.matches("tried it").count(), expected, "{log}");
+    }
+}
+
+/// A volume with so many projects that fail at their start.
+fn broken(projects: usize) -> Volume {
+    let volume = Volume::new();
+    for n in 0..projects {
+        volume.write(&format!("p{n}/main.ts"), "console.log('tried it'); throw new Error('broken');");
+    }
+    volume
 }
 
 /// Returns how many projects were tried so long after their failure was shown, and not before.
@@ -85,6 +100,28 @@ fn tried_later(router: &Router, pause: SignedDuration) -> usize {
         _ => false,
     };
     times.values().filter(is_later).count()
+}
+
+#[tokio::test]
+async fn after_a_restart_with_more_projects_than_cells_each_version_starts_with_its_first_request() {
+    let (volume, state) = (Volume::new(), State::new());
+    for name in ["a", "b", "c"] {
+        volume.write(&format!("{name}/main.ts"), hello(name));
+    }
+    let start =
+        |cells: usize| Router::builder(&volume).state(&state).flag("max-cells", cells).unwatched().start();
+    assert!(start(3).await.stop().await.status.success());
+    let router = start(3).await;
+    assert!(router.admin.projects().await.values().all(|project| project.pid.is_some()), "all can run");
+    assert!(router.stop().await.status.success());
+    volume.write("c/main.ts", hello("changed"));
+    let router = start(2).await;
+    let projects = router.admin.projects().await;
+    let running: Vec<_> = projects.values().map(|project| (&*project.name, project.pid.is_some())).collect();
+    assert_eq!(running, [("a", false), ("b", false), ("c", true)], "a changed one is built");
+    for (name, text) in [("a", "a"), ("b", "b"), ("c", "changed")] {
+        assert_eq!(router.public.get(&format!("/{name}/")).await.text(), text);
+    }
 }
 
 #[tokio::test]

@@ -181,7 +181,7 @@ impl Plan {
 
 fn site(mut assets: Assets, is_all: bool, checkout: &Checkout, store: &Store) -> LiveSite {
     let contents = store.contents(checkout);
-    choose_fallback(&mut assets, &checkout.dir, contents.keys().map(String::as_str));
+    choose_fallback(&mut assets, &checkout.dir, contents.keys());
     LiveSite::new(assets, is_all, contents, checkout.clone())
 }
 

@@ -63,6 +63,11 @@ impl Budget {
         self.total.expected + self.runs > self.limit
     }
 
+    /// Returns true if a cell for each of `projects` would be more than the limit allows.
+    pub(crate) fn is_exceeded_by(&self, projects: usize) -> bool {
+        projects > self.limit
+    }
+
     /// The projects whose live version has running cells.
     pub(crate) fn running(&self) -> impl Iterator<Item = &ProjectName> {
         self.projects.iter().filter(|(_, count)| count.running > 0).map(|(name, _)| name)
@@ -138,6 +143,7 @@ mod tests {
         };
         let evicted = |budget: &Budget| budget.to_evict(&name("wanted"), idle_since);
         assert!(budget.is_exceeded());
+        assert!(budget.is_exceeded_by(4) && !budget.is_exceeded_by(3));
         assert_eq!(evicted(&budget), [name("older"), name("old")]);
         budget.set(&name("older"), CellCount::default());
         budget.set(&name("old"), CellCount::default());

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
@@ -65,7 +65,7 @@ pub(super) fn list(
     bounds: ReadBounds<'_>,
 ) -> Result<FileListing, ListError> {
     let volume = root.parent().map(Path::to_owned);
-    let root = match root.canonicalize() {
+    let root = match real(root) {
         Ok(root) if root.is_dir() => root,
         Ok(_) => return Err(ListError::Gone),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ListError::Gone),
@@ -88,6 +88,15 @@ pub(super) fn list(
     node_modules.sort();
     node_modules.dedup();
     Ok(FileListing { files, node_modules, folders, includes })
+}
+
+/// Returns the real path of `root`, whose parent has no symbolic links. To resolve all of it again
+/// takes a call of the system for each of its folders.
+///
+/// # Errors
+/// Nothing is there, or it cannot be read.
+pub(super) fn real(root: &Path) -> io::Result<PathBuf> {
+    if root.symlink_metadata()?.is_symlink() { root.canonicalize() } else { Ok(root.to_owned()) }
 }
 
 /// The state of a walk over a project.

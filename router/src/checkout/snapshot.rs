@@ -11,7 +11,7 @@ use switchyard_contract::event::Diagnostic;
 
 use super::bounds::ReadBounds;
 use super::hashes::{FileHashes, FileReadError, HashCache};
-use super::scan::{FileListing, IncludeSource, ListError, list, unreadable};
+use super::scan::{FileListing, IncludeSource, ListError, list, real, unreadable};
 use crate::project::{Include, diagnostic, is_beside};
 
 /// Maximum number of readings of a project that changes while it is read. After that, the watch
@@ -84,10 +84,7 @@ impl Snapshot {
 
     /// Returns true if there is a file at `path`, or below it.
     fn has(&self, path: &str) -> bool {
-        let prefix = format!("{path}/");
-        let below =
-            || self.files.range(prefix.clone()..).next().is_some_and(|(file, _)| file.starts_with(&prefix));
-        self.files.contains_key(path) || below()
+        self.files.contains_key(path) || self.files.has_below(&format!("{path}/"))
     }
 
     /// The modification time of each file on the volume, in seconds since 1970.
@@ -110,7 +107,7 @@ impl Snapshot {
 /// Returns the digest of the project's own files, if `files` has included ones too.
 pub(super) fn own_digest(files: &FileHashes) -> Option<Digest> {
     let own = || files.iter().filter(|(path, _)| !is_beside(path));
-    (own().count() < files.len()).then(|| Digest::of_files(own().map(|(path, hash)| (path.as_str(), *hash))))
+    (own().count() < files.len()).then(|| Digest::of_files(own().map(|(path, hash)| (path, *hash))))
 }
 
 /// The reason why there is no snapshot.
@@ -161,12 +158,12 @@ fn read(
     let root = &resolve(root)?;
     let listing = list(root, includes, bounds)?;
     let around = root.parent().unwrap_or(root);
-    let real = root.canonicalize().map_err(|_| ListError::Moved)?;
+    let real = real(root).map_err(|_| ListError::Moved)?;
     let files = cache.hashes(&listing, bounds.pace)?;
     if !list(root, includes, bounds)?.is_same(&listing) {
         return Err(ListError::Moved);
     }
-    let digest = Digest::of_files(files.iter().map(|(path, hash)| (path.as_str(), *hash)));
+    let digest = Digest::of_files(files.iter().map(|(path, hash)| (path, *hash)));
     Ok(Snapshot {
         root: real,
         around: around.to_owned(),
@@ -238,9 +235,28 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         let mut cache = HashCache::default();
         let first = digest(dir.path(), &mut cache);
-        let (_, hash) = cache.0.get_mut("a.ts").unwrap();
-        hash[0] ^= 1;
+        cache.0[0].hash[0] ^= 1;
         assert_ne!(digest(dir.path(), &mut cache), first, "the cached hash was used");
+    }
+
+    #[test]
+    fn a_settled_file_is_known_although_others_came_and_went_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - Duration::from_secs(60);
+        let put = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, name).unwrap();
+            File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+        };
+        let mut cache = HashCache::default();
+        ["a.ts", "c.ts"].iter().for_each(|name| put(name));
+        digest(dir.path(), &mut cache);
+        std::fs::remove_file(dir.path().join("a.ts")).unwrap();
+        put("b.ts");
+        cache.0[1].hash[0] ^= 1;
+        let found = digest(dir.path(), &mut cache);
+        assert_ne!(found, digest(dir.path(), &mut HashCache::default()), "the cached hash was used");
+        assert_eq!(cache.0.len(), 2, "the removed file is not known any more");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! `Last-Modified`), so a time must be the same on every router and after every restart while the
 //! content is the same, and must change with the content.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,12 +32,13 @@ pub(super) fn apply(
     known: Option<(Arc<FileHashes>, FileTimes)>,
 ) -> io::Result<bool> {
     let known = known.as_ref().map(|(files, times)| files.iter().zip(times.iter()));
-    let known: HashMap<_, _> =
-        known.into_iter().flatten().map(|((path, hash), seconds)| (path, (hash, seconds))).collect();
+    // Both are in order.
+    let mut known = known.into_iter().flatten().peekable();
     let mut is_shared_changed = false;
     for ((path, hash), (_, seconds)) in snapshot.files.iter().zip(snapshot.modified()) {
-        let shared = known.get(path).filter(|(known, _)| *known == hash);
-        if shared.is_none_or(|(_, known)| **known != seconds) {
+        while known.next_if(|((known, _), _)| *known < path).is_some() {}
+        let shared = known.next_if(|((known, _), _)| *known == path).filter(|((_, known), _)| *known == hash);
+        if shared.is_none_or(|(_, known)| *known != seconds) {
             let is_changed = set(&dir.join(path), seconds, hash)?;
             is_shared_changed |= is_changed && shared.is_some();
         }

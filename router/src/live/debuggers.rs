@@ -2,16 +2,17 @@
 //! suspended meanwhile, because at a breakpoint it stands still.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::pin;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// The number of debuggers of one project, whichever of its versions they are attached to.
+/// The number of debuggers of one project, whichever of its versions they are attached to. Made by the
+/// first one that needs it, as hardly any project is debugged.
 #[derive(Debug, Default)]
-pub(crate) struct Debuggers(watch::Sender<usize>);
+pub(crate) struct Debuggers(OnceLock<watch::Sender<usize>>);
 
 /// An attached debugger, until it is dropped.
 #[derive(Debug)]
@@ -19,8 +20,12 @@ pub(crate) struct DebugSession(Arc<Debuggers>);
 
 impl Debuggers {
     pub(crate) fn attach(self: &Arc<Self>) -> DebugSession {
-        self.0.send_modify(|count| *count += 1);
+        self.count().send_modify(|count| *count += 1);
         DebugSession(self.clone())
+    }
+
+    fn count(&self) -> &watch::Sender<usize> {
+        self.0.get_or_init(|| watch::Sender::new(0))
     }
 
     /// The output of `future`, if it comes within `time`. When that is over, `left` may grant more
@@ -43,7 +48,7 @@ impl Debuggers {
                 continue;
             }
             wait = time;
-            let mut attached = self.0.subscribe();
+            let mut attached = self.count().subscribe();
             if *attached.borrow() == 0 {
                 return None;
             }
@@ -57,7 +62,7 @@ impl Debuggers {
 
 impl Drop for DebugSession {
     fn drop(&mut self) {
-        self.0.0.send_modify(|count| *count -= 1);
+        self.0.count().send_modify(|count| *count -= 1);
     }
 }
 

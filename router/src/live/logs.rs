@@ -18,13 +18,14 @@ use crate::version::{Tenant, Version};
 #[derive(Debug, Default)]
 pub(crate) struct LogBuffer(Mutex<BTreeMap<ProjectName, ProjectLog>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct ProjectLog {
     kept: VecDeque<KeptLine>,
     bytes: usize,
     /// The number of the next line.
     next: u64,
-    changed: watch::Sender<()>,
+    /// Made by the first reader, as few projects have one.
+    changed: Option<watch::Sender<()>>,
     /// Earlier incarnations whose cells may still print.
     ended: Vec<Incarnation>,
 }
@@ -77,15 +78,16 @@ impl LogBuffer {
         ring.ended.push(previous);
         ring.kept.retain(|line| line.version.incarnation == tenant.incarnation);
         ring.bytes = ring.kept.iter().map(|line| line.text.len()).sum();
-        ring.changed = watch::Sender::new(());
+        ring.changed = None;
     }
 
     /// A reader that begins with the last `last` lines. `None`: there is no such project.
     pub(crate) fn read(self: &Arc<Self>, project: &str, last: usize) -> Option<LogReader> {
-        let rings = self.lock();
-        let (project, ring) = rings.get_key_value(project)?;
+        let mut rings = self.lock();
+        let project = rings.get_key_value(project)?.0.clone();
+        let ring = rings.get_mut(&project)?;
         let last = u64::try_from(ring.kept.len().min(last)).unwrap_or(u64::MAX);
-        let (project, changed) = (project.clone(), ring.changed.subscribe());
+        let changed = ring.changed.get_or_insert_with(|| watch::Sender::new(())).subscribe();
         Some(LogReader { lines: self.clone(), project, next: ring.next - last, changed })
     }
 
@@ -115,13 +117,6 @@ impl OutputSink for LogBuffer {
     }
 }
 
-impl Default for ProjectLog {
-    fn default() -> Self {
-        let (kept, ended) = Default::default();
-        Self { kept, bytes: 0, next: 0, changed: watch::Sender::new(()), ended }
-    }
-}
-
 impl ProjectLog {
     fn push(&mut self, line: KeptLine) {
         self.bytes += line.text.len();
@@ -131,7 +126,9 @@ impl ProjectLog {
             let Some(oldest) = self.kept.pop_front() else { break };
             self.bytes -= oldest.text.len();
         }
-        self.changed.send_replace(());
+        if let Some(changed) = &self.changed {
+            changed.send_replace(());
+        }
     }
 
     fn first(&self) -> u64 {

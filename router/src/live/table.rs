@@ -1,8 +1,9 @@
 //! The live table: the version of each project that gets new requests. One writer, many readers; a
 //! reader loads one pointer and holds no lock.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -31,6 +32,8 @@ use crate::version::Version;
 pub(crate) struct LiveTable {
     table: ArcSwap<Table>,
     changed: watch::Sender<()>,
+    /// The projects that have changed since the last [`LiveTable::take_changed`].
+    projects: Mutex<BTreeSet<ProjectName>>,
 }
 
 /// All known projects at one moment.
@@ -246,7 +249,7 @@ impl ProjectEntry {
 
 impl LiveTable {
     pub(crate) fn new() -> Self {
-        Self { table: ArcSwap::default(), changed: watch::Sender::new(()) }
+        Self { table: ArcSwap::default(), changed: watch::Sender::new(()), projects: Mutex::default() }
     }
 
     /// The table of this moment.
@@ -257,6 +260,12 @@ impl LiveTable {
     /// A receiver that is notified of every swap from now on.
     pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    /// Returns the projects that have changed since the last call. For one reader: so that a change
+    /// costs it the same among thousands of projects as among a few.
+    pub(crate) fn take_changed(&self) -> BTreeSet<ProjectName> {
+        std::mem::take(&mut *self.projects.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts `entry` into the table, in place of its project's previous one. For the one writer.
@@ -281,13 +290,16 @@ impl LiveTable {
     }
 
     fn swap(&self, mut table: Table, changes: impl IntoIterator<Item = (ProjectName, TableChange)>) {
+        let mut names = Vec::new();
         for (project, change) in changes {
+            names.push(project.clone());
             match change {
                 TableChange::Put(entry) => table.insert(project, entry.clone(), &entry.claims),
                 TableChange::Remove => table.remove(&project),
             }
         }
         self.table.store(Arc::new(table));
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
         self.changed.send_replace(());
     }
 }
@@ -324,5 +336,16 @@ mod tests {
         ]);
         assert!(before.get("blog").is_some() && before.get("shop").is_none());
         assert!(live.load().get("blog").is_none() && live.load().get("shop").is_some());
+    }
+
+    #[test]
+    fn the_projects_that_have_changed_are_known_until_they_are_taken() {
+        let live = LiveTable::new();
+        live.put(entry("shop"));
+        live.put(entry("blog"));
+        live.change([(ProjectName::parse("shop").unwrap(), TableChange::Remove)]);
+        let taken = live.take_changed();
+        assert_eq!(taken.iter().map(ProjectName::as_str).collect::<Vec<_>>(), ["blog", "shop"]);
+        assert!(live.take_changed().is_empty());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::project::ProjectName;
 use switchyard_contract::task::{TaskName, TaskSet, TaskTrigger};
 
 use super::pattern::Pattern;
@@ -16,6 +18,13 @@ pub(super) struct PlaceKey {
     pub(super) tenant: Tenant,
     /// The path relative to `DATA_DIR`.
     pub(super) folder: String,
+}
+
+impl PlaceKey {
+    /// A key that no key of `project` is less than.
+    pub(super) fn first_of(project: &ProjectName) -> Self {
+        Self { tenant: Tenant::new(project, Incarnation::FIRST), folder: String::new() }
+    }
 }
 
 /// The tasks and pipelines that files in one folder start, in the order in which they are asked.
@@ -48,7 +57,6 @@ pub(super) fn places(tenant: &Tenant, set: &TaskSet) -> BTreeMap<PlaceKey, Place
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use switchyard_contract::project::ProjectName;
 
     use super::*;
 

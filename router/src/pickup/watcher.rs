@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
+use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::RunId;
 
 use super::Shared;
@@ -147,15 +148,21 @@ impl Watcher {
         }
     }
 
-    /// Watches the folders that live versions name now, and no others.
+    /// Watches the folders that the live versions of changed projects name now, and no others of
+    /// these projects.
     fn update(&mut self) {
-        let mut wanted = BTreeMap::new();
-        for entry in self.live.load().values() {
-            if let Some(live) = &entry.live {
-                wanted.extend(places(&live.version.tenant(), live.tasks.set()));
-            }
+        for project in self.live.take_changed() {
+            let table = self.live.load();
+            let live = table.get(project.as_str()).and_then(|entry| entry.live.as_ref());
+            let wanted = live.map(|live| places(&live.version.tenant(), live.tasks.set()));
+            self.update_places(&project, wanted.unwrap_or_default());
         }
-        let gone: Vec<_> = self.places.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
+    }
+
+    fn update_places(&mut self, project: &ProjectName, wanted: BTreeMap<PlaceKey, PlaceTasks>) {
+        let known = self.places.range(PlaceKey::first_of(project)..).map(|(key, _)| key);
+        let known = known.take_while(|key| key.tenant.project == *project);
+        let gone: Vec<_> = known.filter(|key| !wanted.contains_key(*key)).cloned().collect();
         for key in gone {
             self.unwatch(&key);
             self.places.remove(&key);

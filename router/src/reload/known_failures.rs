@@ -19,8 +19,8 @@ use crate::version::Version;
 const ROUTER: &str = env!("CARGO_PKG_VERSION");
 
 /// Number of known failures that the scan tries again: a change of settings may be the reason of the
-/// restart, and a few take no time. Hundreds would keep the router from being ready.
-const TRIED: usize = 50;
+/// restart, and a few take a quarter of a second. More would keep the router from being ready.
+const TRIED: usize = 10;
 
 /// The failures by project.
 #[derive(Debug, Default, Serialize, Deserialize)]

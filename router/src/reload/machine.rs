@@ -44,7 +44,7 @@ pub(crate) trait Payload {
 #[derive(Debug)]
 pub(crate) struct Machine<P: Payload> {
     live: Option<PublishedVersion<P::Live>>,
-    failed: Option<FailedAttempt<P::Failure>>,
+    failed: Option<Box<FailedAttempt<P::Failure>>>,
     work: Work<P>,
     /// Boxed, as few projects are held.
     hold: Option<Box<Hold<P>>>,
@@ -70,7 +70,7 @@ impl<P: Payload> Machine<P> {
     }
 
     pub(crate) fn failed(&self) -> Option<&FailedAttempt<P::Failure>> {
-        self.failed.as_ref()
+        self.failed.as_deref()
     }
 
     pub(crate) fn work(&self) -> &Work<P> {
@@ -122,15 +122,15 @@ impl<P: Payload> Machine<P> {
             (Event::Recorded(version), Work::Idle) => {
                 let next = Some(Trigger::Scan.into());
                 let attempt = Attempt { next, ..Attempt::new(Trigger::Scan.into()) };
-                self.work = Work::Restoring(version.clone(), attempt);
+                self.work = Work::Restoring(version.clone(), Box::new(attempt));
                 vec![Effect::Build(version)]
             }
-            (Event::Read { state, retry }, Work::Reading(attempt)) => self.read(state, retry, attempt),
+            (Event::Read { state, retry }, Work::Reading(attempt)) => self.read(state, retry, *attempt),
             (Event::Built(outcome), Work::Building(version, candidate, attempt)) => {
-                self.built(outcome, version, candidate, attempt)
+                self.built(outcome, version, *candidate, *attempt)
             }
             (Event::Built(outcome), Work::Restoring(version, attempt)) => {
-                self.restored(outcome, version, attempt)
+                self.restored(outcome, version, *attempt)
             }
             (Event::Hold, work) => self.hold(work),
             (Event::Build, work) => self.build(work),
@@ -162,7 +162,7 @@ impl<P: Payload> Machine<P> {
 
     fn start_reading(&mut self, look: Look) -> Effect<P> {
         let trigger = look.trigger;
-        self.work = Work::Reading(Attempt::new(look));
+        self.work = Work::Reading(Box::new(Attempt::new(look)));
         Effect::Read(trigger)
     }
 
@@ -224,7 +224,7 @@ impl<P: Payload> Machine<P> {
     ) -> Vec<Effect<P>> {
         let is_hold_waiting = self.hold.is_some() && attempt.disposition == Disposition::Publish;
         let hurry = (is_hold_waiting || attempt.next.is_some()).then_some(Effect::Hurry);
-        self.work = Work::Building(version.clone(), candidate, attempt);
+        self.work = Work::Building(version.clone(), Box::new(candidate), Box::new(attempt));
         [Effect::Build(version)].into_iter().chain(hurry).collect()
     }
 
@@ -283,7 +283,8 @@ impl<P: Payload> Machine<P> {
         candidate: Option<P::Candidate>,
         attempt: P::Attempt,
     ) -> Effect<P> {
-        self.failed = Some(FailedAttempt { failure: failure.clone(), data: candidate.into() });
+        let failed = FailedAttempt { failure: failure.clone(), data: candidate.into() };
+        self.failed = Some(Box::new(failed));
         Effect::Fail(failure, attempt)
     }
 

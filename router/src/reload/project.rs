@@ -79,7 +79,7 @@ pub(super) struct Project {
     pub(super) is_starting: bool,
     /// The schedule of further attempts after a failure.
     pub(super) retries: Retries,
-    /// `true`: the attempt under way ends with the failure of an earlier run.
+    /// `true`: the newest version has the failure of an earlier run, and was not tried since.
     pub(super) is_known_failure: bool,
     /// The versions that are ending, each with the counters of its requests.
     pub(super) draining: Vec<(Version, Counters)>,
@@ -114,8 +114,8 @@ pub(super) struct VolumeFiles {
     pub(super) recorded_commit: Option<RecordedCommit>,
     /// The entry that was logged last.
     logged_entry: Option<Entrypoint>,
-    /// The tasks that were logged last.
-    logged_tasks: Arc<Declared>,
+    /// The tasks that were logged last; `None` before.
+    logged_tasks: Option<Arc<Declared>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +130,7 @@ pub(super) struct Claims {
     /// The routes of the live version.
     pub(super) claimed: ClaimSet,
     /// The claim for which the newest version failed.
-    pub(super) refused: Option<RefusedClaim>,
+    pub(super) refused: Option<Box<RefusedClaim>>,
     /// The projects that hold the routes of its refused claims.
     pub(super) rivals: BTreeSet<ProjectName>,
     /// The conflicts that it is a part of, as the admin listener shows them.
@@ -140,7 +140,7 @@ pub(super) struct Claims {
 impl Claims {
     /// The refused claims of the live version, and of the newest one if that failed for a claim.
     pub(super) fn all_refused(&self) -> impl Iterator<Item = &RefusedClaim> {
-        self.refused.iter().chain(self.claimed.refused())
+        self.refused.as_deref().into_iter().chain(self.claimed.refused())
     }
 }
 
@@ -268,11 +268,14 @@ impl Project {
     pub(super) fn note_logged(&mut self, plan: &Plan) -> (bool, bool) {
         let (files, entry) = (&mut self.files, &plan.launch.entry);
         let has_new_entry = files.logged_entry.as_ref() != Some(entry);
-        let has_new_tasks = *files.logged_tasks != *plan.tasks;
+        let has_new_tasks = match &files.logged_tasks {
+            Some(logged) => *logged != plan.tasks,
+            None => *plan.tasks != Declared::default(),
+        };
         if has_new_entry {
             files.logged_entry = Some(entry.clone());
         }
-        files.logged_tasks = plan.tasks.clone();
+        files.logged_tasks = Some(plan.tasks.clone());
         (has_new_entry, has_new_tasks)
     }
 

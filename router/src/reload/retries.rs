@@ -22,7 +22,7 @@ const LEAST_TAKEN: Duration = Duration::from_millis(20);
 /// The attempts of one project that failed in a row.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
-    last: Option<AttemptFailure>,
+    last: Option<Box<AttemptFailure>>,
     times: u32,
     /// The number of the newest pause, which distinguishes it from earlier ones.
     number: u64,
@@ -47,9 +47,9 @@ impl Retries {
     /// changed. Files that are no valid project are not tried again: any change of them is noticed.
     pub(super) fn failed(&mut self, failed: &AttemptFailure, took: Duration, again: bool) -> Option<Retry> {
         let is_same = self.last.as_ref().is_some_and(|last| last.version == failed.version);
-        let is_repeated = std::mem::take(&mut self.under_way) && self.last.as_ref() == Some(failed);
+        let is_repeated = std::mem::take(&mut self.under_way) && self.last.as_deref() == Some(failed);
         self.times = if is_same { self.times.saturating_add(1) } else { 0 };
-        self.last = Some(failed.clone());
+        self.last = Some(Box::new(failed.clone()));
         self.number += 1;
         if !again {
             return None;

@@ -59,15 +59,25 @@ pub(super) struct StartScan {
     began: Instant,
     /// The names that the scan still waits for. `None`: it has not begun, or is done.
     waiting: Option<Listing>,
+    /// `true`: the versions of an earlier run are started by their first requests.
+    starts_lazily: bool,
 }
 
 impl StartScan {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), waiting: None }
+        Self { began: Instant::now(), waiting: None, starts_lazily: false }
     }
 
-    pub(super) fn begin(&mut self, names: Listing) {
+    /// Begins to wait for `names`. `starts_lazily`: the versions of an earlier run are started by
+    /// their first requests.
+    pub(super) fn begin(&mut self, names: Listing, starts_lazily: bool) {
         self.waiting = Some(names);
+        self.starts_lazily = starts_lazily;
+    }
+
+    /// Returns true if the versions of an earlier run are started by their first requests.
+    pub(super) fn starts_lazily(&self) -> bool {
+        self.is_running() && self.starts_lazily
     }
 
     pub(super) fn is_running(&self) -> bool {

@@ -5,7 +5,7 @@
 
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) struct WatchTree {
     /// The owners of each directory: several projects may link to one, or include it.
     watched: BTreeMap<PathBuf, Vec<DirectoryOwner>>,
     /// The directories of each project.
-    projects: HashMap<String, BTreeSet<PathBuf>>,
+    projects: HashMap<String, HashSet<PathBuf>>,
     /// The includes of each project that has some.
     included: HashMap<String, Vec<Include>>,
     /// The limits of a valid project. No more of a project is watched.
@@ -318,6 +318,8 @@ impl WatchTree {
         directories.insert(directory.to_owned());
         let owners = self.watched.entry(directory.to_owned()).or_default();
         if !owners.contains(&owner) {
+            // Most directories have one.
+            owners.reserve_exact(1);
             owners.push(owner);
         }
         Ok(true)

@@ -32,8 +32,16 @@ impl Folder {
 
     /// The plain file at this path, unless a link leads out of the folder.
     fn find(&self, path: &str) -> Option<PathBuf> {
-        let found = fs::canonicalize(self.dir.join(path)).ok()?;
+        let found = self.resolve(path)?;
         (found.starts_with(&self.dir) && found.is_file()).then_some(found)
+    }
+
+    /// The real path of what is at `path`, if something is. Most paths lead to nothing, and to see that
+    /// takes one call of the system; to resolve it takes one for each of its folders.
+    fn resolve(&self, path: &str) -> Option<PathBuf> {
+        let path = self.dir.join(path);
+        fs::symlink_metadata(&path).ok()?;
+        fs::canonicalize(path).ok()
     }
 
     pub(super) fn has(&self, path: &str) -> bool {
@@ -64,7 +72,7 @@ impl Folder {
 
     /// The names in a folder, sorted; none if there is no such folder.
     pub(super) fn names(&self, folder: &str) -> Vec<String> {
-        let inside = fs::canonicalize(self.dir.join(folder)).ok().filter(|path| path.starts_with(&self.dir));
+        let inside = self.resolve(folder).filter(|path| path.starts_with(&self.dir));
         let Some(entries) = inside.and_then(|path| fs::read_dir(path).ok()) else { return Vec::new() };
         let names = entries.take(MAX_NAMES).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut names: Vec<_> = names.collect();

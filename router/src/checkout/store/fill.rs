@@ -65,7 +65,7 @@ impl Draft<'_> {
         fs::set_permissions(&self.folder, Permissions::from_mode(NOT_SHARED))
             .with_context(|| format!("protect {}", self.folder.display()))?;
         let mut parents = ParentFolders::of(&dir);
-        for (path, hash) in &*self.snapshot.files {
+        for (path, hash) in self.snapshot.files.iter() {
             (self.pace)(0)?;
             let unchanged = self.previous.as_ref().filter(|previous| previous.files.get(path) == Some(hash));
             if unchanged.is_some() && self.is_prepared {
@@ -90,7 +90,7 @@ impl Draft<'_> {
     /// empty then: another file may have the name of one.
     fn remove_changed(&self, dir: &Path) -> Result<(), CheckoutError> {
         let Some(previous) = self.previous.as_ref().filter(|_| self.is_prepared) else { return Ok(()) };
-        let is_changed = |(path, hash): &(&String, _)| self.snapshot.files.get(*path) != Some(*hash);
+        let is_changed = |(path, hash): &(&str, _)| self.snapshot.files.get(path) != Some(*hash);
         for (path, _) in previous.files.iter().filter(is_changed) {
             (self.pace)(0)?;
             let file = dir.join(path);

@@ -115,7 +115,7 @@ impl Control {
 
     pub(super) fn build(&mut self, name: &ProjectName, version: Version) {
         // This version is among the cells that are counted.
-        let is_over_budget = self.parts.cells.budget().is_exceeded();
+        let is_over_budget = self.scan.starts_lazily() || self.parts.cells.budget().is_exceeded();
         let project = self.projects.of(name);
         let is_restoring = matches!(project.machine.work(), Work::Restoring(..));
         let newer = match project.machine.attempt_mut() {

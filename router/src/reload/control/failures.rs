@@ -12,7 +12,6 @@ use crate::build::{FolderState, ReadResult};
 use crate::live::EventDetails;
 use crate::metrics::{OutcomeLabel, ReloadLabels};
 use crate::reload::attempt::{AttemptData, Look};
-use crate::reload::known_failures::KnownFailures;
 use crate::reload::machine::{AttemptFailure, Event};
 use crate::reload::tasks::ProjectTask;
 
@@ -24,7 +23,7 @@ impl Control {
         let is_late = project.is_late();
         let took = if is_late { attempt.snapshot } else { attempt.build };
         let took = took.unwrap_or_default();
-        let may_succeed = was_started || is_late || std::mem::take(&mut project.is_known_failure);
+        let may_succeed = was_started || is_late || project.is_known_failure;
         let retry = project.retries.failed(&failed, took, may_succeed);
         if let Some(retry) = &retry {
             let pause = self.retry_pace.pause(retry.pause, took, Instant::now());
@@ -69,20 +68,25 @@ impl Control {
     /// Has the version that was read fail as it did in the last run, if that is known. It is tried
     /// again later.
     pub(super) fn use_known_failure(&mut self, name: &ProjectName, read: &mut ReadResult) {
-        let FolderState::Candidate(version, candidate) = &mut read.state else { return };
-        let known = self.known_failures.take(version, read.installed).filter(|_| candidate.is_ok());
-        let project = self.projects.of(name);
-        project.is_known_failure = known.is_some();
-        if let Some(error) = known {
-            *candidate = Err(error);
-        }
+        let known = match &mut read.state {
+            FolderState::Candidate(version, candidate) => self
+                .known_failures
+                .take(version, read.installed)
+                .filter(|_| candidate.is_ok())
+                .map(|error| *candidate = Err(error)),
+            // It stays as it is.
+            FolderState::FailedBefore(_) | FolderState::Unknown => return,
+            FolderState::Gone | FolderState::Invalid(_) | FolderState::Live(_) => None,
+        };
+        self.projects.of(name).is_known_failure = known.is_some();
     }
 
-    /// Keeps the failures for the next start.
-    pub(super) async fn keep_failures(&self) {
-        let mut failures = KnownFailures::default();
+    /// Keeps the failures for the next start, with those of the last run that were not tried since.
+    pub(super) async fn keep_failures(&mut self) {
+        let mut failures = std::mem::take(&mut self.known_failures);
         for project in self.projects.iter() {
-            let failed = project.machine.failed().filter(|failed| failed.data.was_started());
+            let was_tried = project.machine.failed().filter(|failed| failed.data.was_started());
+            let failed = was_tried.or(project.machine.failed().filter(|_| project.is_known_failure));
             if let Some(AttemptFailure { version: Some(version), error }) =
                 failed.map(|failed| &failed.failure)
             {

@@ -33,7 +33,10 @@ impl Control {
         for project in &gone {
             self.forget(project);
         }
-        self.scan.begin(names.clone());
+        // Not all of them can run, and which ones are needed is not known: none keeps the router from
+        // being ready.
+        let starts_lazily = self.parts.cells.budget().is_exceeded_by(known.len());
+        self.scan.begin(names.clone(), starts_lazily);
         self.take_names(&known, &names);
         for name in &names {
             match known.get_key_value(name.as_str()) {

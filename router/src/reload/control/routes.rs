@@ -234,6 +234,7 @@ impl Control {
     /// for a claim.
     fn set_refused(&mut self, name: &ProjectName, refused: Option<RefusedClaim>) {
         let project = self.projects.of(name);
+        let refused = refused.map(Box::new);
         if project.claims.refused != refused {
             project.claims.refused = refused;
             self.index_refusals(name);

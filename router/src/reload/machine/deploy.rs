@@ -116,7 +116,7 @@ impl<P: Payload> Machine<P> {
 
     fn read_for_stage(&mut self, look: Look) -> Effect<P> {
         let trigger = look.trigger;
-        self.work = Work::Reading(Attempt::staged(look));
+        self.work = Work::Reading(Box::new(Attempt::staged(look)));
         Effect::Read(trigger)
     }
 

@@ -37,16 +37,16 @@ impl AttemptFailure {
     }
 }
 
-/// The work under way.
+/// The work under way. Its data is boxed, as few projects of thousands are worked on.
 #[derive(Debug)]
 pub(crate) enum Work<P: Payload> {
     Idle,
     /// The files are being read.
-    Reading(Attempt<P::Attempt>),
+    Reading(Box<Attempt<P::Attempt>>),
     /// A version is being started beside the live one.
-    Building(Version, P::Candidate, Attempt<P::Attempt>),
+    Building(Version, Box<P::Candidate>, Box<Attempt<P::Attempt>>),
     /// The last good version of an earlier run is being started, before anything is read.
-    Restoring(Version, Attempt<P::Attempt>),
+    Restoring(Version, Box<Attempt<P::Attempt>>),
 }
 
 /// An attempt under way.
