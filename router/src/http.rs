@@ -5,6 +5,7 @@
 mod body;
 mod connector;
 mod cors;
+mod destination;
 mod dev;
 mod dev_changes;
 mod dev_page;

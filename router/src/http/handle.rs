@@ -12,7 +12,6 @@ use switchyard_edge::listener::{Caller, Handler, ListenerLimits};
 use switchyard_edge::plain::PlainRequest;
 use switchyard_edge::refusal::Refusal;
 use switchyard_edge::request_id::RequestIds;
-use switchyard_edge::target::Host;
 use switchyard_edge::upload::{RequestBody as _, Upload, announced_length};
 use switchyard_edge::upstream::BadAnswer;
 use switchyard_edge::{routes, target, tunnel};
@@ -20,6 +19,7 @@ use switchyard_edge::{routes, target, tunnel};
 use super::body::Body;
 use super::connector::{CellBody, CellClient, CellError};
 use super::cors::Cors;
+use super::destination::{Destination, Rejection};
 use super::dev;
 use super::direct::{self, DirectRequest, FailedRequest};
 use super::enter::Entrance;
@@ -44,27 +44,6 @@ pub(super) struct RequestHandler {
     entrance: Entrance,
     cells: CellClient,
     ids: RequestIds,
-}
-
-/// The destination of a request.
-struct Destination {
-    entry: Arc<ProjectEntry>,
-    host: Host,
-    /// The length of the path's prefix that leads to the project, in bytes.
-    prefix: usize,
-}
-
-/// A request that is not passed on to a project.
-struct Rejection {
-    problem: RequestProblem,
-    /// The project, if it is known.
-    entry: Option<Arc<ProjectEntry>>,
-}
-
-impl From<RequestProblem> for Rejection {
-    fn from(problem: RequestProblem) -> Self {
-        Self { problem, entry: None }
-    }
 }
 
 impl Handler for RequestHandler {
