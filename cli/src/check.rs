@@ -32,6 +32,9 @@ use crate::stop::StopSignals;
 /// The exit status if a project does not build.
 const FAILED: u8 = 1;
 
+/// The exit status of a check that was interrupted, as shells have it.
+const INTERRUPTED: u8 = 130;
+
 /// Settings of `check`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CheckConfig {
@@ -141,7 +144,7 @@ fn check(config: &CheckConfig, folder: &DevFolder) -> Result<ExitCode> {
     };
     server::run(runtime, ready, reloads, shutdown)?;
     let Ok(outcomes) = outcomes.try_recv() else {
-        return Ok(ExitCode::from(crate::client::INTERRUPTED));
+        return Ok(ExitCode::from(INTERRUPTED));
     };
     let _ = follow.join();
     Ok(report(config, &outcomes?))

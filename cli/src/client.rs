@@ -119,16 +119,8 @@ pub(crate) fn main(command: ClientCommand) -> ExitCode {
     };
     let mut console = Console { out: &mut out, err: &mut err, terminal, input, piped, look };
     let env = |name: &str| std::env::var_os(name);
-    ExitCode::from(runtime.block_on(async {
-        tokio::select! {
-            exit = run(command, bridge::SILENCE, env, &mut console) => exit,
-            _ = tokio::signal::ctrl_c() => INTERRUPTED,
-        }
-    }))
+    ExitCode::from(runtime.block_on(run(command, bridge::SILENCE, env, &mut console)))
 }
-
-/// The exit status of a command that was interrupted, as shells have it for one that SIGINT has ended.
-pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Prints the error of a command that could not even begin.
 pub(crate) fn fail(message: &str) -> ExitCode {

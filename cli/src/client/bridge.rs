@@ -1,6 +1,7 @@
 //! Sends requests to the bridge and reads its answers: whole, or as server-sent events that end
 //! with the answer.
 
+#[cfg(feature = "server")]
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -78,6 +79,7 @@ impl Bridge {
     ///
     /// # Errors
     /// The HTTP client cannot be made.
+    #[cfg(feature = "server")]
     pub(crate) fn at(address: SocketAddr) -> Result<Self, reqwest::Error> {
         let to = Url::parse(&format!("http://{address}/")).expect("an address makes a URL");
         Self::new(to, None, SILENCE)

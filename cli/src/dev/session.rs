@@ -109,6 +109,7 @@ impl Session {
             keys,
             admin: admin.clone(),
             signals: signals.clone(),
+            has_limit_note: false,
             tasks: JoinSet::new(),
             logs: JoinSet::new(),
             sender,
@@ -133,6 +134,8 @@ struct Display {
     keys: Option<KeyReader>,
     admin: Arc<Bridge>,
     signals: StopSignals,
+    /// `true`: it was said that further projects are not followed.
+    has_limit_note: bool,
     /// Requests to the router, and the stream of events.
     tasks: JoinSet<()>,
     /// Streams of output.
@@ -159,6 +162,11 @@ impl Display {
                             && followed.insert(project.clone())
                         {
                             self.logs.spawn(follow_log(self.admin.clone(), project.clone(), self.sender.clone()));
+                        }
+                        if followed.len() == MAX_FOLLOWED && !self.has_limit_note {
+                            self.has_limit_note = true;
+                            let text = "the output of no more projects is shown: switchyard logs PROJECT has it";
+                            self.screen.note(text);
                         }
                         self.event(&event);
                     }
