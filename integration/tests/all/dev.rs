@@ -25,7 +25,7 @@ const ENV: &str = "export default { fetch: () => new Response(Deno.env.get('NAME
 /// A page of a project with this text.
 fn page(text: &str) -> String {
     format!(
-        "export default {{ fetch: () => new Response('<!doctype html><title>x</title><link rel=icon href="data:,"><p>{text}</p>', \
+        "export default {{ fetch: () => new Response('<!doctype html><title>x</title><link rel=icon href=data:,><p>{text}</p>', \
          {{ headers: {{ 'content-type': 'text/html' }} }}) }};"
     )
 }
