@@ -194,16 +194,16 @@ async fn a_page_shows_the_error_of_its_project_and_reloads_when_it_is_fixed() {
         assert!(tab.errors().await.is_empty(), "{:?}", tab.errors().await);
     }
     // A project without a version has a page of the router's, which reloads too.
-    volume.write("b/main.ts", BROKEN);
-    dev.printed(&["✗ b"]).await;
-    let mut tab = browser.open(&format!("http://{}/b/", dev.public.address)).await;
-    assert!(tab.text().await.contains("b does not build"));
-    volume.replace("b/main.ts", page("fixed"));
+    volume.write("blog/main.ts", BROKEN);
+    dev.printed(&["✗ blog"]).await;
+    let mut tab = browser.open(&format!("http://{}/blog/", dev.public.address)).await;
+    assert!(tab.text().await.contains("blog does not build"));
+    volume.replace("blog/main.ts", page("fixed"));
     tab.until("document.body?.innerText.includes('fixed')").await;
-    let mut list = browser.open(&format!("http://{}/bb/", dev.public.address)).await;
+    let mut list = browser.open(&format!("http://{}/blgo/", dev.public.address)).await;
     let text = list.text().await;
     assert!(
-        text.contains("no project bb") && text.contains("Did you mean b?") && text.contains('a'),
+        text.contains("no project blgo") && text.contains("Did you mean blog?") && text.contains('a'),
         "{text}"
     );
 }
