@@ -7,7 +7,7 @@ SHELL := bash
 # Always the whole workspace in release mode: any other selection has other features, for which Cargo would
 # compile deno_runtime again.
 CARGO_FLAGS := --release --workspace --locked
-RUN_FLAGS ?= --dev
+RUN_FLAGS ?=
 
 # The npm packages of the examples.
 PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/projects/*/package-lock.json))
@@ -54,8 +54,8 @@ NATIVE := aws-lc-sys@0.40.0 aws-lc-sys@0.47.0 libffi-sys libsqlite3-sys zstd-sys
 native: deps-build ## build the crates that need a C compiler or libclang: the first to fail if a tool is missing
 	$(CARGO) build --release --locked --target-dir target/native $(NATIVE:%=-p %)
 
-run: build $(PACKAGES) ## build everything, and serve examples/projects on http://127.0.0.1:8000
-	target/release/switchyard router --projects examples/projects --state target/run-state $(RUN_FLAGS)
+run: build $(PACKAGES) ## build everything, and serve examples/projects on http://127.0.0.1:8000 (RUN_FLAGS: of switchyard dev)
+	target/release/switchyard dev examples/projects $(RUN_FLAGS)
 
 examples/projects/%/node_modules: examples/projects/%/package-lock.json
 	@if command -v npm >/dev/null; then cd $(@D) && npm ci --no-audit --no-fund && touch node_modules; \

@@ -10,13 +10,20 @@ use std::time::Duration;
 
 use http::Method;
 
-pub(crate) use self::args::ClientCommand;
 use self::args::TaskCommand;
-use self::bridge::Bridge;
+pub(crate) use self::args::{ClientCommand, bridge_text};
+pub(crate) use self::bridge::Bridge;
+#[cfg(feature = "server")]
+pub(crate) use self::bridge::CallError;
 use self::failure::{Failure, NO_ANSWER, USAGE};
+#[cfg(feature = "server")]
+pub(crate) use self::pack::Flow;
+#[cfg(feature = "server")]
+pub(crate) use self::report::place;
 use self::requests::{ApiRequest, send};
 use reqwest::header::HeaderValue;
 use switchyard_contract::visible;
+use switchyard_program::color::Style;
 
 mod args;
 mod bridge;
@@ -25,9 +32,11 @@ mod ending;
 mod failure;
 mod files;
 mod folder;
+mod links;
 mod logs;
 mod pack;
 mod progress;
+mod project;
 mod remove;
 mod report;
 mod requests;
@@ -50,12 +59,34 @@ pub(crate) struct Console<'a> {
     pub(crate) input: Option<&'a mut dyn BufRead>,
     /// Standard input, if it is not a terminal: for data.
     pub(crate) piped: Option<&'a mut dyn BufRead>,
+    /// The look of results.
+    pub(crate) look: Look,
+}
+
+/// The look of results on standard output.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Look {
+    /// `true`: in colours.
+    pub(crate) has_color: bool,
+    /// Characters of a line of the terminal. `None`: it is no terminal.
+    pub(crate) width: Option<usize>,
 }
 
 impl Console<'_> {
     /// Prints a result.
     fn print(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{}", visible::block(text))
+    }
+
+    /// Prints a table, whose lines are cut to the width of the terminal.
+    fn print_table(&mut self, text: &str) -> io::Result<()> {
+        let Look { has_color, width } = self.look;
+        for (at, line) in text.trim_end().lines().enumerate() {
+            let line = table::cut(&visible::line(line), width);
+            // The first line has the headings.
+            writeln!(self.out, "{}", Style::Bold.on(has_color && at == 0, line))?;
+        }
+        Ok(())
     }
 
     /// Prints a result that is JSON, on one line.
@@ -80,7 +111,13 @@ pub(crate) fn main(command: ClientCommand) -> ExitCode {
     let is_terminal = input.is_terminal();
     let input: &mut dyn BufRead = &mut input;
     let (input, piped) = if is_terminal { (Some(input), None) } else { (None, Some(input)) };
-    let mut console = Console { out: &mut out, err: &mut err, terminal, input, piped };
+    let is_terminal = out.is_terminal();
+    let width = is_terminal.then(|| console::Term::stdout().size_checked()).flatten();
+    let look = Look {
+        has_color: command.access().color.is_on(is_terminal),
+        width: width.map(|(_, columns)| usize::from(columns)),
+    };
+    let mut console = Console { out: &mut out, err: &mut err, terminal, input, piped, look };
     let env = |name: &str| std::env::var_os(name);
     ExitCode::from(runtime.block_on(run(command, bridge::SILENCE, env, &mut console)))
 }
@@ -122,25 +159,35 @@ async fn execute(
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
     let json = command.access().json;
-    let bridge = command.access().to.clone().map(|to| Bridge::new(to, authorization, silence)).transpose();
+    // Without --to, a dry run asks nobody.
+    let is_alone =
+        matches!(&command, ClientCommand::Deploy(args) if args.dry_run && args.access.to.is_none());
+    let to = command.access().url();
+    let bridge = Bridge::new(to, authorization, silence);
     let bridge =
         bridge.map_err(|error| Failure::new(NO_ANSWER, format!("cannot create an HTTP client: {error}")))?;
     let command = match command {
         ClientCommand::Deploy(args) if args.dry_run => {
-            return deploy::preview(bridge.as_ref(), args, json, console).await;
+            return deploy::preview(Some(&bridge).filter(|_| !is_alone), args, json, console).await;
         }
         ClientCommand::Task(TaskCommand::Lint(args)) => return task::lint(args, json, console).await,
         other => other,
     };
-    let Some(bridge) = bridge else { return Err(Failure::new(USAGE, "--to is required")) };
     match command {
         ClientCommand::Deploy(args) => deploy::deploy(&bridge, args, json, console).await,
-        ClientCommand::Status(args) => status::status(&bridge, args.project.as_ref(), json, console).await,
+        ClientCommand::Status(args) => status::status(&bridge, &args, json, console).await,
+        ClientCommand::Project(command) => project::run(&bridge, &command, json, console).await,
         ClientCommand::Rollback(args) => {
+            let project = args.project.as_str();
+            if args.dry_run {
+                let query: Vec<_> = args.digits().map(|digits| ("to", digits)).into_iter().collect();
+                return project::diff(&bridge, project, &query, json, console).await;
+            }
+            let message = args.message.as_deref().map(|message| ("message", message));
             let request = ApiRequest {
                 method: Method::POST,
-                path: vec!["projects", args.project.as_str(), "rollback"],
-                query: args.digits().map(|digits| ("to", digits)).into_iter().collect(),
+                path: vec!["projects", project, "rollback"],
+                query: args.digits().map(|digits| ("to", digits)).into_iter().chain(message).collect(),
                 upload: None,
                 wait: true,
             };

@@ -5,14 +5,20 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
-use switchyard_program::settings::{self, CommandLine, Problem, Problems, Validate};
+use switchyard_program::settings::{self, CommandLine, FileValues, Problem, Problems, Validate};
 
 use crate::client::ClientCommand;
+use crate::config_file::{self, ConfigFile};
 
 /// Serves many JavaScript and TypeScript projects from one shared volume, and deploys to it
 #[derive(Debug, Parser)]
 #[command(name = "switchyard", version, max_term_width = 100, disable_help_subcommand = true)]
 struct Program {
+    /// File with settings and targets, switchyard.toml [default: switchyard/switchyard.toml in
+    /// $XDG_CONFIG_HOME or ~/.config, and /etc/switchyard/switchyard.toml]
+    #[arg(long, value_name = "FILE", env = "SWITCHYARD_CONFIG", hide_env = true, global = true)]
+    config: Option<std::path::PathBuf>,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -20,6 +26,19 @@ struct Program {
 /// The commands of the program.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[cfg(feature = "server")]
+    /// Serve a folder of your own while you work on it, and show what happens
+    #[command(after_help = DEV)]
+    Dev(Box<crate::dev::DevConfig>),
+
+    #[cfg(feature = "server")]
+    /// Build projects as a router would, and serve nothing
+    #[command(after_help = CHECK)]
+    Check(Box<crate::check::CheckConfig>),
+
+    /// Make a new project from a template
+    Init(crate::init::InitArgs),
+
     #[cfg(feature = "server")]
     /// Serve the projects on a volume, and reload them when their files change
     #[command(after_help = VARIABLES)]
@@ -38,12 +57,24 @@ pub(crate) enum Command {
     #[command(flatten)]
     Client(Box<ClientCommand>),
 
+    #[cfg(feature = "server")]
+    /// Check what this machine has and lacks for a router and a bridge
+    Doctor(crate::doctor::DoctorArgs),
+
+    /// Name the bridges that commands talk to
+    #[command(subcommand)]
+    Target(crate::target::TargetCommand),
+
     /// Print the completions for a shell
-    Completions {
+    #[command(visible_alias = "completions")]
+    Completion {
         /// Shell to complete in
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
+
+    /// Print the JSON Schema of tasks and pipelines in deno.json
+    Schema,
 
     /// Write the manual pages
     Man {
@@ -57,6 +88,18 @@ pub(crate) enum Command {
     Reference,
 }
 
+/// Shown below the flags of `dev`.
+#[cfg(feature = "server")]
+const DEV: &str = "Keys: o opens the project or the page, l shows or hides what the projects print, r reads all \
+                   projects again, q quits.\n\
+                   The folder is never written to. Each project gets the variables in its file .env.\n\
+                   Flags behind -- are those of serve: switchyard dev -- --allow-install --policy policy.toml";
+
+/// Shown below the flags of `check`.
+#[cfg(feature = "server")]
+const CHECK: &str = "The code is loaded in cells, with the sandbox and the policy, and its health check is asked.\n\
+                     Exit status: 0 all projects build; 1 one does not; 64 wrong command line";
+
 /// Shown below the flags of the commands that run as servers.
 #[cfg(feature = "server")]
 const VARIABLES: &str = "Every flag can be set by a variable too: --build-timeout by SWITCHYARD_BUILD_TIMEOUT.\n\
@@ -67,22 +110,36 @@ impl Validate for Program {
     fn validate(&self, problems: &mut Problems) {
         match &self.command {
             #[cfg(feature = "server")]
+            Command::Dev(config) => config.validate(problems),
+            #[cfg(feature = "server")]
+            Command::Check(config) => config.validate(problems),
+            #[cfg(feature = "server")]
+            Command::Doctor(_) => {}
+            #[cfg(feature = "server")]
             Command::Router(config) => config.validate(problems),
             #[cfg(feature = "server")]
             Command::Bridge(config) => config.validate(problems),
             #[cfg(feature = "server")]
             Command::Serve(config) => config.validate(problems),
             Command::Client(command) => command.validate(problems),
-            Command::Completions { .. } | Command::Man { .. } | Command::Reference => {}
+            Command::Init(_)
+            | Command::Target(_)
+            | Command::Completion { .. }
+            | Command::Schema
+            | Command::Man { .. }
+            | Command::Reference => {}
         }
     }
 }
+
+/// The commands whose flags have variables and a table in `switchyard.toml`.
+const SERVERS: [&str; 4] = ["dev", "router", "bridge", "serve"];
 
 /// Returns the definition of all commands, with the variables of their flags.
 pub(crate) fn definition() -> clap::Command {
     let mut command = <Program as clap::CommandFactory>::command();
     for command in command.get_subcommands_mut() {
-        if ["router", "bridge", "serve"].contains(&command.get_name()) {
+        if SERVERS.contains(&command.get_name()) {
             *command = settings::with_variables(std::mem::take(command));
         }
     }
@@ -102,6 +159,19 @@ pub(crate) fn full_name(words: impl IntoIterator<Item = OsString>) -> String {
     name
 }
 
+/// Moves `--config FILE` from before the command to behind its arguments.
+fn command_first(mut words: Vec<OsString>) -> Vec<OsString> {
+    let count = match words.first().and_then(|word| word.to_str()) {
+        Some("--config") if words.len() > 2 => 2,
+        Some(word) if word.starts_with("--config=") => 1,
+        _ => return words,
+    };
+    let flag: Vec<_> = words.drain(..count).collect();
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    words.splice(end..end, flag);
+    words
+}
+
 /// Reads the command line, which begins behind the program's own name.
 ///
 /// # Errors
@@ -110,7 +180,25 @@ pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<CommandLine<Command>, Vec<Problem>> {
-    Ok(match settings::parse::<Program>(definition(), args, env)? {
+    let (definition, words) = (definition(), command_first(args.into_iter().collect()));
+    // `target` reads and makes the file itself.
+    let is_target = words.first().is_some_and(|word| word == "target");
+    let file = if is_target { ConfigFile::default() } else { ConfigFile::read(&words, &env, &definition)? };
+    let of_server = words.first().and_then(|word| word.to_str()).filter(|word| SERVERS.contains(word));
+    let target = config_file::flag(&words, "target").or_else(|| env("SWITCHYARD_TARGET"));
+    let target =
+        target.filter(|target| !target.is_empty()).map(|target| target.to_string_lossy().into_owned());
+    let has_to = config_file::flag(&words, "to").is_some()
+        || target.is_none() && env("SWITCHYARD_TO").is_some_and(|to| !to.is_empty());
+    let values = match of_server {
+        Some(name) => file.of_server(name),
+        // The token of a target is for its bridge alone.
+        None if has_to => FileValues::new(),
+        None => file.of_target(target.as_deref()).map_err(|problem| vec![problem])?,
+    };
+    // A target that is named wins over the variable.
+    let env = |name: &str| env(name).filter(|_| name != "SWITCHYARD_TO" || target.is_none());
+    Ok(match settings::parse_with_file::<Program>(definition, words, env, &values)? {
         CommandLine::Run(program) => CommandLine::Run(program.command),
         CommandLine::Print(text) => CommandLine::Print(text),
     })
@@ -186,23 +274,36 @@ mod tests {
     #[test]
     fn commands_are_listed_in_the_order_of_their_help() {
         let problems = parse([], |_| None).unwrap_err();
-        let first = if cfg!(feature = "server") { "router, bridge, serve, deploy" } else { "deploy, status" };
+        let first = if cfg!(feature = "server") {
+            "dev, check, init, router, bridge, serve, deploy"
+        } else {
+            "init, deploy, status"
+        };
         assert!(problems[0].message.contains(&format!("one of {first}")), "{problems:?}");
     }
 
     #[test]
     fn a_wrong_or_missing_shell_is_a_problem_like_any_other() {
         let problems = |args: &[&str]| parse(args.iter().map(OsString::from), |_| None).unwrap_err();
-        let wrong = problems(&["completions", "tcsh"]);
+        let wrong = problems(&["completion", "tcsh"]);
         assert!(
             wrong.len() == 1 && wrong[0].to_string().starts_with("SHELL: invalid value \"tcsh\""),
             "{wrong:?}"
         );
-        let missing = problems(&["completions"]);
+        let missing = problems(&["completion"]);
         assert!(
             missing.len() == 1 && missing[0].to_string().starts_with("SHELL: is required"),
             "{missing:?}"
         );
+    }
+
+    #[test]
+    fn the_file_may_be_named_before_the_command() {
+        let moved = |words: &[&str]| command_first(words.iter().map(OsString::from).collect());
+        assert_eq!(moved(&["--config", "f", "dev", "x"]), ["dev", "x", "--config", "f"]);
+        assert_eq!(moved(&["--config=f", "dev", "--", "-x"]), ["dev", "--config=f", "--", "-x"]);
+        assert_eq!(moved(&["dev", "--config", "f"]), ["dev", "--config", "f"]);
+        assert_eq!(moved(&["--config", "f"]), ["--config", "f"]);
     }
 
     #[test]

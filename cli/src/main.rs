@@ -7,13 +7,24 @@ use switchyard_program::settings::{self, CommandLine, EXIT_USAGE};
 
 use self::commands::Command;
 
+#[cfg(feature = "server")]
+mod check;
 mod client;
 mod commands;
+mod config_file;
+#[cfg(feature = "server")]
+mod dev;
+#[cfg(feature = "server")]
+mod doctor;
+mod init;
 mod reference;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
+mod stop;
+mod target;
 
 fn main() -> ExitCode {
     #[cfg(feature = "server")]
@@ -42,9 +53,21 @@ fn run(command: Command) -> ExitCode {
         Command::Bridge(config) => server::with_log(config.log_format, || server::bridge(*config)),
         #[cfg(feature = "server")]
         Command::Serve(config) => server::with_log(config.log_format(), || serve::run(*config)),
+        #[cfg(feature = "server")]
+        Command::Dev(config) => dev::run(&config),
+        #[cfg(feature = "server")]
+        Command::Check(config) => check::run(&config),
+        #[cfg(feature = "server")]
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Target(command) => target::run(command, &commands::definition()),
+        Command::Init(args) => init::run(&args),
         Command::Client(command) => client::main(*command),
-        Command::Completions { shell } => {
+        Command::Completion { shell } => {
             reference::completions(commands::definition(), shell, &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Schema => {
+            settings::print(switchyard_tasks::SCHEMA.trim_end());
             ExitCode::SUCCESS
         }
         Command::Man { folder } => match reference::manual(commands::definition(), &folder) {

@@ -21,7 +21,7 @@ use switchyard_edge::listener::ListenerConfig;
 use switchyard_program::log::LogFormat;
 use switchyard_program::settings::values::{address, time};
 use switchyard_program::settings::{Problem, Problems, Validate};
-use switchyard_program::signal::{Reloads, Stops};
+use switchyard_program::signal::Reloads;
 use switchyard_router::config::{
     AdminConfig, CellConfig, ReadConfig, ReloadConfig, RequestConfig, RouterConfig,
 };
@@ -29,6 +29,7 @@ use switchyard_router::server::{self, Addresses};
 use tokio::sync::watch;
 
 use crate::server::{fail, fail_usage, with_reloads};
+use crate::stop::StopSignals;
 
 /// Settings of a router and a bridge that share a process.
 #[derive(Debug, Clone, Args)]
@@ -214,13 +215,32 @@ pub(crate) fn run(config: ServeConfig) -> ExitCode {
         Ok(started) => started,
         Err(error) => return fail("serve", &error),
     };
-    let (router, bridge) = match prepare(&config) {
+    let ready = match prepare(&config) {
         Ok(ready) => ready,
         Err(problems) => return fail_usage("serve", problems),
     };
-    match run_both(runtime, router, reloads, bridge) {
+    let run = StopSignals::watch(&runtime).and_then(|signals| run_both(runtime, ready, reloads, signals));
+    match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail("serve", &error),
+    }
+}
+
+/// A router and a bridge, checked and opened.
+pub(crate) struct Ready {
+    pub(crate) router: server::Ready,
+    bridge: start::Ready,
+}
+
+impl Ready {
+    /// Returns the addresses of the router, and that of the API: with the actual ports where the
+    /// settings have port 0.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub(crate) fn addresses(&self) -> Result<(Addresses, SocketAddr)> {
+        let router = self.router.addresses().context("read the router's addresses")?;
+        Ok((router, self.bridge.address().context("read the address of the API")?))
     }
 }
 
@@ -228,7 +248,7 @@ pub(crate) fn run(config: ServeConfig) -> ExitCode {
 ///
 /// # Errors
 /// All problems of both.
-fn prepare(config: &ServeConfig) -> Result<(server::Ready, start::Ready), Vec<Problem>> {
+pub(crate) fn prepare(config: &ServeConfig) -> Result<Ready, Vec<Problem>> {
     let mut problems = Vec::new();
     let router = server::prepare(config.router()).map_err(|found| problems.extend(found)).ok();
     // The bridge is checked even if the router cannot start: all problems are reported together.
@@ -242,7 +262,7 @@ fn prepare(config: &ServeConfig) -> Result<(server::Ready, start::Ready), Vec<Pr
     let token = uuid::Uuid::new_v4().simple().to_string();
     router.accept_admin_token(&token);
     bridge.set_admin_token(token);
-    Ok((router, bridge))
+    Ok(Ready { router, bridge })
 }
 
 /// Adds the bridge's problems, but for settings with which the router has one already: both open the
@@ -264,20 +284,24 @@ fn as_of_serve(problem: Problem) -> Problem {
     }
 }
 
-fn run_both(
+/// Runs both until the first signal, and at most until the second one.
+///
+/// # Errors
+/// Either fails.
+pub(crate) fn run_both(
     runtime: tokio::runtime::Runtime,
-    router: server::Ready,
+    ready: Ready,
     reloads: Reloads,
-    bridge: start::Ready,
+    signals: StopSignals,
 ) -> Result<()> {
-    let addresses = router.addresses().context("read the router's addresses")?;
+    let (addresses, api) = ready.addresses()?;
     tracing::info!(
         listen = %addresses.public,
-        api = %bridge.address().context("read the address of the API")?,
+        %api,
         admin = %addresses.admin,
         "starting a router and a bridge in one process"
     );
-    let signals = StopSignals::watch(&runtime)?;
+    let Ready { router, bridge } = ready;
     let (ended, bridge_ended) = watch::channel(false);
     let bridge = start_bridge(bridge, signals.clone(), ended)?;
     let calls = AtomicUsize::new(0);
@@ -297,33 +321,6 @@ fn run_both(
     // The router ends after the bridge, unless it failed: the process then ends with it.
     let bridge = if router.is_ok() { bridge.join().unwrap_or_else(|_| Ok(())) } else { Ok(()) };
     router.and(bridge)
-}
-
-/// The signals to stop that the process has received so far. Router and bridge stop at the first one, one
-/// after the other, and both stop at once at the second one, whichever of them is stopping then.
-#[derive(Clone)]
-struct StopSignals(watch::Receiver<Vec<&'static str>>);
-
-impl StopSignals {
-    /// Counts the signals from now on, in a task of `runtime`.
-    fn watch(runtime: &tokio::runtime::Runtime) -> Result<Self> {
-        let (received, signals) = watch::channel(Vec::new());
-        let mut stops = runtime.block_on(async { Stops::catch() })?;
-        runtime.spawn(async move {
-            loop {
-                let signal = stops.next().await;
-                received.send_modify(|received| received.push(signal));
-            }
-        });
-        Ok(Self(signals))
-    }
-
-    /// Resolves with the name of the signal at the `count`th one.
-    async fn nth(&self, count: usize) -> Result<&'static str> {
-        let mut signals = self.0.clone();
-        let received = signals.wait_for(|received| received.len() >= count).await;
-        Ok(received.context("wait for a signal")?[count - 1])
-    }
 }
 
 /// Starts the bridge on threads of its own. Sends true over `ended` when it ends, in whichever way.

@@ -13,6 +13,7 @@ pub mod browser;
 pub mod bystander;
 pub mod client;
 pub mod debugger;
+pub mod dev;
 pub mod events;
 pub mod faults;
 pub mod fixtures;

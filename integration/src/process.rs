@@ -99,6 +99,8 @@ fn show(name: &str, log: &Log) {
 }
 
 pub(crate) fn forget_settings(command: &mut Command) {
+    // Nor the user's file.
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SWITCHYARD_") {
             command.env_remove(name);

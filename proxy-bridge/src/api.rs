@@ -4,9 +4,11 @@
 mod bodies;
 mod deploy;
 mod deploys;
+mod diff;
 mod events;
 mod follow;
 mod health;
+mod locks;
 mod logs;
 mod metrics;
 mod openapi;
@@ -14,6 +16,7 @@ mod openapi_parts;
 mod overrides;
 mod pipelines;
 mod projects;
+mod reload;
 mod rollback;
 mod run_logs;
 mod run_queries;
@@ -36,6 +39,8 @@ use tokio::sync::watch;
 
 use self::bodies::{RESUME, RETRY, START};
 use self::deploy::{RemovalQuery, UploadQuery};
+use self::diff::DiffQuery;
+use self::locks::LockQuery;
 use self::overrides::OVERRIDE;
 use self::rollback::RollbackQuery;
 use self::run_logs::RunLogQuery;
@@ -163,6 +168,11 @@ fn commands() -> Routes<Arc<Api>> {
         .add(get("/projects/{project}"), projects::project)
         .add(delete("/projects/{project}").query(RemovalQuery::KEYS), deploy::remove)
         .add(get("/projects/{project}/versions"), projects::versions)
+        .add(get("/projects/{project}/diff").query(DiffQuery::KEYS), diff::diff)
+        .add(post("/projects/{project}/reload"), reload::reload)
+        .add(get("/locks"), locks::locks)
+        .add(put("/projects/{project}/lock").query(LockQuery::KEYS), locks::lock)
+        .add(delete("/projects/{project}/lock"), locks::unlock)
         .add(post("/projects/{project}/rollback").query(RollbackQuery::KEYS), rollback::rollback)
         .merge(source_routes())
         .merge(task_routes())

@@ -28,6 +28,7 @@ use super::metrics::Metrics;
 use super::records::RecordStore;
 use super::routers::Routers;
 use super::volume::{Change, EntryName, UnfinishedDeploy, Volume};
+use crate::locks::Locks;
 use switchyard_contract::deploy::{Action, DeployOutcome, DeployPhase, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
@@ -189,6 +190,11 @@ impl Deploys {
     /// Returns the volume that is deployed to.
     pub fn volume(&self) -> &Volume {
         &self.0.volume
+    }
+
+    /// Returns the locks of projects.
+    pub fn locks(&self) -> Locks {
+        Locks::of(self.0.volume.state_dir())
     }
 
     /// Resumes a deploy that a killed bridge left unfinished.

@@ -133,9 +133,14 @@ pub struct ReloadConfig {
     #[arg(long, value_name = "DIR", value_delimiter = ',')]
     pub allow_override: Vec<PathBuf>,
 
-    /// Show build errors in the browser
+    /// For development: show build errors in the browser, have pages reload when their project has
+    /// changed, and give each project the variables in its own file .env
     #[arg(long)]
     pub dev: bool,
+
+    /// With --dev, leave pages as the projects sent them: no overlay with errors, and no reload
+    #[arg(long)]
+    pub no_overlay: bool,
 }
 
 /// The quiet time after the last change of a project.

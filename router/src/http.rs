@@ -5,6 +5,9 @@
 mod body;
 mod connector;
 mod cors;
+mod destination;
+mod dev;
+mod dev_changes;
 mod dev_page;
 mod direct;
 mod enter;
@@ -32,6 +35,8 @@ use crate::metrics::Metrics;
 pub(crate) struct HttpSettings {
     /// Show build errors to browsers.
     pub(crate) dev: bool,
+    /// Add a script to pages, which shows build errors and loads pages again.
+    pub(crate) overlay: bool,
     /// Proxies whose headers about the client are believed.
     pub(crate) trusted_proxies: TrustedProxies,
     /// The limits on clients.
@@ -49,9 +54,10 @@ pub(crate) fn start(
     commands: &Commands,
     metrics: &Metrics,
 ) -> Result<Server> {
-    let HttpSettings { dev, trusted_proxies, limits } = settings.clone();
+    let HttpSettings { dev, overlay, trusted_proxies, limits } = settings.clone();
     let (live, commands, handler_limits) = (live.clone(), commands.clone(), limits.clone());
-    let make_handler = move || RequestHandler::new(dev, &handler_limits, live.clone(), commands.clone());
+    let make_handler =
+        move || RequestHandler::new([dev, overlay], &handler_limits, live.clone(), commands.clone());
     let settings = ListenerSettings::new("http", trusted_proxies, limits);
     Server::start(listener, settings, Arc::new(metrics.clone()), make_handler)
         .context("start the public listener")

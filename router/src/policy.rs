@@ -44,6 +44,8 @@ pub(crate) struct Policy {
     /// The hosts and path prefixes that the policy assigns to projects.
     assignments: Arc<Assignments>,
     shared_grants: SharedGrants,
+    /// `true`: a project's own file `.env` has variables too.
+    reads_env_files: bool,
 }
 
 /// The permissions, limits and variables of one version.
@@ -84,7 +86,17 @@ impl Policy {
     pub(crate) fn new(requests: RequestLimits, reads: ReadLimits) -> Self {
         let defaults = Allowance::new(requests, reads);
         let (projects, assignments, shared_grants) = Default::default();
-        Self { defaults, projects, assignments, shared_grants }
+        Self { defaults, projects, assignments, shared_grants, reads_env_files: false }
+    }
+
+    /// Has projects get the variables in their own files `.env`, for development.
+    pub(crate) fn with_env_files(self, reads_env_files: bool) -> Self {
+        Self { reads_env_files, ..self }
+    }
+
+    /// Returns true if projects get the variables in their own files `.env`.
+    pub(crate) fn reads_env_files(&self) -> bool {
+        self.reads_env_files
     }
 
     /// Reads `file`. Keys that it leaves out are as in [`Policy::new`]. `state` is the router's own folder, which no

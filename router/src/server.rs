@@ -17,7 +17,7 @@ use switchyard_program::signal::Reloads;
 use tokio::runtime::{Builder, Runtime};
 
 use self::parts::RouterParts;
-pub use self::prepare::{Addresses, Ready, prepare};
+pub use self::prepare::{Addresses, Ready, missing_layers, prepare};
 use self::running::RunningRouter;
 
 /// Returns the runtime of the main thread. It has one thread, which makes the cells: they end with the

@@ -1,13 +1,16 @@
 //! The client commands: their arguments, checked and turned into what is sent.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use switchyard_contract::project::{InvalidName, ProjectName};
-use switchyard_program::settings::values::number;
+use switchyard_program::settings::values::{number, time};
 use switchyard_program::settings::{Problem, Problems, Validate};
 
 pub(super) use self::access::Access;
+pub(crate) use self::access::bridge_text;
+pub(super) use self::project::{EventsArgs, ProjectCommand};
 pub(super) use self::run::{CancelArgs, ListRunsArgs, RunCommand, RunLogsArgs};
 pub(super) use self::source::{DevArgs, ExplainArgs, FreezeArgs, SourceCommand, SyncArgs};
 pub(super) use self::task::{
@@ -15,6 +18,7 @@ pub(super) use self::task::{
 };
 
 mod access;
+mod project;
 mod run;
 mod source;
 mod task;
@@ -35,6 +39,8 @@ pub(crate) enum ClientCommand {
     /// Make an earlier version of a project live again
     #[command(after_help = EXIT_STATUS)]
     Rollback(RollbackArgs),
+    #[command(flatten)]
+    Project(ProjectCommand),
     /// Remove a project; a rollback restores it with its data for a while
     #[command(after_help = EXIT_STATUS)]
     Remove(RemoveArgs),
@@ -58,11 +64,11 @@ pub(crate) enum ClientCommand {
 #[derive(Debug, Args)]
 pub(crate) struct DeployArgs {
     /// Folder to deploy
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", default_value = ".")]
     pub(super) folder: PathBuf,
 
     /// Name of the project [default: the folder's name]
-    #[arg(long, value_name = "NAME", value_parser = project_name)]
+    #[arg(long, short, value_name = "NAME", value_parser = project_name)]
     pub(super) project: Option<ProjectName>,
 
     /// Deploy each folder in DIR as a project; all of them go live together, or none
@@ -70,7 +76,7 @@ pub(crate) struct DeployArgs {
     pub(super) all: bool,
 
     /// Text for the record of the deploy
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     pub(super) message: Option<String>,
 
     /// Keep the files on the volume even if they do not build
@@ -103,6 +109,14 @@ pub(crate) struct StatusArgs {
     #[arg(value_name = "PROJECT", value_parser = project_name)]
     pub(super) project: Option<ProjectName>,
 
+    /// Show it again whenever it has changed, until interrupted
+    #[arg(long, short)]
+    pub(super) watch: bool,
+
+    /// Exit with 1 unless all projects serve their newest version
+    #[arg(long)]
+    pub(super) exit_code: bool,
+
     #[command(flatten)]
     pub(super) access: Access,
 }
@@ -113,10 +127,18 @@ pub(crate) struct RollbackArgs {
     #[arg(value_name = "PROJECT", value_parser = project_name)]
     pub(super) project: ProjectName,
 
-    /// Digest of the version or at least its first 12 digits, or the commit that it was deployed from
-    /// or at least its first 7 digits [default: the previous version]
-    #[arg(long, value_name = "DIGEST|COMMIT")]
+    /// Version to go to: its name, its digest or at least 12 digits of that, or the commit that it was
+    /// deployed from or at least 7 digits of that [default: the version before the live one]
+    #[arg(value_name = "VERSION")]
     version: Option<String>,
+
+    /// Text for the record of the rollback
+    #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(super) message: Option<String>,
+
+    /// Show where it would go and what would change, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
 
     #[command(flatten)]
     pub(super) access: Access,
@@ -129,7 +151,7 @@ pub(crate) struct RemoveArgs {
     pub(super) project: ProjectName,
 
     /// Do not ask; required unless standard input is a terminal
-    #[arg(long)]
+    #[arg(long, short)]
     pub(super) yes: bool,
 
     /// Delete the data of the project at once, even if the project is already removed
@@ -146,17 +168,37 @@ pub(crate) struct RemoveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// Project whose output is printed
+    /// Projects whose output is printed [default: all]
     #[arg(value_name = "PROJECT", value_parser = project_name)]
-    pub(super) project: ProjectName,
+    pub(super) projects: Vec<ProjectName>,
 
-    /// Number of last lines of each router [default: 100]
-    #[arg(long, value_name = "N", value_parser = number::<u32>(0))]
+    /// Number of last lines of each project at each router [default: 100]
+    #[arg(long, short = 'n', value_name = "N", value_parser = number::<u32>(0))]
     pub(super) lines: Option<u32>,
 
     /// Print new lines until interrupted
-    #[arg(long)]
+    #[arg(long, short)]
     pub(super) follow: bool,
+
+    /// Print only lines of this last time, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = time(Duration::ZERO))]
+    pub(super) since: Option<Duration>,
+
+    /// Print only lines that contain this text
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(super) grep: Option<String>,
+
+    /// Print only lines of the request with this x-request-id
+    #[arg(long, value_name = "ID")]
+    pub(super) request: Option<String>,
+
+    /// Print only lines of this version: its name, or the first digits of its digest
+    #[arg(long, value_name = "VERSION")]
+    pub(super) version: Option<String>,
+
+    /// Print only what was printed on standard error
+    #[arg(long)]
+    pub(super) stderr: bool,
 
     #[command(flatten)]
     pub(super) access: Access,
@@ -173,6 +215,7 @@ impl ClientCommand {
             Self::Status(args) => &args.access,
             Self::Rollback(args) => &args.access,
             Self::Remove(args) => &args.access,
+            Self::Project(command) => command.access(),
             Self::Logs(args) => &args.access,
             Self::Source(command) => command.access(),
             Self::Task(command) => command.access(),
@@ -184,63 +227,56 @@ impl ClientCommand {
 
 impl Validate for ClientCommand {
     fn validate(&self, problems: &mut Problems) {
-        let needs_bridge = match self {
+        match self {
             Self::Deploy(args) => {
                 if args.all && args.project.is_some() {
                     let message = "cannot be combined with --all: each project has its folder's name";
                     problems.flag("project", message);
                 }
-                !args.dry_run
             }
             Self::Rollback(args) => {
-                if args.digits().is_some_and(|digits| !args.is_valid(digits)) {
-                    let given = args.version.as_deref().unwrap_or_default();
-                    let message = format!(
-                        "invalid version {given:?}: expected 12 to 64 digits of a digest, or 7 to 64 of a \
-                         commit, of 0-9 and a-f"
-                    );
-                    problems.flag("version", message);
+                if let Some(version) = &args.version {
+                    check_version(&args.project, version, "VERSION", problems);
                 }
-                true
             }
-            Self::Source(command) => {
-                command.validate(problems);
-                true
-            }
+            Self::Source(command) => command.validate(problems),
             Self::Task(command) => command.validate(problems),
-            Self::Run(command) => {
-                command.validate(problems);
-                true
-            }
-            Self::Pipeline(command) => {
-                command.validate(problems);
-                true
-            }
-            Self::Status(_) | Self::Remove(_) | Self::Logs(_) => true,
-        };
-        if needs_bridge && self.access().to.is_none() {
-            problems.flag("to", "is required: the bridge's URL, here or in SWITCHYARD_TO");
+            Self::Run(command) => command.validate(problems),
+            Self::Pipeline(command) => command.validate(problems),
+            Self::Project(command) => command.validate(problems),
+            Self::Status(_) | Self::Remove(_) | Self::Logs(_) => {}
         }
     }
 }
 
 impl RollbackArgs {
-    /// Returns the digits of the version's digest or commit. The printed form `blog@3f9a1c2b7d4e` is
-    /// accepted too.
+    /// Returns the digits of the version's digest or commit.
     pub(super) fn digits(&self) -> Option<&str> {
-        let text = self.version.as_deref()?;
-        match text.split_once('@') {
-            Some((name, digest)) if name == self.project.as_str() => Some(digest),
-            _ => Some(text),
-        }
+        self.version.as_deref().map(|text| digits(&self.project, text))
     }
+}
 
-    fn is_valid(&self, digits: &str) -> bool {
-        let is_commit = self.version.as_deref() == Some(digits);
-        let fewest = if is_commit { 7 } else { 12 };
-        let is_hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        (fewest..=64).contains(&digits.len()) && digits.bytes().all(is_hex)
+/// Returns the digits of a version's digest or commit. The printed form `blog@3f9a1c2b7d4e` is accepted
+/// too.
+fn digits<'t>(project: &ProjectName, text: &'t str) -> &'t str {
+    match text.split_once('@') {
+        Some((name, digest)) if name == project.as_str() => digest,
+        _ => text,
     }
+}
+
+/// Adds a problem if `text` cannot name a version of the project. `subject` is the argument.
+fn check_version(project: &ProjectName, text: &str, subject: &str, problems: &mut Problems) {
+    let digits = digits(project, text);
+    let fewest = if digits == text { 7 } else { 12 };
+    let is_hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    if (fewest..=64).contains(&digits.len()) && digits.bytes().all(is_hex) {
+        return;
+    }
+    let message = format!(
+        "invalid version {text:?}: expected 12 to 64 digits of a digest, or 7 to 64 of a commit, of 0-9 and a-f"
+    );
+    problems.add(Problem::new(subject, message));
 }
 
 /// The problem of a token that cannot be used.

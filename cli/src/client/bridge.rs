@@ -1,6 +1,8 @@
 //! Sends requests to the bridge and reads its answers: whole, or as server-sent events that end
 //! with the answer.
 
+#[cfg(feature = "server")]
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -22,11 +24,11 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Longest silence of a bridge, which sends a comment every 15 seconds.
-pub(super) const SILENCE: Duration = Duration::from_secs(60);
+pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 
 /// One bridge.
 #[derive(Debug)]
-pub(super) struct Bridge {
+pub(crate) struct Bridge {
     http: Client,
     to: Url,
     authorization: Option<HeaderValue>,
@@ -35,15 +37,15 @@ pub(super) struct Bridge {
 
 /// An answer of the bridge, of any status.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     /// JSON, unless something in between answered.
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 /// The reason for a missing answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     #[error("no connection to {to}: {why}; is --to right, and does the bridge run?")]
     Connect { to: Url, why: String },
     #[error("the connection broke before the answer was complete: {0}")]
@@ -57,7 +59,7 @@ pub(super) enum CallError {
 impl Bridge {
     /// # Errors
     /// The HTTP client cannot be made, as without any certificates of the system.
-    pub(super) fn new(
+    pub(crate) fn new(
         to: Url,
         authorization: Option<HeaderValue>,
         silence: Duration,
@@ -73,8 +75,18 @@ impl Bridge {
         Ok(Self { http: http.build()?, to, authorization, silence })
     }
 
+    /// A server of this process or machine, without a token.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be made.
+    #[cfg(feature = "server")]
+    pub(crate) fn at(address: SocketAddr) -> Result<Self, reqwest::Error> {
+        let to = Url::parse(&format!("http://{address}/")).expect("an address makes a URL");
+        Self::new(to, None, SILENCE)
+    }
+
     /// The same bridge, for answers that may take `times` as long to begin.
-    pub(super) fn patient(&self, times: u32) -> Self {
+    pub(crate) fn patient(&self, times: u32) -> Self {
         Self {
             http: self.http.clone(),
             to: self.to.clone(),
@@ -84,7 +96,7 @@ impl Bridge {
     }
 
     /// A request to a path below the bridge's URL.
-    pub(super) fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
         let mut url = self.to.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -100,19 +112,19 @@ impl Bridge {
     }
 
     /// Asks for something that is answered at once.
-    pub(super) async fn get(&self, path: &[&str]) -> Result<Answer, CallError> {
+    pub(crate) async fn get(&self, path: &[&str]) -> Result<Answer, CallError> {
         self.call(self.request(Method::GET, path, &[])).await
     }
 
     /// Sends a request whose body is there already, and reads an answer that is one document.
-    pub(super) async fn call(&self, request: RequestBuilder) -> Result<Answer, CallError> {
+    pub(crate) async fn call(&self, request: RequestBuilder) -> Result<Answer, CallError> {
         let (_, no_body) = watch::channel(Flow::default());
         let response = self.send(request.header(ACCEPT, "application/json"), no_body, |_| {}).await?;
         self.whole(response).await
     }
 
     /// Sends a request, and waits for the beginning of its answer as long as the flow of its body goes on.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         request: RequestBuilder,
         mut flow: watch::Receiver<Flow>,
@@ -134,7 +146,7 @@ impl Bridge {
     }
 
     /// Reads an answer to its end.
-    pub(super) async fn whole(&self, mut response: Response) -> Result<Answer, CallError> {
+    pub(crate) async fn whole(&self, mut response: Response) -> Result<Answer, CallError> {
         let mut body = Vec::new();
         while let Some(piece) = self.piece(&mut response).await? {
             body.extend_from_slice(&piece);
@@ -146,7 +158,7 @@ impl Bridge {
     }
 
     /// Reads an answer that is events until one of them is `done`, or one that is not.
-    pub(super) async fn done(
+    pub(crate) async fn done(
         &self,
         response: Response,
         mut on_phase: impl FnMut(&SseEvent),
@@ -167,7 +179,7 @@ impl Bridge {
 
     /// # Errors
     /// The answer back when it has no events.
-    pub(super) fn events(&self, response: Response) -> Result<Events<'_>, Box<Response>> {
+    pub(crate) fn events(&self, response: Response) -> Result<Events<'_>, Box<Response>> {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         if kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
             Ok(Events { bridge: self, response, parser: Parser::default(), read: Vec::new().into_iter() })
@@ -191,7 +203,7 @@ impl Bridge {
 
 /// Events as they come.
 #[derive(Debug)]
-pub(super) struct Events<'a> {
+pub(crate) struct Events<'a> {
     bridge: &'a Bridge,
     response: Response,
     parser: Parser,
@@ -200,7 +212,7 @@ pub(super) struct Events<'a> {
 
 impl Events<'_> {
     /// The next event; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<SseEvent>, CallError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<SseEvent>, CallError> {
         loop {
             let event = self.read.by_ref().find_map(|item| match item {
                 SseItem::Event(event) => Some(event),

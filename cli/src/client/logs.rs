@@ -1,19 +1,32 @@
-//! `logs`: the lines that a project printed.
+//! `logs`: the lines that projects printed.
 
+use futures_util::future::join_all;
 use http::Method;
-use reqwest::header::ACCEPT;
+use http::header::ACCEPT;
+use jiff::Timestamp;
 use serde::de::IgnoredAny;
-use tokio::sync::watch;
+use switchyard_program::color::Style;
+use tokio::sync::{mpsc, watch};
 
 use super::Console;
 use super::args::LogsArgs;
 use super::bridge::{Bridge, CallError};
-use super::failure::{DONE, Failure, NO_ANSWER};
+use super::failure::{DONE, Failure, NO_ANSWER, exit_of};
 use super::pack::Flow;
 use super::report;
-use switchyard_contract::overview::{LogError, ProjectOverview, RouterLogLine};
+use switchyard_contract::admin::LogLine;
+use switchyard_contract::overview::{LogError, ProjectOverview, ProjectOverviews, RouterLogLine};
 use switchyard_contract::visible;
 use switchyard_edge::sse::SseEvent;
+
+/// Lines that wait to be printed. Their readers wait when it is full.
+const QUEUE: usize = 256;
+
+/// The lines that a router keeps of a project.
+const ALL: u32 = 1_000;
+
+/// Projects that are followed at once: each is a stream of the bridge.
+const MAX_FOLLOWED: usize = 100;
 
 /// Prints lines until the last one, or without end. Returns the exit status.
 ///
@@ -25,80 +38,242 @@ pub(super) async fn logs(
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
-    let project = args.project.as_str();
-    let answer = bridge.get(&["projects", project]).await?;
-    if !answer.status.is_success() {
-        return report::print_answer(console, json, &answer);
+    let projects = match projects(bridge, args).await? {
+        Ok(projects) => projects,
+        Err(answer) => return report::print_answer(console, json, &answer),
+    };
+    if projects.len() > MAX_FOLLOWED {
+        let text =
+            format!("{} projects are too many to read at once: name at most {MAX_FOLLOWED}", projects.len());
+        return Err(Failure::new(super::USAGE, text));
     }
-    let project_status: ProjectOverview = serde_json::from_str(&answer.body).map_err(strange)?;
-    let show = if json { Show::Json } else { Show::Text { routers: project_status.routers.len() > 1 } };
+    let has_routers = projects.iter().any(|project| project.routers.len() > 1);
+    let show = Show { json, routers: has_routers, projects: projects.len() > 1 };
+    let filter = Filter::new(args);
+    let (sender, mut messages) = mpsc::channel(QUEUE);
+    let reading =
+        join_all(projects.iter().map(|project| read(bridge, &project.project, args, sender.clone())));
+    drop(sender);
+    let mut printed = Vec::new();
+    let printing = async {
+        let mut exit = DONE;
+        while let Some(message) = messages.recv().await {
+            match message {
+                Message::Line(line) if !filter.takes(&line.0.line) => {}
+                // Of several projects, in the order in which they were printed.
+                Message::Line(line) if !args.follow && show.projects => printed.push(line),
+                Message::Line(line) => print(&line, show, console)?,
+                Message::Problem(text) => {
+                    console.complain(&text)?;
+                    exit = NO_ANSWER;
+                }
+            }
+        }
+        Ok::<_, Failure>(exit)
+    };
+    let (ends, exit) = tokio::join!(reading, printing);
+    let exit = exit?;
+    printed.sort_by_key(|(line, _)| line.line.timestamp);
+    printed.iter().try_for_each(|line| print(line, show, console))?;
+    let exits = ends.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let exit = exits.into_iter().fold(exit, u8::max);
+    if args.follow && exit == DONE {
+        let text = "the bridge ended the log: it is stopping, or no router is left";
+        return Err(Failure::new(NO_ANSWER, text));
+    }
+    Ok(exit)
+}
 
-    let lines = args.lines.map(|lines| lines.to_string());
-    let query: Vec<_> =
-        [lines.as_deref().map(|lines| ("lines", lines)), args.follow.then_some(("follow", "1"))]
-            .into_iter()
-            .flatten()
-            .collect();
+/// A line with the JSON that it came as.
+type Line = (RouterLogLine, String);
+
+enum Message {
+    Line(Line),
+    Problem(String),
+}
+
+/// Finds the projects that are named, or all. The inner error is an answer that is no success.
+async fn projects(
+    bridge: &Bridge,
+    args: &LogsArgs,
+) -> Result<Result<Vec<ProjectOverview>, super::bridge::Answer>, CallError> {
+    let mut projects = Vec::new();
+    for project in &args.projects {
+        let answer = bridge.get(&["projects", project.as_str()]).await?;
+        if !answer.status.is_success() {
+            return Ok(Err(answer));
+        }
+        projects.push(serde_json::from_str(&answer.body).map_err(strange)?);
+    }
+    if args.projects.is_empty() {
+        let answer = bridge.get(&["projects"]).await?;
+        if !answer.status.is_success() {
+            return Ok(Err(answer));
+        }
+        let all: ProjectOverviews = serde_json::from_str(&answer.body).map_err(strange)?;
+        projects.extend(all.projects.into_iter().filter(|project| project.removed.is_none()));
+    }
+    Ok(Ok(projects))
+}
+
+/// Sends the lines of one project. Returns the exit status of an answer that is no success.
+async fn read(
+    bridge: &Bridge,
+    project: &str,
+    args: &LogsArgs,
+    to: mpsc::Sender<Message>,
+) -> Result<u8, CallError> {
+    // What is left out must not take the place of what is printed.
+    let lines =
+        args.lines.or_else(|| Filter::new(args).is_on().then_some(ALL)).map(|lines| lines.to_string());
+    let query = [lines.as_deref().map(|lines| ("lines", lines)), args.follow.then_some(("follow", "1"))];
+    let query: Vec<_> = query.into_iter().flatten().collect();
     let request = bridge.request(Method::GET, &["projects", project, "logs"], &query);
     let (_, no_body) = watch::channel(Flow::default());
     let response = bridge.send(request.header(ACCEPT, "text/event-stream"), no_body, |_| {}).await?;
     let mut events = match bridge.events(response) {
         Ok(events) => events,
-        Err(response) => return report::print_answer(console, json, &bridge.whole(*response).await?),
+        Err(response) => {
+            let answer = bridge.whole(*response).await?;
+            let problem = serde_json::from_str::<switchyard_contract::problem::ProblemDocument>(&answer.body);
+            let text = problem.as_ref().map(|problem| report::describe(problem, &answer.status.to_string()));
+            let text = text.unwrap_or_else(|_| answer.status.to_string());
+            let _ = to.send(Message::Problem(text)).await;
+            let kind = problem.map(|problem| problem.kind).unwrap_or_default();
+            return Ok(exit_of(answer.status, &kind));
+        }
     };
-    let mut exit = DONE;
     while let Some(event) = events.next().await? {
-        match event.kind.as_str() {
-            "line" => print(&event, show, console)?,
-            "error" => {
-                complain(&event, console)?;
-                exit = NO_ANSWER;
+        let message = match event.kind.as_str() {
+            "line" => {
+                serde_json::from_str::<IgnoredAny>(&event.data).map_err(strange)?;
+                Message::Line((serde_json::from_str(&event.data).map_err(strange)?, event.data))
             }
-            _ => {}
+            "error" => Message::Problem(problem(&event)),
+            _ => continue,
+        };
+        if to.send(message).await.is_err() {
+            break;
         }
     }
-    if args.follow {
-        return Err(Failure::new(
-            NO_ANSWER,
-            "the bridge ended the log: it is stopping, or no router is left",
-        ));
+    Ok(DONE)
+}
+
+/// The lines that are printed.
+struct Filter {
+    since: Option<Timestamp>,
+    grep: Option<String>,
+    request: Option<String>,
+    version: Option<String>,
+    stderr: bool,
+}
+
+impl Filter {
+    fn new(args: &LogsArgs) -> Self {
+        let LogsArgs { since, grep, request, version, stderr, .. } = args;
+        let since = since
+            .and_then(|time| Timestamp::now().checked_sub(jiff::SignedDuration::try_from(time).ok()?).ok());
+        let version =
+            version.as_ref().map(|version| version.rsplit('@').next().unwrap_or(version).to_owned());
+        Self { since, grep: grep.clone(), request: request.clone(), version, stderr: *stderr }
     }
-    Ok(exit)
+
+    fn is_on(&self) -> bool {
+        self.since.is_some()
+            || self.grep.is_some()
+            || self.request.is_some()
+            || self.version.is_some()
+            || self.stderr
+    }
+
+    fn takes(&self, line: &LogLine) -> bool {
+        let digest = line.version.rsplit('@').next().unwrap_or_default();
+        self.since.is_none_or(|since| line.timestamp >= since)
+            && self.grep.as_ref().is_none_or(|text| line.line.contains(text))
+            && self.request.as_ref().is_none_or(|request| line.request.as_ref() == Some(request))
+            // A digest that is given whole is longer than the one in the line.
+            && self.version.as_ref().is_none_or(|version| digest.starts_with(version) || version.starts_with(digest))
+            && (!self.stderr || line.stream == "stderr")
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Show {
-    Json,
-    Text { routers: bool },
+struct Show {
+    json: bool,
+    routers: bool,
+    projects: bool,
 }
 
-fn print(event: &SseEvent, show: Show, console: &mut Console<'_>) -> Result<(), Failure> {
-    let Show::Text { routers } = show else {
-        serde_json::from_str::<IgnoredAny>(&event.data).map_err(strange)?;
-        console.print_json(&event.data)?;
+fn print((line, text): &Line, show: Show, console: &mut Console<'_>) -> Result<(), Failure> {
+    if show.json {
+        console.print_json(text)?;
         return Ok(console.out.flush()?);
-    };
-    let RouterLogLine { router, line }: RouterLogLine = serde_json::from_str(&event.data).map_err(strange)?;
-    let timestamp = line.timestamp.to_string();
-    let words = [router.filter(|_| routers), Some(timestamp), Some(line.version), Some(line.stream)];
-    for word in words.into_iter().flatten() {
-        write!(console.out, "{} ", visible::word(&word))?;
+    }
+    let has_color = console.look.has_color;
+    let RouterLogLine { router, line } = line;
+    if let Some(router) = router.as_ref().filter(|_| show.routers) {
+        write!(console.out, "{} ", Style::Dim.on(has_color, visible::word(router)))?;
+    }
+    // Milliseconds are as much as a person can tell apart.
+    let at = line.timestamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    write!(console.out, "{} ", Style::Dim.on(has_color, at))?;
+    write!(console.out, "{} ", Style::Name.on(has_color, visible::word(&line.version)))?;
+    let style = if line.stream == "stderr" { Style::Warning } else { Style::Dim };
+    write!(console.out, "{} ", style.on(has_color, visible::word(&line.stream)))?;
+    if let Some(request) = &line.request {
+        write!(console.out, "{} ", Style::Dim.on(has_color, format_args!("[{}]", visible::word(request))))?;
     }
     writeln!(console.out, "{}", visible::line(&line.line))?;
     Ok(console.out.flush()?)
 }
 
-fn complain(event: &SseEvent, console: &mut Console<'_>) -> Result<(), Failure> {
+fn problem(event: &SseEvent) -> String {
     match serde_json::from_str::<LogError>(&event.data) {
         Ok(LogError { router: Some(router), error }) => {
-            console.complain(&format!("{}: {}", visible::word(&router), visible::line(&error)))?;
+            format!("{}: {}", visible::word(&router), visible::line(&error))
         }
-        Ok(LogError { router: None, error }) => console.complain(&visible::line(&error))?,
-        Err(_) => console.complain(&visible::line(&event.data))?,
+        Ok(LogError { router: None, error }) => visible::line(&error).into_owned(),
+        Err(_) => visible::line(&event.data).into_owned(),
     }
-    Ok(())
 }
 
 fn strange(error: serde_json::Error) -> CallError {
     CallError::Strange(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn line(version: &str, stream: &str, text: &str) -> LogLine {
+        serde_json::from_value(json!({
+            "timestamp": "2026-03-01T12:00:00Z", "project": "blog", "version": version, "pid": 1, "stream": stream,
+            "request": "r1", "line": text,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_line_has_to_pass_every_filter() {
+        let none = || Filter { since: None, grep: None, request: None, version: None, stderr: false };
+        let one = line("blog@3f9a1c2b7d4e", "stdout", "hello world");
+        assert!(none().takes(&one) && !none().is_on());
+        for (filter, takes) in [
+            (Filter { grep: Some("o w".into()), ..none() }, true),
+            (Filter { grep: Some("O W".into()), ..none() }, false),
+            (Filter { request: Some("r1".into()), ..none() }, true),
+            (Filter { request: Some("r".into()), ..none() }, false),
+            (Filter { version: Some("3f9a".into()), ..none() }, true),
+            (Filter { version: Some("3f9a1c2b7d4e00".into()), ..none() }, true),
+            (Filter { version: Some("4f".into()), ..none() }, false),
+            (Filter { stderr: true, ..none() }, false),
+            (Filter { since: Some("2026-03-01T11:59:00Z".parse().unwrap()), ..none() }, true),
+            (Filter { since: Some("2026-03-01T12:01:00Z".parse().unwrap()), ..none() }, false),
+        ] {
+            assert!(filter.is_on());
+            assert_eq!(filter.takes(&one), takes);
+        }
+    }
 }

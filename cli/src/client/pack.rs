@@ -32,7 +32,7 @@ pub(super) struct Upload {
 
 /// Progress of an upload, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Flow {
+pub(crate) struct Flow {
     /// Bytes of files, before compression.
     pub(super) read: u64,
     /// Bytes that the connection has accepted.

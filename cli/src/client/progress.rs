@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use super::Console;
 use super::pack::Flow;
-use switchyard_contract::deploy::{DeployPhase, DeployStep};
+use switchyard_contract::deploy::{Action, DeployPhase, DeployStep};
 use switchyard_contract::visible;
 use switchyard_edge::sse::SseEvent;
 
@@ -38,7 +38,12 @@ impl<'a> Progress<'a> {
             (false, true) => Show::Bar(bar()),
             (false, false) => Show::Lines,
         };
-        Self { err: &mut *console.err, show, steps: Steps::default() }
+        Self { err: &mut *console.err, show, steps: Steps::new(Action::Deploy) }
+    }
+
+    /// Describes the steps of this action from now on.
+    pub(super) fn expect(&mut self, action: Action) {
+        self.steps = Steps::new(action);
     }
 
     /// Prints a line that stays on the terminal.
@@ -54,7 +59,7 @@ impl<'a> Progress<'a> {
 
     /// `bytes` are about to be read and sent.
     pub(super) fn begin(&mut self, bytes: u64) {
-        self.steps = Steps::default();
+        self.steps = Steps::new(self.steps.action);
         if let Show::Bar(bar) = &self.show {
             bar.set_style(style(UPLOADING));
             bar.set_length(bytes);
@@ -94,8 +99,10 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// The steps of a deploy so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Steps {
+    /// What is done, which decides about the words.
+    action: Action,
     routers: BTreeSet<String>,
     phase: Option<DeployPhase>,
     /// Routers that have completed the current phase.
@@ -103,6 +110,10 @@ struct Steps {
 }
 
 impl Steps {
+    fn new(action: Action) -> Self {
+        Self { action, routers: BTreeSet::new(), phase: None, through: BTreeSet::new() }
+    }
+
     /// Returns the line for a step, if it deserves one.
     fn describe(&mut self, step: &DeployStep) -> Option<String> {
         if self.phase != Some(step.phase) {
@@ -110,9 +121,10 @@ impl Steps {
             self.through.clear();
         }
         let Some(router) = &step.router else {
-            return match step.phase {
-                DeployPhase::Store => Some("received".to_owned()),
-                DeployPhase::Hold => Some("stored".to_owned()),
+            return match (step.phase, self.action) {
+                (DeployPhase::Store, Action::Rollback) => Some("the files are there".to_owned()),
+                (DeployPhase::Store, Action::Deploy) => Some("received".to_owned()),
+                (DeployPhase::Hold, Action::Deploy) => Some("stored".to_owned()),
                 _ => None,
             };
         };
@@ -123,11 +135,13 @@ impl Steps {
         }
         self.through.insert(router.clone());
         let done = match step.phase {
-            DeployPhase::Build => "built",
-            DeployPhase::Publish => "published",
+            DeployPhase::Build if self.action == Action::Delete => return None,
+            DeployPhase::Publish if self.action == Action::Delete => "removed from",
+            DeployPhase::Build => "built on",
+            DeployPhase::Publish => "published on",
             _ => return None,
         };
-        Some(format!("{done} on {} of {} routers", self.through.len(), self.routers.len()))
+        Some(format!("{done} {} of {} routers", self.through.len(), self.routers.len()))
     }
 }
 
@@ -136,7 +150,11 @@ mod tests {
     use super::*;
 
     fn lines_of(steps: &[(&str, Option<&str>, Option<&str>)]) -> Vec<String> {
-        let mut known = Steps::default();
+        lines_for(Action::Deploy, steps)
+    }
+
+    fn lines_for(action: Action, steps: &[(&str, Option<&str>, Option<&str>)]) -> Vec<String> {
+        let mut known = Steps::new(action);
         let steps = steps.iter().map(|(phase, router, outcome)| {
             let step =
                 serde_json::json!({"deploy": "d1", "phase": phase, "router": router, "outcome": outcome});
@@ -165,6 +183,19 @@ mod tests {
             "published on 1 of 2 routers",
         ];
         assert_eq!(printed, expected);
+    }
+
+    #[test]
+    fn each_action_has_its_own_words() {
+        let steps = [
+            ("store", None, None),
+            ("hold", None, None),
+            ("build", Some("r1"), Some("built")),
+            ("publish", Some("r1"), Some("removed")),
+        ];
+        assert_eq!(lines_for(Action::Delete, &steps), ["removed from 1 of 1 routers"]);
+        let back = ["the files are there", "built on 1 of 1 routers", "published on 1 of 1 routers"];
+        assert_eq!(lines_for(Action::Rollback, &steps), back);
     }
 
     #[test]

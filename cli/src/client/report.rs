@@ -5,8 +5,10 @@ use jiff::Timestamp;
 use super::Console;
 use super::bridge::{Answer, CallError};
 use super::failure::{Failure, exit_of};
+use super::links::project_url;
 use switchyard_contract::admin::ReloadOutcome;
 use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployedProject, Removal, RouterReport};
+use switchyard_contract::event::Diagnostic;
 use switchyard_contract::incarnation::DataFate;
 use switchyard_contract::problem::ProblemDocument;
 use switchyard_contract::visible;
@@ -43,6 +45,14 @@ pub(super) fn success(console: &mut Console<'_>, record: &DeployRecord) -> Resul
         }
     }
     console.complain(&silent_routers(&record.routers, &record.behind))?;
+    // Last, so that a script finds them at the end.
+    for project in record.projects.iter().filter(|_| record.outcome == Some(DeployOutcome::Live)) {
+        let public =
+            record.routers.iter().map(|router| router.public.as_str()).find(|public| !public.is_empty());
+        if let Some(url) = public.and_then(|public| project_url(public, &project.project)) {
+            console.print(&url)?;
+        }
+    }
     Ok(())
 }
 
@@ -131,17 +141,18 @@ fn hint(problem: &ProblemDocument) -> &'static str {
     }
 }
 
-/// `main.ts:3:12: message`, and the lines around the place.
-pub(super) fn diagnostic(error: &switchyard_contract::event::Diagnostic) -> String {
+/// `main.ts:3:12`, as far as it is known.
+pub(crate) fn place(error: &Diagnostic) -> String {
     let file = error.file.as_deref().map(|file| visible::word(file).into_owned());
-    let position: Vec<_> = [file]
-        .into_iter()
-        .chain([error.line, error.column].map(|number| number.map(|number| number.to_string())))
-        .map_while(|part| part)
-        .collect();
-    let mut text = match position.as_slice() {
-        [] => error.message.clone(),
-        position => format!("{}: {}", position.join(":"), error.message),
+    let numbers = [error.line, error.column].map(|number| number.map(|number| number.to_string()));
+    [file].into_iter().chain(numbers).map_while(|part| part).collect::<Vec<_>>().join(":")
+}
+
+/// `main.ts:3:12: message`, and the lines around the place.
+pub(super) fn diagnostic(error: &Diagnostic) -> String {
+    let mut text = match place(error).as_str() {
+        "" => error.message.clone(),
+        place => format!("{place}: {}", error.message),
     };
     if let Some(frame) = &error.frame {
         text.push('\n');

@@ -15,7 +15,7 @@ use super::files::FilesError;
 use super::pack::{self, Flow, Packing, Upload};
 use super::progress::Progress;
 use super::report;
-use switchyard_contract::deploy::DeployRecord;
+use switchyard_contract::deploy::{Action, DeployRecord};
 
 /// Pause before a broken request is sent again: a bridge that restarts is back about then.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -86,6 +86,11 @@ pub(super) async fn ask(
     progress: &mut Progress<'_>,
 ) -> Result<Answer, Failure> {
     let key = Uuid::new_v4().to_string();
+    progress.expect(match (&request.method, request.path.last()) {
+        (&Method::DELETE, _) => Action::Delete,
+        (_, Some(&"rollback")) => Action::Rollback,
+        _ => Action::Deploy,
+    });
     match attempt(bridge, request, &key, progress).await {
         Err(AttemptError::Call(CallError::Broke(why))) => {
             progress.line(&format!("the connection broke ({why}); trying again"));

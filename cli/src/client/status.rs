@@ -1,8 +1,11 @@
 //! `status`: a table of projects, with a line for each router where they differ.
 
+use std::time::Duration;
+
 use super::Console;
+use super::args::StatusArgs;
 use super::bridge::{Answer, Bridge, CallError};
-use super::failure::{DONE, Failure};
+use super::failure::{DONE, FAILED, Failure};
 use super::report;
 use super::table::aligned;
 use switchyard_contract::admin::ProjectState;
@@ -10,21 +13,50 @@ use switchyard_contract::overview::{ProjectOnRouter, ProjectOverview, ProjectOve
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::visible;
 
+/// Pause between two looks of `--watch`.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Returns the exit status.
 pub(super) async fn status(
     bridge: &Bridge,
-    project: Option<&ProjectName>,
+    args: &StatusArgs,
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
+    let project = args.project.as_ref();
     let path = [Some("projects"), project.map(ProjectName::as_str)];
-    let answer = bridge.get(&path.into_iter().flatten().collect::<Vec<_>>()).await?;
-    if json || !answer.status.is_success() {
-        return report::print_answer(console, json, &answer);
+    let path: Vec<_> = path.into_iter().flatten().collect();
+    let mut shown = String::new();
+    loop {
+        let answer = bridge.get(&path).await?;
+        if !answer.status.is_success() {
+            return report::print_answer(console, json, &answer);
+        }
+        let overview =
+            read(&answer, project.is_some()).map_err(|error| CallError::Strange(error.to_string()))?;
+        let text = if json { answer.body.clone() } else { table(&overview) };
+        if text != shown {
+            if json {
+                console.print_json(&text)?
+            } else {
+                console.print_table(&text)?
+            }
+            console.out.flush()?;
+            shown = text;
+        }
+        if !args.watch {
+            let is_good = overview.projects.iter().all(is_good);
+            return Ok(if args.exit_code && !is_good { FAILED } else { DONE });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
-    let overview = read(&answer, project.is_some()).map_err(|error| CallError::Strange(error.to_string()))?;
-    console.print(table(&overview).trim_end())?;
-    Ok(DONE)
+}
+
+/// Returns true if every router serves the newest version of a project, or the project is removed.
+fn is_good(project: &ProjectOverview) -> bool {
+    let serves = |state: Option<ProjectState>| matches!(state, Some(ProjectState::Live | ProjectState::Idle));
+    let mut routers = project.routers.iter();
+    project.removed.is_some() || !project.skew && routers.all(|router| serves(router.state) && !router.behind)
 }
 
 fn read(answer: &Answer, one: bool) -> serde_json::Result<ProjectOverviews> {
@@ -82,7 +114,11 @@ fn project_rows(project: &ProjectOverview) -> Vec<Row> {
 
 /// A line about a router, without the router's name.
 fn facts(overview: &ProjectOnRouter) -> [String; 4] {
-    let state = overview.state.map_or("-", ProjectState::as_str);
+    // An older version that still serves is no failure of the project.
+    let state = match overview.state {
+        Some(ProjectState::Failed | ProjectState::Invalid) if overview.live.is_some() => "stale",
+        state => state.map_or("-", ProjectState::as_str),
+    };
     let version = overview.live.as_ref().map_or("-", |live| live.version.as_str());
     let error = overview.error.as_ref().map(report::diagnostic).unwrap_or_default();
     let note = match error.lines().next() {
@@ -225,7 +261,7 @@ mod tests {
         let expected = [
             "PROJECT  STATE    VERSION",
             "b␛[2J    differs  -",
-            r"  r1     failed   b␊@1     a\u{202e}.ts: ␛]0;x␇␉no",
+            r"  r1     stale    b␊@1     a\u{202e}.ts: ␛]0;x␇␉no",
             r"  r␍2    live     -        a\u{202e}.ts: ␛]0;x␇␉no",
             r"r\u{9b}3 cannot be reached",
         ];

@@ -13,9 +13,26 @@ pub(super) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Strin
     lines.collect()
 }
 
+/// Returns a line that is no wider than `width` characters. One that is cut ends with `…`.
+pub(super) fn cut(line: &str, width: Option<usize>) -> String {
+    match width {
+        Some(width) if line.chars().count() > width => {
+            line.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+        }
+        _ => line.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_cut_where_the_terminal_ends() {
+        assert_eq!(cut("aéb", Some(3)), "aéb");
+        assert_eq!(cut("aébc", Some(3)), "aé…");
+        assert_eq!(cut("aébc", None), "aébc");
+    }
 
     #[test]
     fn a_column_is_as_wide_as_its_longest_cell_in_characters() {

@@ -20,6 +20,7 @@ use switchyard_program::settings::CommandLine;
 mod deploy;
 mod fake;
 mod others;
+mod project;
 mod source;
 mod task;
 
@@ -68,7 +69,14 @@ async fn run_line(
 async fn run_at(to: &str, args: &[&str], silence: Duration) -> Ran {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let env = BTreeMap::from([("SWITCHYARD_TO", to), ("SWITCHYARD_TOKEN", TOKEN)]);
-    let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: None, piped: None };
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        terminal: false,
+        input: None,
+        piped: None,
+        look: Look::default(),
+    };
     let env = |name: &str| env.get(name).map(OsString::from);
     let exit = run_line(args, silence, env, &mut console).await;
     let ran = Ran { out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap(), exit };

@@ -299,6 +299,9 @@ impl From<&EndedIncarnation> for Removal {
 pub struct RouterReport {
     /// The router's admin URL.
     pub router: String,
+    /// The router's public URL. Absent in records of earlier bridges.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub public: String,
     /// One report per project. Empty until the router has built, and when it gave no answer.
     #[serde(default)]
     pub reports: Vec<Report>,

@@ -19,6 +19,7 @@
 //! - [`source`]: git sources and their syncs, as the bridge reports them
 //! - [`suggest`]: suggestions for misspelt words
 //! - [`task`]: tasks and pipelines, as a version declares them
+//! - [`versions`]: differences between versions, locks of projects, reloads
 //! - [`task_overview`]: tasks and pipelines, as the bridge lists and starts them
 //! - [`verifier`]: the ingress's check of signed events
 //! - [`visible`]: text from others, made safe to print
@@ -45,6 +46,7 @@ pub mod suggest;
 pub mod task;
 pub mod task_overview;
 pub mod verifier;
+pub mod versions;
 pub mod visible;
 
 /// The settings of tests with generated input: always the same, and few enough for every test run.

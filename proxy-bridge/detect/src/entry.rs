@@ -32,6 +32,9 @@ pub const PACKAGE_FILE: &str = "package.json";
 /// The file that names processes, on Heroku and similar hosts.
 const PROCFILE: &str = "Procfile";
 
+/// The variables of a project on a developer's machine.
+const ENV_FILE: &str = ".env";
+
 /// The folder of programs from packages. An entry below it may name a program that is not installed
 /// yet.
 const PROGRAMS: &str = "node_modules/.bin/";
@@ -107,6 +110,14 @@ pub(crate) fn is_sign(path: &str) -> bool {
         || matches!(path, PACKAGE_FILE | PROCFILE)
         || files::is_conventional(path)
         || outputs::is_server(path)
+}
+
+/// Returns the variables in the file `.env` of the project in `dir`, without those that the router
+/// sets. Empty if there is no such file, or it cannot be read.
+pub fn env_file(dir: &Path) -> Vec<(String, String)> {
+    let mut variables = env::read(dir, ENV_FILE).unwrap_or_default();
+    variables.retain(|(name, value)| env::may_be_set(name) && !value.contains('\0'));
+    variables
 }
 
 /// Returns true for an entry that lies in a package.

@@ -1,6 +1,7 @@
 //! The parts that router, bridge and command line share as programs.
 //!
 //! - [`atomic_file`]: files that are replaced as a whole
+//! - [`color`]: whether output is coloured, and the colours
 //! - [`descriptors`]: the limit of open files
 //! - [`file_system`]: file systems that lack what a local disk has
 //! - [`log`]: the log on standard error
@@ -12,6 +13,7 @@
 
 #[cfg(feature = "server")]
 pub mod atomic_file;
+pub mod color;
 #[cfg(feature = "server")]
 pub mod descriptors;
 #[cfg(feature = "server")]

@@ -7,6 +7,7 @@
 //! [`Validate`] then checks what a single setting cannot show, such as two settings that exclude
 //! each other.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write as _};
@@ -132,6 +133,18 @@ fn variable(name: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", name.to_uppercase().replace('-', "_"))
 }
 
+/// The value of a flag in a file of settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileValue {
+    /// One value, or several of a flag that may be repeated.
+    pub values: Vec<String>,
+    /// The place in the file, for messages: `switchyard.toml:3:1`.
+    pub origin: String,
+}
+
+/// The values that a file has for flags, by the flags' names without dashes.
+pub type FileValues = BTreeMap<String, FileValue>;
+
 /// Reads the command line `args`, which begins behind the program's own name, and the variables that
 /// `command` names for what the command line leaves out. `env` returns a variable's value.
 ///
@@ -141,6 +154,19 @@ pub fn parse<T: FromArgMatches + Validate>(
     command: Command,
     args: impl IntoIterator<Item = OsString>,
     env: impl Fn(&str) -> Option<OsString>,
+) -> Result<CommandLine<T>, Vec<Problem>> {
+    parse_with_file(command, args, env, &FileValues::new())
+}
+
+/// The same, with `file` for what neither the command line nor the variables have.
+///
+/// # Errors
+/// Every wrong setting.
+pub fn parse_with_file<T: FromArgMatches + Validate>(
+    command: Command,
+    args: impl IntoIterator<Item = OsString>,
+    env: impl Fn(&str) -> Option<OsString>,
+    file: &FileValues,
 ) -> Result<CommandLine<T>, Vec<Problem>> {
     let mut attempt = Attempt::new(command, args);
     loop {
@@ -160,7 +186,7 @@ pub fn parse<T: FromArgMatches + Validate>(
                     }
                 };
             }
-            Step::Matches(matches) => attempt.add_variables(&matches, &env),
+            Step::Matches(matches) => attempt.add_variables(&matches, &env, file),
             Step::Print(text) => return Ok(CommandLine::Print(text)),
             Step::Again => {}
             Step::Stop => return Err(attempt.into_problems().into_vec()),

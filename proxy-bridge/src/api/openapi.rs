@@ -7,8 +7,8 @@ use http::StatusCode;
 use utoipa::OpenApi;
 
 use super::{
-    deploy, deploys, events, health, logs, metrics, overrides, pipelines, projects, rollback, run_logs, runs,
-    source_commits, sources, tasks,
+    deploy, deploys, diff, events, health, locks, logs, metrics, overrides, pipelines, projects, reload,
+    rollback, run_logs, runs, source_commits, sources, tasks,
 };
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
 use switchyard_edge::api::answer::json;
@@ -36,6 +36,11 @@ use switchyard_edge::api::openapi::complete;
         projects::projects,
         projects::project,
         projects::versions,
+        diff::diff,
+        reload::reload,
+        locks::locks,
+        locks::lock,
+        locks::unlock,
         logs::logs,
         sources::sync_all,
         sources::sources,

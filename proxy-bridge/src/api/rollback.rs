@@ -33,15 +33,19 @@ pub(super) struct RollbackQuery {
     #[param(required = false, default = true)]
     wait: bool,
     /// The version, its digest or at least the digest's first 12 digits, or the commit that it was
-    /// deployed from or at least the commit's first 7 digits. Default: the version before.
+    /// deployed from or at least the commit's first 7 digits. Default: the version before the live one
+    /// that was never rolled back from.
     to: Option<String>,
+    /// The text for the record of the deploy.
+    message: Option<String>,
 }
 
 impl FromQuery for RollbackQuery {
-    const KEYS: &'static [&'static str] = &["wait", "to"];
+    const KEYS: &'static [&'static str] = &["wait", "to", "message"];
 
     fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
-        Ok(Self { wait: pairs.switch("wait")?.unwrap_or(true), to: pairs.get("to").map(str::to_owned) })
+        let text = |key| pairs.get(key).map(str::to_owned);
+        Ok(Self { wait: pairs.switch("wait")?.unwrap_or(true), to: text("to"), message: text("message") })
     }
 }
 
@@ -83,6 +87,7 @@ pub(super) async fn rollback(
     });
     let (staging, change, notes) =
         fetching.await.map_err(|panic| VolumeError::io("fetch the version", panic.into()))??;
+    let notes = DeployNotes { message: query.message, ..notes };
     let job = ticket.start(staging, vec![change], notes)?;
     Ok(respond(&headers, job, query.wait).await)
 }

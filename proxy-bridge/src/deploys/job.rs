@@ -89,7 +89,12 @@ impl Job {
 
     /// Records the routers that are about to be called, in this order.
     pub(super) fn set_routers(&self, routers: impl Iterator<Item = String>) {
-        let unanswered = routers.map(|router| RouterReport { router, reports: Vec::new(), error: None });
+        let unanswered = routers.map(|router| RouterReport {
+            router,
+            public: String::new(),
+            reports: Vec::new(),
+            error: None,
+        });
         self.state.send_modify(|state| state.record.routers = unanswered.collect());
     }
 
@@ -186,7 +191,7 @@ mod tests {
     }
 
     fn report(router: &str) -> RouterReport {
-        RouterReport { router: router.into(), reports: Vec::new(), error: None }
+        RouterReport { router: router.into(), public: String::new(), reports: Vec::new(), error: None }
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use super::run::Run;
 use super::{Deploys, Job, deployed, key_reused, spawn, stopping};
 use crate::volume::{Change, Staging};
 use switchyard_contract::commit::CommitInfo;
-use switchyard_contract::deploy::{DeployOutcome, DeployedProject};
+use switchyard_contract::deploy::{Action, DeployOutcome, DeployedProject};
 use switchyard_edge::problem::Problem;
 
 /// A deploy that has been accepted and waits for its files. Dropped, it never was.
@@ -68,6 +68,11 @@ impl Ticket {
                 return Ok(earlier.clone());
             }
             return Err(key_reused(earlier));
+        }
+        // A proof puts the old files back.
+        if self.job.record().action != Action::Prove {
+            let locks = self.deploys.locks();
+            projects.iter().try_for_each(|deployed| locks.check(&deployed.project))?;
         }
         let id = self.id();
         let mut tasks = self.deploys.tasks();

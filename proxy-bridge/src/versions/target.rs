@@ -1,6 +1,6 @@
 //! The version that a rollback goes to: by its digest, by its commit, or the one before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -9,7 +9,7 @@ use super::{SHORT_LEN, checkouts, deploys, unknown_project, was_deployed};
 use crate::routers::Router;
 use switchyard_contract::admin::{self, CheckoutInfo, ProjectState};
 use switchyard_contract::commit::CommitInfo;
-use switchyard_contract::deploy::{DeployRecord, DeployedProject};
+use switchyard_contract::deploy::{Action, DeployRecord, DeployedProject};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::{EndedIncarnation, Incarnation};
 use switchyard_contract::project::ProjectName;
@@ -267,8 +267,57 @@ pub async fn removed_target(
     Err(Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail))
 }
 
+/// The versions of a project that deploys made live, as rollbacks have left them: the way back.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct History {
+    /// The oldest first. The last one was made live last.
+    kept: Vec<String>,
+    /// Versions that were rolled back from, and were not deployed again.
+    left: BTreeSet<String>,
+}
+
+impl History {
+    /// `records` have the newest first.
+    fn of(project: &ProjectName, incarnation: Incarnation, records: &[DeployRecord]) -> Self {
+        let mut history = Self::default();
+        let all: Vec<_> = deploys(project, incarnation, records).collect();
+        for (record, deployed) in all.into_iter().rev() {
+            let Some(version) = &deployed.version else { continue };
+            let is_forward = record.action != Action::Rollback || history.left.contains(version);
+            if is_forward {
+                history.forward(version);
+            } else {
+                // One that was saved on the volume has no record of its own.
+                history.left.extend(deployed.previous.clone());
+                history.back(version);
+            }
+        }
+        history
+    }
+
+    fn forward(&mut self, version: &str) {
+        self.left.remove(version);
+        if self.kept.last().is_none_or(|last| last != version) {
+            self.kept.push(version.to_owned());
+        }
+    }
+
+    fn back(&mut self, version: &str) {
+        match self.kept.iter().rposition(|kept| kept == version) {
+            Some(at) => self.left.extend(self.kept.drain(at + 1..)),
+            // A version from before all records.
+            None => {
+                self.left.extend(self.kept.drain(..));
+                self.kept.push(version.to_owned());
+            }
+        }
+        self.left.remove(version);
+    }
+}
+
 /// Returns the version that a rollback goes to when none is named: the one that is served although
-/// a newer one failed, or else the one that was served before.
+/// a newer one failed, or else the one that was served before. Versions that were rolled back from are
+/// left out: a second rollback goes further back, and never to the version that the first one left.
 ///
 /// # Errors
 /// 404 when none is known.
@@ -292,18 +341,24 @@ pub fn rollback_target(
     }
     let live: Vec<_> =
         statuses.iter().filter_map(|status| Some(status.live.as_ref()?.version.clone())).collect();
-    let by_routers = statuses.iter().flat_map(|status| status.reloads.iter()).filter(|reload| {
-        reload.outcome == admin::ReloadOutcome::Live
-            && reload.version.as_ref().is_some_and(|version| !live.contains(version))
-    });
-    let by_routers = by_routers.max_by_key(|reload| reload.at).and_then(|reload| reload.version.clone());
-    let by_records = || {
-        let versions =
-            deploys(project, incarnation, records).filter_map(|(_, deployed)| deployed.version.clone());
-        versions.into_iter().find(|version| !live.contains(version))
+    let history = History::of(project, incarnation, records);
+    let before = |version: &String| !live.contains(version) && !history.left.contains(version);
+    let by_records = || history.kept.iter().rev().find(|version| before(version)).cloned();
+    // Saves on the volume have no record.
+    let by_routers = || {
+        let reloads = statuses.iter().flat_map(|status| status.reloads.iter());
+        let reloads = reloads.filter(|reload| {
+            reload.outcome == admin::ReloadOutcome::Live && reload.version.as_ref().is_some_and(before)
+        });
+        reloads.max_by_key(|reload| reload.at).and_then(|reload| reload.version.clone())
     };
-    by_routers.or_else(by_records).map(|version| target(&version)).ok_or_else(|| {
-        let detail = format!("no version of {project} before the live one is known: name one with to=");
+    let is_recorded = history.kept.last().is_some_and(|last| live.contains(last));
+    let found = if is_recorded { by_records().or_else(by_routers) } else { by_routers().or_else(by_records) };
+    found.map(|version| target(&version)).ok_or_else(|| {
+        let detail = format!(
+            "no version of {project} before the live one is known that was not rolled back from: name the one to \
+             go to (switchyard versions {project} lists them)"
+        );
         Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail)
     })
 }

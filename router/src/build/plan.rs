@@ -1,10 +1,11 @@
 //! The plan of a version: its launch specification and all else that is needed to serve it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::platform::Platform;
-use switchyard_detect::entry::Entry;
+use switchyard_detect::entry::{self, Entry};
 use switchyard_protocol::PlatformApi;
 use switchyard_protocol::assets::{self, Assets};
 use switchyard_tasks::declared::Declared;
@@ -113,10 +114,17 @@ impl Plan {
             Some(worker) => PlatformApi::Workers(Box::new(worker)),
             None => platform.into(),
         };
+        let mut entry = entry.unwrap_or_default();
+        if policy.reads_env_files() {
+            // The start command's own variables win, and the policy's over both.
+            let mut variables: BTreeMap<_, _> = entry::env_file(&checkout.dir).into_iter().collect();
+            variables.append(&mut entry.env);
+            entry.env = variables;
+        }
         let launch = LaunchSpec {
             version,
             checkout,
-            entry: entry.unwrap_or_default(),
+            entry,
             include,
             grant,
             api,

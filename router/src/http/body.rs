@@ -11,6 +11,7 @@ use switchyard_edge::fair::FairBody;
 use switchyard_edge::listener::HandlerBody;
 
 use super::connector::CellBody;
+use super::dev_changes::Changes;
 use super::lease::{CellLease, SiteLease};
 use crate::pieces::FilePieces;
 use crate::slots::Slot;
@@ -34,6 +35,10 @@ pub(super) enum Body {
     Proxied { body: FairBody<CellBody>, lease: Option<CellLease>, _slot: Slot },
     /// A file of a version, with the request's slot where one client can have many files at once.
     File { pieces: FilePieces, _lease: SiteLease, _slot: Option<Slot> },
+    /// With `--dev`: a page, and the element that loads the script for it.
+    WithScript { body: Box<Body>, script: Option<Bytes> },
+    /// With `--dev`: the changes that pages follow.
+    Changes(Changes),
 }
 
 impl Body {
@@ -78,6 +83,17 @@ impl hyper::body::Body for Body {
                 frame.map_err(BodyError::Cell)
             }
             Self::File { pieces, .. } => pieces.poll_next(cx).map_ok(Frame::data).map_err(BodyError::File),
+            Self::WithScript { body, script } => match Pin::new(&mut **body).poll_frame(cx) {
+                Poll::Ready(None) => Poll::Ready(script.take().map(|script| Ok(Frame::data(script)))),
+                // No trailers can follow what is added.
+                Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
+                    Poll::Ready(script.take().map(|script| Ok(Frame::data(script))))
+                }
+                polled => polled,
+            },
+            Self::Changes(changes) => {
+                changes.poll_next(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+            }
         }
     }
 
@@ -86,6 +102,8 @@ impl hyper::body::Body for Body {
             Self::Own(full) => full.is_end_stream(),
             Self::Proxied { body, .. } => body.is_end_stream(),
             Self::File { pieces, .. } => pieces.left() == 0,
+            Self::WithScript { body, script } => script.is_none() && body.is_end_stream(),
+            Self::Changes(_) => false,
         }
     }
 
@@ -94,6 +112,11 @@ impl hyper::body::Body for Body {
             Self::Own(full) => full.size_hint(),
             Self::Proxied { body, .. } => body.size_hint(),
             Self::File { pieces, .. } => SizeHint::with_exact(pieces.left()),
+            Self::WithScript { body, script } => {
+                let added = script.as_ref().map_or(0, |script| script.len() as u64);
+                body.size_hint().exact().map_or_else(SizeHint::new, |size| SizeHint::with_exact(size + added))
+            }
+            Self::Changes(_) => SizeHint::new(),
         }
     }
 }

@@ -1,22 +1,25 @@
-//! The page that browsers get with `--dev` for a project without a good version.
+//! The pages that browsers get with `--dev` for a project without a good version, and where no project
+//! is.
 
 use std::fmt::Write as _;
 
+use switchyard_contract::suggest::nearest;
 use switchyard_contract::visible;
 
-use crate::live::FailedVersion;
+use crate::live::{FailedVersion, Table};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:4rem auto;padding:0 1rem;\
 color:#1d1f21;background:#fff}pre{background:#f4f4f2;padding:1rem;overflow-x:auto;border-left:4px solid #c0392b;\
-white-space:pre-wrap}code{color:#c0392b}footer{color:#777;font-size:.85rem}\
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#1d1f21}pre{background:#282a2e}}";
+white-space:pre-wrap}code{color:#c0392b}footer,small{color:#777;font-size:.85rem}a{color:#06c}\
+li{margin:.3rem 0}@media(prefers-color-scheme:dark){body{color:#ddd;background:#1d1f21}pre{background:#282a2e}a{color:#6cf}}";
 
 /// Returns the page about a project's failed build.
 pub(super) fn render(project: &str, failed: &FailedVersion) -> String {
     let error = &failed.error;
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>{project} does not build</title>\
-         <style>{STYLE}</style><h1>{project} does not build</h1>"
+         <meta name=viewport content=\"width=device-width\"><style>{STYLE}</style>\
+         <body data-switchyard-error><h1>{project} does not build</h1>"
     );
     if let Some(file) = &error.file {
         let mut location = file.clone();
@@ -32,11 +35,41 @@ pub(super) fn render(project: &str, failed: &FailedVersion) -> String {
     let version = failed.version.as_ref().map(ToString::to_string).unwrap_or_default();
     let _ = write!(
         page,
-        "<footer>{version} &middot; shown because the router runs with --dev &middot; save a fix and \
-         reload the page</footer></html>"
+        "<footer>{version} &middot; shown because the router runs with --dev &middot; save a fix</footer></html>"
     );
     page
 }
+
+/// Returns the page that lists all projects. `wanted` is the first segment of the request's path, which
+/// leads to none.
+pub(super) fn list(wanted: &str, table: &Table) -> String {
+    let names: Vec<_> = table.values().map(|entry| entry.project.as_str()).collect();
+    let mut page = format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Projects</title>\
+         <meta name=viewport content=\"width=device-width\"><style>{STYLE}</style><h1>Projects</h1>"
+    );
+    if !wanted.is_empty() {
+        let _ = write!(page, "<p>There is no project <code>{}</code>.", escape(wanted));
+        if let Some(near) = nearest(wanted, &names) {
+            let _ = write!(page, " Did you mean <a href=\"/{near}/\">{near}</a>?");
+        }
+    }
+    page.push_str("<ul>");
+    for entry in table.values().take(MAX_LISTED) {
+        let name = entry.project.as_str();
+        let state = match (&entry.live, &entry.failed) {
+            (_, Some(_)) => "does not build",
+            (None, None) => "is being built",
+            (Some(_), None) => "",
+        };
+        let _ = write!(page, "<li><a href=\"/{name}/\">{name}</a> <small>{state}</small>");
+    }
+    page.push_str("</ul><footer>shown because the router runs with --dev</footer></html>");
+    page
+}
+
+/// Projects in the list: more are not looked through by eye.
+const MAX_LISTED: usize = 1_000;
 
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

@@ -28,6 +28,11 @@ impl Entrance {
         Self { live, commands }
     }
 
+    /// The table of live versions.
+    pub(super) fn live(&self) -> &Arc<LiveTable> {
+        &self.live
+    }
+
     /// Returns the project that a request is for, and the length of the path's prefix that leads to
     /// it, in bytes.
     pub(super) fn find(&self, host: &str, path: &str) -> Option<(Arc<ProjectEntry>, usize)> {

@@ -12,7 +12,6 @@ use switchyard_edge::listener::{Caller, Handler, ListenerLimits};
 use switchyard_edge::plain::PlainRequest;
 use switchyard_edge::refusal::Refusal;
 use switchyard_edge::request_id::RequestIds;
-use switchyard_edge::target::Host;
 use switchyard_edge::upload::{RequestBody as _, Upload, announced_length};
 use switchyard_edge::upstream::BadAnswer;
 use switchyard_edge::{routes, target, tunnel};
@@ -20,6 +19,8 @@ use switchyard_edge::{routes, target, tunnel};
 use super::body::Body;
 use super::connector::{CellBody, CellClient, CellError};
 use super::cors::Cors;
+use super::destination::{Destination, Rejection};
+use super::dev;
 use super::direct::{self, DirectRequest, FailedRequest};
 use super::enter::Entrance;
 use super::lease::CellLease;
@@ -37,31 +38,12 @@ const MAX_SENDS: u32 = 3;
 /// Responds to the requests of one thread.
 pub(super) struct RequestHandler {
     dev: bool,
+    /// With `dev`: pages get a script.
+    overlay: bool,
     body_timeout: std::time::Duration,
     entrance: Entrance,
     cells: CellClient,
     ids: RequestIds,
-}
-
-/// The destination of a request.
-struct Destination {
-    entry: Arc<ProjectEntry>,
-    host: Host,
-    /// The length of the path's prefix that leads to the project, in bytes.
-    prefix: usize,
-}
-
-/// A request that is not passed on to a project.
-struct Rejection {
-    problem: RequestProblem,
-    /// The project, if it is known.
-    entry: Option<Arc<ProjectEntry>>,
-}
-
-impl From<RequestProblem> for Rejection {
-    fn from(problem: RequestProblem) -> Self {
-        Self { problem, entry: None }
-    }
 }
 
 impl Handler for RequestHandler {
@@ -86,13 +68,15 @@ impl Handler for RequestHandler {
     }
 
     async fn handle(&self, mut request: Request<Incoming>, caller: &Caller) -> Response<Body> {
-        let cors = self.dev.then(|| Cors::of(&request)).flatten();
-        match self.route(&mut request, caller) {
-            Ok(destination) => self.serve(request, caller, destination, cors).await,
-            Err(Rejection { problem, entry }) => {
-                self.problem(problem, entry.as_deref(), request.headers(), cors)
-            }
+        if !self.overlay {
+            return self.respond(request, caller).await;
         }
+        if let Some(response) = dev::answer(&request, self.entrance.live()) {
+            return response;
+        }
+        let is_page = dev::prepare(&mut request);
+        let response = self.respond(request, caller).await;
+        if is_page { dev::add_script(response) } else { response }
     }
 
     fn refuse(&self, refusal: Refusal, headers: &HeaderMap) -> Response<Body> {
@@ -105,13 +89,37 @@ impl Handler for RequestHandler {
 }
 
 impl RequestHandler {
-    pub(super) fn new(dev: bool, limits: &ListenerLimits, live: Arc<LiveTable>, commands: Commands) -> Self {
+    /// `dev` and `overlay` are those of the settings.
+    pub(super) fn new(
+        [dev, overlay]: [bool; 2],
+        limits: &ListenerLimits,
+        live: Arc<LiveTable>,
+        commands: Commands,
+    ) -> Self {
         Self {
             dev,
+            overlay: dev && overlay,
             body_timeout: limits.body_timeout,
             entrance: Entrance::new(live, commands),
             cells: CellClient::new(limits.max_head),
             ids: RequestIds::default(),
+        }
+    }
+
+    async fn respond(&self, mut request: Request<Incoming>, caller: &Caller) -> Response<Body> {
+        let cors = self.dev.then(|| Cors::of(&request)).flatten();
+        match self.route(&mut request, caller) {
+            Ok(destination) => self.serve(request, caller, destination, cors).await,
+            Err(Rejection { problem, entry }) => {
+                let is_foreign = cors.as_ref().is_some_and(|cors| !cors.is_local());
+                if self.dev && !is_foreign && problem == RequestProblem::UnknownProject {
+                    let table = self.entrance.live().load();
+                    if let Some(page) = problem.list_page(&table, &request) {
+                        return page;
+                    }
+                }
+                self.problem(problem, entry.as_deref(), request.headers(), cors)
+            }
         }
     }
 

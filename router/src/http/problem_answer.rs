@@ -2,14 +2,15 @@
 //! developers.
 
 use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use switchyard_contract::event::Diagnostic;
 use switchyard_edge::problem::Problem;
 
 use super::body::Body;
+use super::dev::PageOf;
 use super::dev_page;
 use super::problem::RequestProblem;
-use crate::live::{FailedVersion, ProjectEntry};
+use crate::live::{FailedVersion, ProjectEntry, Table};
 
 /// The time after which a client is requested to try again, in seconds: about as long as a build takes.
 const RETRY_SOON: u32 = 1;
@@ -77,8 +78,22 @@ impl RequestProblem {
 
     /// Returns the page that shows developers why the project has no good version.
     fn page(self, entry: &ProjectEntry, failed: &FailedVersion) -> Response<Body> {
-        let mut response = Response::new(Body::from(dev_page::render(entry.project.as_str(), failed)));
+        self.own_page(entry.project.as_str(), dev_page::render(entry.project.as_str(), failed))
+    }
+
+    /// Returns the page that shows developers which projects there are, to a browser.
+    pub(super) fn list_page<B>(self, table: &Table, request: &Request<B>) -> Option<Response<Body>> {
+        if !accepts_html(request.headers()) {
+            return None;
+        }
+        let wanted = request.uri().path().split('/').nth(1).unwrap_or_default();
+        Some(self.own_page(wanted, dev_page::list(wanted, table)))
+    }
+
+    fn own_page(self, project: &str, page: String) -> Response<Body> {
+        let mut response = Response::new(Body::from(page));
         *response.status_mut() = self.status();
+        response.extensions_mut().insert(PageOf(project.to_owned()));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

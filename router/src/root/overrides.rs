@@ -75,6 +75,12 @@ impl Overrides {
         }
     }
 
+    /// Records these overrides in the state folder `state`, in place of those of the last run, for
+    /// [`Overrides::open`]. Blocks.
+    pub(crate) fn record(folders: &BTreeMap<ProjectName, PathBuf>, state: &Path) {
+        write(folders, &state.join(FILE));
+    }
+
     /// Returns the real folder at `path`, if a project may be read from it. Blocks.
     ///
     /// # Errors
@@ -134,17 +140,22 @@ impl Overrides {
             let table = self.table();
             (table.state.join(FILE), table.folders.clone())
         };
-        let text = serde_json::to_vec_pretty(&folders).expect("paths that came as JSON are text");
-        if let Err(error) = atomic_file::write(&file, &text, atomic_file::PRIVATE) {
-            tracing::error!(
-                "overrides are lost at the next start: {} cannot be written: {error}",
-                file.display()
-            );
-        }
+        write(&folders, &file);
     }
 
     fn table(&self) -> MutexGuard<'_, OverrideTable> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write(folders: &BTreeMap<ProjectName, PathBuf>, file: &Path) {
+    let text = serde_json::to_vec_pretty(folders).map_err(io::Error::from);
+    let written = text.and_then(|text| atomic_file::write(file, &text, atomic_file::PRIVATE));
+    if let Err(error) = written {
+        tracing::error!(
+            "overrides are lost at the next start: {} cannot be written: {error}",
+            file.display()
+        );
     }
 }
 

@@ -132,8 +132,9 @@ pub(super) fn read_policy(config: &RouterConfig, state: &Path) -> Result<Policy,
         max_in_flight: config.requests.max_in_flight,
         ..RequestLimits::default()
     };
-    match &config.policy {
+    let policy = match &config.policy {
         Some(file) => Policy::read(file, requests, config.reads.limits(), state),
         None => Ok(Policy::new(requests, config.reads.limits())),
-    }
+    };
+    policy.map(|policy| policy.with_env_files(config.reload.dev))
 }

@@ -66,6 +66,9 @@ impl RouterParts {
         let Ready { config, projects, cell, sandbox, listener, admin, tokens, policy, events, .. } = ready;
         descriptors::raise_limit(Some(config.connections.max_connections));
         projects.persist_in(&config.state);
+        if let Some(folders) = &ready.overrides {
+            Overrides::record(folders, &config.state);
+        }
         projects.overrides().open(ready.allowed, &config.state);
         let authorities = Authorities::new(ready.authorities);
         let publisher = events.map(Publisher::start).transpose()?;
@@ -160,6 +163,7 @@ impl RouterParts {
         let connections = &self.config.connections;
         http::HttpSettings {
             dev: self.config.reload.dev,
+            overlay: !self.config.reload.no_overlay,
             trusted_proxies: connections.trusted_proxy.clone().unwrap_or_default(),
             limits: connections.limits(),
         }

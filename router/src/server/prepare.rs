@@ -1,11 +1,13 @@
 //! The checks before a start: everything that the settings name, such as folders, ports and files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use switchyard_contract::project::ProjectName;
 use switchyard_contract::publisher::{self, Url};
 use switchyard_contract::secret::Secret;
 use switchyard_program::settings::{InvalidSetting, Problem, Problems};
@@ -27,11 +29,13 @@ const CELL_BINARY: &str = "switchyard-cell";
 pub struct Ready {
     pub(super) config: RouterConfig,
     pub(super) projects: Root,
-    /// The folders that projects may be read from besides the volume.
     /// Path of `switchyard-cell`.
     pub(super) cell: PathBuf,
     pub(super) sandbox: Sandbox,
+    /// The folders that projects may be read from besides the volume.
     pub(super) allowed: AllowedFolders,
+    /// The folders that projects are read from from the start. `None`: those of the last run.
+    pub(super) overrides: Option<BTreeMap<ProjectName, PathBuf>>,
     pub(super) listener: TcpListener,
     pub(super) admin: TcpListener,
     pub(super) tokens: Option<Arc<Tokens>>,
@@ -59,6 +63,14 @@ impl Ready {
     /// The kernel does not say.
     pub fn addresses(&self) -> io::Result<Addresses> {
         Ok(Addresses { public: self.listener.local_addr()?, admin: self.admin.local_addr()? })
+    }
+
+    /// Has these projects, and no others, read from folders of their own instead of the volume. The
+    /// folders are real paths, and are allowed besides those below `--allow-override`.
+    pub fn set_overrides(&mut self, folders: BTreeMap<ProjectName, PathBuf>) {
+        let allowed = std::mem::take(&mut self.allowed);
+        self.allowed = allowed.with_exactly(folders.values().cloned());
+        self.overrides = Some(folders);
     }
 
     /// Has the admin listener accept `token` besides those of `--admin-token-file`. Without that file
@@ -102,6 +114,7 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
             config,
             projects: projects?,
             allowed: allowed?,
+            overrides: None,
             cell: cell?,
             sandbox: sandbox?.with_groups(groups?),
             listener: listener?,
@@ -118,6 +131,14 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
 
 /// Subject of problems with the installed files of Switchyard itself.
 const INSTALLATION: &str = "(installation)";
+
+/// Returns the sandbox layers that this machine is missing, in words.
+///
+/// # Errors
+/// The program of cells is missing, or cannot be run.
+pub fn missing_layers() -> Result<Vec<String>, InvalidSetting> {
+    sandbox::missing_layers(&cell_binary()?)
+}
 
 /// Checks what the sandbox around cells has on this machine, with these settings.
 fn check_sandbox(

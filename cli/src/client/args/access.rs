@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
+use switchyard_program::color::ColorChoice;
 use switchyard_program::settings::Problem;
 
 use super::invalid_token;
@@ -13,16 +14,28 @@ use super::invalid_token;
 /// The variable with the token itself. A flag for it would show it to every user of the machine.
 const TOKEN_VARIABLE: &str = "SWITCHYARD_TOKEN";
 
+/// The bridge of `switchyard dev` and of `switchyard serve` with its defaults.
+const DEFAULT_URL: &str = "http://127.0.0.1:9000/";
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Bridge")]
 pub(crate) struct Access {
-    /// URL of the bridge; or in SWITCHYARD_TO
+    /// URL of the bridge, or its port on this machine; or in SWITCHYARD_TO [default: the default target,
+    /// or http://127.0.0.1:9000]
     #[arg(long, value_name = "URL", env = "SWITCHYARD_TO", hide_env = true, value_parser = bridge_url)]
     pub(in super::super) to: Option<Url>,
+
+    /// Target of switchyard.toml; or in SWITCHYARD_TARGET
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
 
     /// File with the token; or the token itself in SWITCHYARD_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+
+    /// Colours: auto, always or never
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub(in super::super) color: ColorChoice,
 
     /// Print the bridge's JSON and nothing else
     #[arg(long)]
@@ -31,7 +44,7 @@ pub(crate) struct Access {
 
 /// A URL that no bridge can have. The message never shows the URL, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum InvalidBridgeUrl {
+pub(crate) enum InvalidBridgeUrl {
     #[error("invalid URL: expected http://host:port")]
     Malformed,
     #[error("invalid URL: expected http://… or https://…")]
@@ -42,8 +55,28 @@ enum InvalidBridgeUrl {
     Query,
 }
 
+/// Reads the URL of a bridge. `9000` and `:9000` are ports of this machine, and `host:9000` is a host
+/// that is reached by HTTP.
+///
+/// # Errors
+/// It is no URL, or not of a bridge.
 fn bridge_url(text: &str) -> Result<Url, InvalidBridgeUrl> {
-    let url = Url::parse(text).map_err(|_| InvalidBridgeUrl::Malformed)?;
+    let port = text.strip_prefix(':').unwrap_or(text);
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let has_port = |text: &str| {
+        text.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty()
+                && !host.contains('/')
+                && !port.is_empty()
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    let whole = match text {
+        _ if is_port => format!("http://127.0.0.1:{port}/"),
+        text if has_port(text) && !text.contains('@') => format!("http://{text}/"),
+        text => text.to_owned(),
+    };
+    let url = Url::parse(&whole).map_err(|_| InvalidBridgeUrl::Malformed)?;
     if !["http", "https"].contains(&url.scheme()) {
         return Err(InvalidBridgeUrl::Scheme);
     }
@@ -56,7 +89,20 @@ fn bridge_url(text: &str) -> Result<Url, InvalidBridgeUrl> {
     Ok(url)
 }
 
+/// The same as text.
+///
+/// # Errors
+/// As for [`bridge_url`].
+pub(crate) fn bridge_text(text: &str) -> Result<String, InvalidBridgeUrl> {
+    bridge_url(text).map(String::from)
+}
+
 impl Access {
+    /// Returns the URL of the bridge.
+    pub(in super::super) fn url(&self) -> Url {
+        self.to.clone().unwrap_or_else(|| Url::parse(DEFAULT_URL).expect("the default is a URL"))
+    }
+
     /// Returns the value of the authorization header, marked as sensitive so that no debug output shows
     /// it. `None`: there is no token.
     ///

@@ -200,12 +200,10 @@ impl TaskCommand {
         }
     }
 
-    /// Returns true if the command talks to a bridge.
-    pub(super) fn validate(&self, problems: &mut Problems) -> bool {
+    pub(super) fn validate(&self, problems: &mut Problems) {
         if let Self::Run(args) = self {
             args.validate(problems);
         }
-        !matches!(self, Self::Lint(_))
     }
 }
 

@@ -52,8 +52,20 @@ fn the_variables_stand_in_for_the_flags() {
 }
 
 #[test]
-fn only_a_dry_run_needs_no_bridge() {
-    assert!(problems(&["deploy", "."])[0].starts_with("--to"));
+fn a_port_and_a_host_stand_for_urls_and_the_default_is_this_machine() {
+    let url = |to: &str| parsed(&["status", "--to", to], &[]).command.access().url().to_string();
+    assert_eq!(url(":9000"), "http://127.0.0.1:9000/");
+    assert_eq!(url("9001"), "http://127.0.0.1:9001/");
+    assert_eq!(url("localhost:9000"), "http://localhost:9000/");
+    assert_eq!(url("deploy.example.com:443"), "http://deploy.example.com:443/");
+    assert_eq!(parsed(&["status"], &[]).command.access().url().as_str(), "http://127.0.0.1:9000/");
+    for wrong in ["nowhere", "h:", ":x", "me:s3cret@h:80"] {
+        assert!(problems(&["status", "--to", wrong])[0].starts_with("--to: "), "{wrong}");
+    }
+}
+
+#[test]
+fn a_dry_run_asks_a_bridge_only_if_one_is_named() {
     assert!(deploy(&["deploy", ".", "--dry-run"], &[]).access.to.is_none());
     let env = [("SWITCHYARD_TO", "http://h")];
     assert!(deploy(&["deploy", ".", "--dry-run"], &env).access.to.is_some());
@@ -77,43 +89,45 @@ fn flags_and_the_operand_come_in_any_order() {
     assert_eq!((deploy.keep, deploy.no_wait, deploy.all, deploy.dry_run), (true, true, false, false));
     let args = ["logs", "--lines", "3", "blog", "--follow", "--to", "http://h", "--json"];
     let ClientCommand::Logs(logs) = parsed(&args, &[]).command else { panic!() };
-    assert_eq!((logs.project.as_str(), logs.lines, logs.follow), ("blog", Some(3), true));
+    assert_eq!((logs.projects[0].as_str(), logs.lines, logs.follow), ("blog", Some(3), true));
     assert!(logs.access.json);
 }
 
 #[test]
 fn a_version_may_be_given_in_the_form_that_is_printed() {
     for text in ["3f9a1c2b7d4e", "blog@3f9a1c2b7d4e"] {
-        let args = ["rollback", "blog", "--to", "http://h", "--version", text];
+        let args = ["rollback", "blog", "--to", "http://h", text];
         let ClientCommand::Rollback(rollback) = parsed(&args, &[]).command else { panic!() };
         assert_eq!((rollback.project.as_str(), rollback.digits()), ("blog", Some("3f9a1c2b7d4e")));
     }
-    let wrong = problems(&["rollback", "blog", "--to", "http://h", "--version", "shop@3f9a1c2b7d4e"]);
-    assert!(wrong[0].starts_with("--version"), "{wrong:?}");
+    let wrong = problems(&["rollback", "blog", "--to", "http://h", "shop@3f9a1c2b7d4e"]);
+    assert!(wrong[0].starts_with("VERSION"), "{wrong:?}");
 }
 
 #[test]
 fn a_version_may_be_given_as_the_commit_that_it_was_deployed_from() {
     for text in ["abcdef0", &"a".repeat(40)] {
-        let args = ["rollback", "blog", "--to", "http://h", "--version", text];
+        let args = ["rollback", "blog", "--to", "http://h", text];
         let ClientCommand::Rollback(rollback) = parsed(&args, &[]).command else { panic!() };
         assert_eq!(rollback.digits(), Some(text));
     }
     for text in ["abcdef", "blog@abcdef0", "main"] {
-        let wrong = problems(&["rollback", "blog", "--to", "http://h", "--version", text]);
+        let wrong = problems(&["rollback", "blog", "--to", "http://h", text]);
         assert!(wrong[0].contains("7 to 64 of a commit"), "{wrong:?}");
     }
 }
 
 #[test]
 fn every_wrong_argument_is_named_at_once() {
-    let wrong = problems(&["logs", "Bl.og", "more", "--lines=few", "--folow", "--to", "ftp://h", "-x"]);
-    for part in ["Bl.og", "more", "--lines", "--folow", "--to", "-x"] {
+    let wrong = problems(&["status", "Bl.og", "more", "--color=few", "--wtch", "--to", "ftp://h", "-x"]);
+    for part in ["Bl.og", "more", "--color", "--wtch", "--to", "-x"] {
         assert!(wrong.iter().any(|problem| problem.contains(part)), "{part}: {wrong:?}");
     }
     assert_eq!(wrong.len(), 6, "{wrong:?}");
-    let wrong = problems(&["deploy", "--all", "--project", "blog", "--message"]);
-    assert_eq!(wrong.len(), 4, "{wrong:?}");
+    let wrong = problems(&["deploy", "--all", "-p", "blog", "--message"]);
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+    let wrong = problems(&["logs", "-n", "few", "-fn", "some"]);
+    assert!(wrong[0].starts_with("--lines: invalid number"), "{wrong:?}");
 }
 
 #[test]

@@ -16,8 +16,14 @@ fn routers(outcomes: &[Option<&str>]) -> Value {
 /// Standard output, standard error and the exit status.
 fn printed(print: impl FnOnce(&mut Console<'_>) -> u8) -> (String, String, u8) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let exit =
-        print(&mut Console { out: &mut out, err: &mut err, terminal: false, input: None, piped: None });
+    let exit = print(&mut Console {
+        out: &mut out,
+        err: &mut err,
+        terminal: false,
+        input: None,
+        piped: None,
+        look: Default::default(),
+    });
     (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), exit)
 }
 

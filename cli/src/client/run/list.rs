@@ -46,7 +46,7 @@ pub(super) async fn list(
         console.print("no runs")?;
         return Ok(DONE);
     }
-    console.print(table(&page.runs, Timestamp::now()).trim_end())?;
+    console.print_table(&table(&page.runs, Timestamp::now()))?;
     if let Some(next) = &page.next {
         console.complain(&format!("more: add --cursor {}", visible::word(next)))?;
     }

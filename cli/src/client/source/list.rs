@@ -25,7 +25,7 @@ pub(super) async fn list(bridge: &Bridge, json: bool, console: &mut Console<'_>)
     if sources.is_empty() {
         console.print("no sources; name them in the file of the bridge's --sources")?;
     } else {
-        console.print(table(&sources, Timestamp::now()).trim_end())?;
+        console.print_table(&table(&sources, Timestamp::now()))?;
     }
     Ok(DONE)
 }

@@ -390,7 +390,14 @@ async fn files_that_change_while_they_are_sent_are_the_reason_and_the_bridge_get
     let fake = FakeBridge::answering([Reply::Json(200, blog.record())]).await;
     let bridge = Bridge::new(fake.to().parse().unwrap(), None, LONG).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: None, piped: None };
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        terminal: false,
+        input: None,
+        piped: None,
+        look: Look::default(),
+    };
     let failure = send(&bridge, &request, false, &mut console).await.unwrap_err();
     assert_eq!(failure.exit, 2);
     assert!(failure.text.unwrap().contains("main.ts changed its size"));

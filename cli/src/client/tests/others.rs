@@ -6,7 +6,7 @@ async fn a_rollback_and_a_removal_are_requested_like_a_deploy() {
     let live = Reply::Events(events(200, &record("live", Some(digest))), 9);
     let removed = Reply::Events(events(200, &record("removed", None)), 9);
     let bridge = FakeBridge::answering([live, removed]).await;
-    let ran = run_with(&bridge, &["rollback", "blog", "--version", "abababababab"]).await;
+    let ran = run_with(&bridge, &["rollback", "blog", "abababababab"]).await;
     assert_eq!((ran.out.as_str(), ran.exit), ("blog@abababababab is live on 2 routers (312 ms)\n", 0));
     let ran = run_with(&bridge, &["remove", "blog", "--yes"]).await;
     assert_eq!((ran.out.as_str(), ran.exit), ("blog is removed from 2 routers (312 ms)\n", 0));
@@ -40,8 +40,14 @@ async fn remove_answered(bridge: &FakeBridge, flags: &[&str], answer: &str) -> R
     let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), answer.as_bytes());
     let to = bridge.to();
     let args = [&["remove", "blog", "--to", &to], flags].concat();
-    let mut console =
-        Console { out: &mut out, err: &mut err, terminal: false, input: Some(&mut input), piped: None };
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        terminal: false,
+        input: Some(&mut input),
+        piped: None,
+        look: Look::default(),
+    };
     let exit = run_line(&args, LONG, |_| None, &mut console).await;
     Ran { out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap(), exit }
 }
@@ -132,7 +138,7 @@ async fn log_lines_name_their_router_only_where_there_are_several() {
         let replies = [Reply::Json(200, blog(routers)), Reply::Events(lines, 3)];
         let bridge = FakeBridge::answering(replies).await;
         let ran = run_with(&bridge, &["logs", "blog", "--lines", "2"]).await;
-        let head = format!("{name}2026-03-01T12:00:00Z blog@1 stdout");
+        let head = format!("{name}2026-03-01T12:00:00.000Z blog@1 stdout");
         assert_eq!(ran.out, format!("{head} one\n{head} two é\n"));
         assert_eq!((ran.exit, ran.err.as_str()), (0, ""));
         assert_eq!(bridge.requests()[1].path, "/projects/blog/logs?lines=2");
@@ -217,7 +223,14 @@ impl Write for Closed {
 async fn a_reader_that_stops_early_is_not_a_failure() {
     let bridge = FakeBridge::answering([Reply::Json(200, json!({"projects": []}))]).await;
     let mut err = Vec::new();
-    let mut console = Console { out: &mut Closed, err: &mut err, terminal: false, input: None, piped: None };
+    let mut console = Console {
+        out: &mut Closed,
+        err: &mut err,
+        terminal: false,
+        input: None,
+        piped: None,
+        look: Look::default(),
+    };
     let to = bridge.to();
     let args = ["status", "--to", &to];
     assert_eq!(run_line(&args, LONG, |_| None, &mut console).await, 0);

@@ -181,7 +181,14 @@ async fn a_wrong_input_is_named_and_nothing_is_sent() {
 async fn a_folder_is_checked_without_a_bridge() {
     let dir = tempfile::tempdir().unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: None, piped: None };
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        terminal: false,
+        input: None,
+        piped: None,
+        look: Look::default(),
+    };
     let exit = run_line(&["task", "lint", dir.path().to_str().unwrap()], LONG, |_| None, &mut console).await;
     assert_eq!((exit, err.as_slice()), (0, &b""[..]));
     let out = String::from_utf8(out).unwrap();

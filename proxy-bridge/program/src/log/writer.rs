@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -62,18 +61,12 @@ pub(super) struct LogWriter {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to standard error. Dropping the guard writes the rest of the
-    /// log, for at most about a second.
-    ///
-    /// # Errors
-    /// Standard error is closed.
-    pub(super) fn start() -> io::Result<(Self, WorkerGuard)> {
-        // A descriptor of its own: a thread that holds the lock of `io::stderr` may wait for the
-        // reader.
-        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let (writer, guard) = Self::over(stderr);
+    /// Starts the thread that writes to `out`. Dropping the guard writes the rest of the log, for at
+    /// most about a second.
+    pub(super) fn start(out: File) -> (Self, WorkerGuard) {
+        let (writer, guard) = Self::over(out);
         let _ = COUNTERS.set(writer.counters.clone());
-        Ok((writer, guard))
+        (writer, guard)
     }
 
     fn over(out: impl Write + Send + 'static) -> (Self, WorkerGuard) {

@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Error};
 
-use super::{Problem, Problems};
+use super::{FileValues, Problem, Problems};
 use switchyard_contract::suggest::{did_you_mean, nearest};
 
 /// Value of a required argument that is missing or wrong, so that the rest is checked too, unless it has a
@@ -25,7 +25,7 @@ pub(super) struct Attempt {
     /// A built copy, whose arguments are displayed as in clap's errors.
     built: Command,
     words: Vec<OsString>,
-    /// Flags that come from a variable, with its name.
+    /// Flags that come from a variable or a file, with the variable's name or the place in the file.
     variables: BTreeMap<String, String>,
     /// Variables were added, so that required arguments can be missed.
     has_variables: bool,
@@ -88,8 +88,14 @@ impl Attempt {
         }
     }
 
-    /// Adds the variables of flags that are not on the command line.
-    pub(super) fn add_variables(&mut self, matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) {
+    /// Adds the variables of flags that are not on the command line, and the values of `file` for what is
+    /// in neither.
+    pub(super) fn add_variables(
+        &mut self,
+        matches: &ArgMatches,
+        env: &impl Fn(&str) -> Option<OsString>,
+        file: &FileValues,
+    ) {
         self.has_variables = true;
         let mut matches = matches;
         while let Some((_, inner)) = matches.subcommand() {
@@ -97,16 +103,24 @@ impl Attempt {
         }
         let mut added = Vec::new();
         for arg in self.active().get_arguments() {
-            let (Some(name), Some(variable)) = (arg.get_long(), arg.get_env()) else { continue };
-            let is_given = matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-            let value = env(&variable.to_string_lossy()).filter(|value| !value.is_empty());
-            if let Some(value) = value.filter(|_| !is_given) {
-                added.push((arg.clone(), name.to_owned(), variable.to_string_lossy().into_owned(), value));
+            let Some(name) = arg.get_long() else { continue };
+            if matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine) {
+                continue;
             }
+            let variable = arg.get_env().map(|variable| variable.to_string_lossy().into_owned());
+            let value = variable.as_deref().and_then(env).filter(|value| !value.is_empty());
+            let (origin, values) = match (value, file.get(name)) {
+                (Some(value), _) => (variable.unwrap_or_default(), vec![value]),
+                (None, Some(value)) => {
+                    (value.origin.clone(), value.values.iter().map(OsString::from).collect())
+                }
+                (None, None) => continue,
+            };
+            added.push((arg.clone(), name.to_owned(), origin, values));
         }
-        for (arg, name, variable, value) in added {
-            self.variables.insert(name.clone(), variable);
-            self.add_variable(&arg, &name, &value);
+        for (arg, name, origin, values) in added {
+            self.variables.insert(name.clone(), origin);
+            values.iter().for_each(|value| self.add_variable(&arg, &name, value));
         }
     }
 
@@ -234,19 +248,25 @@ impl Attempt {
             self.problems.add(Problem::new(placeholder(&arg), message));
             return Step::Again;
         };
-        if !self.remove(name, &value) {
+        let short = arg.get_short().map(|short| format!("-{short}"));
+        let is_removed = self.remove(&format!("--{name}"), &value)
+            || short.is_some_and(|short| self.remove(&short, &value));
+        if !is_removed {
             return self.give_up(&shown);
         }
         self.problem(name, &message);
         Step::Again
     }
 
-    /// Removes a flag with its value (empty for a flag without one). Returns false if the flag is
-    /// not set.
-    fn remove(&mut self, name: &str, value: &str) -> bool {
-        let flag = format!("--{name}");
-        let joined = format!("{flag}={value}");
-        if let Some(at) = self.words.iter().position(|word| *word == *joined) {
+    /// Removes a flag, which is with its dashes, and its value (empty for a flag without one). Returns
+    /// false if the flag is not set.
+    fn remove(&mut self, flag: &str, value: &str) -> bool {
+        let joined = [format!("{flag}={value}"), format!("{flag}{value}")];
+        let is_joined = |word: &OsString| !value.is_empty() && joined.iter().any(|joined| *word == **joined);
+        let empty = format!("{flag}=");
+        if let Some(at) =
+            self.words.iter().position(|word| is_joined(word) || (value.is_empty() && *word == *empty))
+        {
             self.words.remove(at);
             return true;
         }

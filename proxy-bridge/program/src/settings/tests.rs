@@ -197,3 +197,29 @@ fn a_wrong_value_that_nothing_stands_in_for_is_named_once() {
     }
     assert!(problems(&["unset", "--level=1"])[0].starts_with("N: invalid number \"unset\""));
 }
+
+#[test]
+fn a_file_has_values_for_what_neither_flags_nor_variables_have() {
+    let value = |values: &[&str], origin: &str| FileValue {
+        values: values.iter().map(ToString::to_string).collect(),
+        origin: origin.to_owned(),
+    };
+    let file = FileValues::from([
+        ("projects".to_owned(), value(&["/file"], "s.toml:1:1")),
+        ("build-timeout".to_owned(), value(&["5s"], "s.toml:2:1")),
+        ("router".to_owned(), value(&["a b", "c"], "s.toml:3:1")),
+        ("dev".to_owned(), value(&["true"], "s.toml:4:1")),
+        ("level".to_owned(), value(&["0"], "s.toml:5:1")),
+    ]);
+    let read = |args: &[&str], file: &FileValues| {
+        let env = |name: &str| (name == "SWITCHYARD_BUILD_TIMEOUT").then(|| OsString::from("7ms"));
+        parse_with_file::<Settings>(program(), args.iter().map(OsString::from), env, file)
+    };
+    let problems = read(&["--projects=/flag"], &file).unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].to_string().ends_with("(from s.toml:5:1)"), "{problems:?}");
+    let Ok(CommandLine::Run(settings)) = read(&["--projects=/flag", "--level=2"], &file) else { panic!() };
+    assert_eq!((settings.projects, settings.build_timeout), ("/flag".into(), Duration::from_millis(7)));
+    assert_eq!((settings.level, settings.dev), (Some(2), true));
+    assert_eq!(settings.router, ["a", "b", "c"]);
+}

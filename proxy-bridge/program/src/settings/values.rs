@@ -1,7 +1,7 @@
 //! Parsers of single values. Their errors state the expected form.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::units::{InvalidSize, InvalidSpan, PlainNumber, Size, Span};
@@ -22,7 +22,9 @@ pub enum InvalidValue {
         /// The smallest valid value, with its unit.
         least: String,
     },
-    #[error("invalid address {0:?}: expected IP:PORT, such as 127.0.0.1:8000 or [::1]:8000")]
+    #[error(
+        "invalid address {0:?}: expected IP:PORT, such as 127.0.0.1:8000 or [::1]:8000, or :8000 for this machine alone"
+    )]
     Address(String),
     #[error("invalid URL {0:?}: expected http://… or https://…")]
     Url(String),
@@ -60,12 +62,17 @@ pub fn number<T: TryFrom<u64> + Send + Sync + Clone + 'static>(
     }
 }
 
-/// An IP address and a port.
+/// An IP address and a port. `8000`, `:8000` and `localhost:8000` are ports of 127.0.0.1: an address
+/// that other machines can reach is written out.
 ///
 /// # Errors
 /// The text is anything else, such as a host name.
 pub fn address(text: &str) -> Result<SocketAddr, InvalidValue> {
-    text.parse().map_err(|_| InvalidValue::Address(text.to_owned()))
+    let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let local = port.parse().ok().filter(|_| is_number).map(|port| (Ipv4Addr::LOCALHOST, port).into());
+    let address = local.or_else(|| text.parse().ok());
+    address.ok_or_else(|| InvalidValue::Address(text.to_owned()))
 }
 
 /// An HTTP URL, by its scheme.
@@ -87,4 +94,21 @@ fn at_least<T: PartialOrd, S: fmt::Display>(
         return Err(InvalidValue::TooSmall { value: text.to_owned(), least: shown(least).to_string() });
     }
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_is_one_of_this_machine() {
+        for text in ["8000", ":8000", "localhost:8000", "127.0.0.1:8000"] {
+            assert_eq!(address(text), Ok(SocketAddr::from(([127, 0, 0, 1], 8000))), "{text}");
+        }
+        assert_eq!(address("0.0.0.0:1"), Ok(SocketAddr::from(([0, 0, 0, 0], 1))));
+        assert!(address("[::1]:80").is_ok());
+        for text in ["", ":", "localhost", "example.com:80", "70000", "+80", ":-1"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
 }

@@ -341,7 +341,15 @@ impl Run {
     }
 
     fn report(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
-        self.job.report(RouterReport { router: router.name().to_owned(), reports, error }, outcome);
+        self.job.report(
+            RouterReport {
+                router: router.name().to_owned(),
+                public: router.public().to_owned(),
+                reports,
+                error,
+            },
+            outcome,
+        );
     }
 
     fn hold_request(&self) -> Hold {

@@ -163,3 +163,53 @@ fn the_commits_of_a_version_come_with_the_digest_of_the_files_that_were_deployed
     assert_eq!(found, expected);
     assert_eq!(origins(&name, Incarnation::from_number(7), "02", &records).count(), 0);
 }
+
+/// A rollback to the version whose digest is `byte` again and again, from the one with `from`.
+fn rolled_back(at: i64, byte: u8, from: u8) -> DeployRecord {
+    let mut record = deployed(at, byte, None);
+    record.action = Action::Rollback;
+    record.projects[0].previous = Some(name(from));
+    record
+}
+
+fn name(byte: u8) -> String {
+    format!("blog@{}", Digest::from([byte; 32]).short())
+}
+
+/// The way back after these deploys and rollbacks, the oldest first: versions that are kept, and those that are left.
+fn history(records: Vec<DeployRecord>) -> (Vec<String>, Vec<String>) {
+    let newest_first: Vec<_> = records.into_iter().rev().collect();
+    let history = History::of(&blog(), FIRST, &newest_first);
+    (history.kept, history.left.into_iter().collect())
+}
+
+#[test]
+fn a_rollback_walks_back_and_never_to_a_version_that_was_left() {
+    let all = || vec![deployed(1, 1, None), deployed(2, 2, None), deployed(3, 3, None)];
+    let names = |bytes: &[u8]| bytes.iter().map(|byte| name(*byte)).collect::<Vec<_>>();
+    assert_eq!(history(all()), (names(&[1, 2, 3]), vec![]));
+    let mut once = all();
+    once.push(rolled_back(4, 2, 3));
+    assert_eq!(history(once.clone()), (names(&[1, 2]), names(&[3])));
+    let mut twice = once.clone();
+    twice.push(rolled_back(5, 1, 2));
+    assert_eq!(history(twice), (names(&[1]), names(&[2, 3])));
+    let mut forward = once.clone();
+    forward.push(rolled_back(5, 3, 2));
+    assert_eq!(
+        history(forward),
+        (names(&[1, 2, 3]), vec![]),
+        "a version that is named may be one that was left"
+    );
+    once.push(deployed(5, 4, None));
+    assert_eq!(history(once), (names(&[1, 2, 4]), names(&[3])));
+}
+
+#[test]
+fn versions_without_a_record_are_left_too() {
+    let names = |bytes: &[u8]| bytes.iter().map(|byte| name(*byte)).collect::<Vec<_>>();
+    let saved = vec![deployed(1, 1, None), rolled_back(2, 1, 9)];
+    assert_eq!(history(saved), (names(&[1]), names(&[9])));
+    let old = vec![deployed(1, 2, None), rolled_back(2, 1, 2)];
+    assert_eq!(history(old), (names(&[1]), names(&[2])));
+}

@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// The real paths of the folders. Empty: no override is allowed.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AllowedFolders(Vec<PathBuf>);
+pub(crate) struct AllowedFolders {
+    /// Folders below which an override may lie.
+    above: Vec<PathBuf>,
+    /// Folders that may be an override themselves.
+    exact: Vec<PathBuf>,
+}
 
 /// The reason why a folder of `--allow-override` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +46,13 @@ impl AllowedFolders {
             false => Err(InvalidFolder::Relative(path.clone())),
             true => real_folder(path).map_err(|error| InvalidFolder::Missing(path.clone(), error)),
         };
-        folders.iter().map(open).collect::<Result<_, _>>().map(Self)
+        let above = folders.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { above, exact: Vec::new() })
+    }
+
+    /// Allows these folders too, but not those in them.
+    pub(crate) fn with_exactly(self, folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self { exact: folders.into_iter().collect(), ..self }
     }
 
     /// Returns the real folder at `path`, which lies below an allowed one. `state`: the router's
@@ -50,7 +61,7 @@ impl AllowedFolders {
     /// # Errors
     /// [`OverrideRefusal`].
     pub(super) fn resolve(&self, path: &Path, state: &Path) -> Result<PathBuf, OverrideRefusal> {
-        if self.0.is_empty() {
+        if self.above.is_empty() && self.exact.is_empty() {
             return Err(OverrideRefusal::Off(path.to_owned()));
         }
         if !path.is_absolute() {
@@ -74,7 +85,7 @@ impl AllowedFolders {
     /// # Errors
     /// It is not allowed any more, or leads elsewhere now.
     pub(super) fn confirm(&self, folder: &Path, state: &Path) -> Result<PathBuf, OverrideRefusal> {
-        if self.0.is_empty() {
+        if self.above.is_empty() && self.exact.is_empty() {
             return Err(OverrideRefusal::Off(folder.to_owned()));
         }
         let real = match folder.canonicalize() {
@@ -99,11 +110,12 @@ impl AllowedFolders {
     /// Returns true if `path` lies below an allowed folder. Includes lie beside an override, so an
     /// allowed folder itself is none.
     fn covers(&self, path: &Path) -> bool {
-        self.0.iter().any(|allowed| path != allowed && path.starts_with(allowed))
+        let is_below = self.above.iter().any(|allowed| path != allowed && path.starts_with(allowed));
+        is_below || self.exact.iter().any(|allowed| path == allowed)
     }
 
     fn outside(&self, path: &Path) -> OverrideRefusal {
-        let allowed: Vec<_> = self.0.iter().map(|folder| folder.display().to_string()).collect();
+        let allowed: Vec<_> = self.above.iter().map(|folder| folder.display().to_string()).collect();
         OverrideRefusal::Outside(path.to_owned(), allowed.join(", "))
     }
 }

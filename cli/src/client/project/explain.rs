@@ -1,0 +1,112 @@
+//! `explain`: why a project serves what it serves, in sentences.
+
+use super::super::Console;
+use super::super::bridge::Bridge;
+use super::super::failure::{DONE, Failure};
+use super::super::report;
+use super::parse;
+use switchyard_contract::admin::ProjectState;
+use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployRecords};
+use switchyard_contract::overview::{ProjectOnRouter, ProjectOverview};
+use switchyard_contract::versions::ProjectLocks;
+use switchyard_contract::visible;
+
+/// Prints the sentences. Returns the exit status.
+///
+/// # Errors
+/// There is no answer, or it is not understood.
+pub(super) async fn explain(
+    bridge: &Bridge,
+    project: &str,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<u8, Failure> {
+    let answer = bridge.get(&["projects", project]).await?;
+    if json || !answer.status.is_success() {
+        return report::print_answer(console, json, &answer);
+    }
+    let overview: ProjectOverview = parse(&answer)?;
+    let deploys = bridge.get(&["deploys"]).await?;
+    let deploys =
+        if deploys.status.is_success() { parse::<DeployRecords>(&deploys)?.deploys } else { Vec::new() };
+    let locks = bridge.get(&["locks"]).await?;
+    let locks = if locks.status.is_success() { parse::<ProjectLocks>(&locks)?.locks } else { Vec::new() };
+    let mut lines = sentences(&overview);
+    let is_of =
+        |record: &&DeployRecord| record.projects.iter().any(|deployed| deployed.project.as_str() == project);
+    lines.extend(deploys.iter().find(is_of).map(last_deploy));
+    lines.extend(locks.iter().filter(|lock| lock.project.as_str() == project).map(|lock| {
+        let by = lock.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let reason = lock.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!("It is locked{by} since {}{reason}: switchyard unlock {project}", report::day(lock.at))
+    }));
+    for line in lines {
+        console.print(&visible::block(&line))?;
+    }
+    Ok(DONE)
+}
+
+fn sentences(overview: &ProjectOverview) -> Vec<String> {
+    let project = &overview.project;
+    if let Some(removed) = &overview.removed {
+        let until = report::day(removed.until);
+        return vec![format!(
+            "{project} is removed. switchyard rollback {project} restores it until {until}."
+        )];
+    }
+    let mut lines = Vec::new();
+    if overview.skew {
+        lines.push("The routers serve different versions.".to_owned());
+    }
+    let has_several = overview.routers.len() > 1;
+    for router in &overview.routers {
+        let at = if has_several { format!("{}: ", router.router) } else { String::new() };
+        lines.extend(at_router(project, router).into_iter().map(|line| format!("{at}{line}")));
+    }
+    if overview.routers.is_empty() {
+        lines.push(format!("No router has reported {project}."));
+    }
+    lines
+}
+
+fn at_router(project: &str, router: &ProjectOnRouter) -> Vec<String> {
+    let live = router.live.as_ref().map(|live| live.version.as_str());
+    let newest = router.on_disk.as_ref().map(|version| version.version.as_str());
+    let mut lines = vec![match (router.state, live) {
+        (None, _) => format!("The router has not reported {project}."),
+        (Some(ProjectState::Building), None) => format!("The first version of {project} is being built."),
+        (Some(ProjectState::Idle), Some(live)) => {
+            format!("{live} is live. It is stopped until its next request, which starts it.")
+        }
+        (Some(ProjectState::Stopped), Some(live)) => {
+            format!("{live} is live but stopped: its process crashed again and again.")
+        }
+        (Some(ProjectState::Failed | ProjectState::Invalid), Some(live)) => {
+            let newest = newest.filter(|newest| *newest != live).unwrap_or("the newest version");
+            format!("{live} serves, because {newest} does not build.")
+        }
+        (Some(ProjectState::Failed | ProjectState::Invalid), None) => {
+            format!("No version of {project} serves: none has built.")
+        }
+        (Some(_), Some(live)) => format!("{live} is live."),
+        (Some(state), None) => format!("{project} is {}, and no version is live.", state.as_str()),
+    }];
+    lines.extend(router.error.as_ref().map(report::diagnostic));
+    if router.behind {
+        lines.push("It gets no forwarded requests until it serves the version that was deployed.".to_owned());
+    }
+    lines.extend(router.conflicts.iter().map(|conflict| conflict.message.clone()));
+    lines
+}
+
+fn last_deploy(record: &DeployRecord) -> String {
+    let by = record.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let message = record.message.as_deref().map(|message| format!(" ({message})")).unwrap_or_default();
+    let outcome = match record.outcome {
+        None => "is under way",
+        Some(DeployOutcome::Live) => "is live",
+        Some(DeployOutcome::Removed) => "removed it",
+        Some(_) => "failed",
+    };
+    format!("The last {}{by}, of {}, {outcome}{message}.", record.action.as_str(), report::day(record.at))
+}
