@@ -17,6 +17,12 @@ use crate::client::{Client, with_method};
 use crate::process::is_installed;
 use crate::{eventually, within};
 
+mod input;
+mod look;
+
+pub use input::Key;
+pub use look::{Theme, WIDTHS};
+
 /// Debian's name for it.
 const PROGRAM: &str = "chromium";
 
@@ -42,6 +48,14 @@ impl Browser {
     /// # Panics
     /// When it is not installed: what is shown to people is not left untested.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with further arguments.
+    ///
+    /// # Panics
+    /// When it is not installed.
+    pub async fn start_with(arguments: &[&str]) -> Self {
         assert!(is_installed(PROGRAM), "{PROGRAM} is not installed: run `make test`, which installs it");
         let profile = tempfile::tempdir().expect("a temporary folder can be made");
         let mut command = Command::new(PROGRAM);
@@ -49,6 +63,7 @@ impl Browser {
             .args(["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
             .args(["--disable-background-networking", "--remote-debugging-port=0"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(arguments)
             .env("HOME", profile.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -73,6 +88,11 @@ impl Browser {
 
     /// Opens a page, and returns when it and all that belongs to it is loaded.
     pub async fn open(&self, url: &str) -> Page {
+        self.open_after("", url).await
+    }
+
+    /// The same, and runs `script` before those of the page.
+    pub async fn open_after(&self, script: &str, url: &str) -> Page {
         let page = self.tools.send(with_method(Method::PUT, "/json/new?about:blank")).await.json();
         let id = page["id"].as_str().expect("a page has an id");
         let tools = self.tools.websocket(&format!("/devtools/page/{id}")).await;
@@ -81,9 +101,21 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log"] {
             page.call(&format!("{domain}.enable"), json!({})).await;
         }
+        page.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
         page.call("Page.navigate", json!({ "url": url })).await;
         page.until("location.href !== 'about:blank' && document.readyState === 'complete'").await;
         page
+    }
+
+    /// Closes the oldest page whose address begins with `url`.
+    pub async fn close_first(&self, url: &str) {
+        let pages = self.tools.get("/json/list").await.json();
+        let pages = pages.as_array().expect("pages are listed");
+        // The newest is the first one of the list.
+        let of_url = |page: &&Value| page["url"].as_str().is_some_and(|other| other.starts_with(url));
+        let oldest = pages.iter().rfind(of_url).expect("there is such a page");
+        let id = oldest["id"].as_str().expect("a page has an id");
+        self.tools.get(&format!("/json/close/{id}")).await;
     }
 }
 
