@@ -3,6 +3,8 @@
 
 import { html, useEffect, useState } from "../lib.js";
 import { ErrorFrame, Loading, State, Tabs, Version } from "../parts.js";
+import { part, send } from "../api.js";
+import { has, useFeatures } from "../features.js";
 import { to } from "../route.js";
 import { may } from "../session.js";
 import { errorOf, liveOf, projects, routers, stateOf, useProjects } from "../store.js";
@@ -21,6 +23,7 @@ const TABS = {
 
 export function Project({ name, tab }) {
   useProjects();
+  useFeatures();
   const [title, Screen] = TABS[tab] ?? TABS.now;
   const current = TABS[tab] ? tab : "now";
   const project = projects.value?.get(name);
@@ -49,6 +52,8 @@ export function Project({ name, tab }) {
     <${Crumbs} name=${name} />
     <div class="row"><h1 tabindex="-1">${visible(name)}</h1><${State} state=${stateOf(project)} />
           ${live && html`<${Version} version=${live.version} />`}<span class="grow"></span>
+          ${may("deploy", name) && has("post", "/projects/{project}/reload") &&
+            html`<${Reload} name=${name} />`}
           ${open && live && html`
             <a class="btn" target="_blank" rel="noreferrer"
               href=${`${open}/${encodeURIComponent(name)}/`}>Open ↗</a>
@@ -59,6 +64,25 @@ export function Project({ name, tab }) {
       tabs=${Object.entries(TABS).map(([key, [text]]) => [key, text, to("projects", name, key)])} />
     <h2 class="sr">${title}</h2>
     <${Screen} name=${name} project=${project} />
+  `;
+}
+
+// Has every router read the project again.
+function Reload({ name }) {
+  const [result, setResult] = useState("");
+  const reload = async () => {
+    setResult("Reloading…");
+    try {
+      const { routers } = await send("POST", `projects/${part(name)}/reload`);
+      const outcomes = new Set(routers.map((router) => router.report?.outcome ?? "no answer"));
+      setResult([...outcomes].join(", "));
+    } catch (error) {
+      setResult(error.message);
+    }
+  };
+  return html`
+    <span class="dim" role="status">${visible(result)}</span>
+    <button class="btn" onClick=${reload}>Reload</button>
   `;
 }
 

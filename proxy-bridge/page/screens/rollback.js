@@ -4,17 +4,25 @@
 import { html, useState } from "../lib.js";
 import { call, part } from "../api.js";
 import { Commit, Dialog, ErrorFrame, Time } from "../parts.js";
+import { has } from "../features.js";
 import { readEvents } from "../sse.js";
 import { bytes, plural, visible } from "../text.js";
+import { Diff } from "./diff.js";
 import { Progress } from "./progress.js";
+
+const PATH = "/projects/{project}/rollback";
 
 export function Rollback({ name, from, to, onClose }) {
   const [steps, setSteps] = useState(/** @type {any[] | undefined} */ (undefined));
   const [answer, setAnswer] = useState(/** @type {any} */ (undefined));
+  const [message, setMessage] = useState("");
+  const withMessage = has("post", PATH, "message");
+  const withDiff = from?.digest && has("get", "/projects/{project}/diff");
   const begin = async () => {
     setSteps([]);
     try {
-      const path = `projects/${part(name)}/rollback?to=${part(to.digest)}`;
+      const note = withMessage && message ? `&message=${part(message)}` : "";
+      const path = `projects/${part(name)}/rollback?to=${part(to.digest)}${note}`;
       const headers = {
         accept: "text/event-stream",
         "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()),
@@ -35,7 +43,14 @@ export function Rollback({ name, from, to, onClose }) {
     ${
     steps === undefined &&
     html`<p class="dim">Every router builds it first. Nothing changes if one of them cannot.
-      What is live now stays in the list, so that you can come back to it.</p>`
+      What is live now stays in the list, so that you can come back to it.</p>
+      ${withDiff && html`<${Diff} name=${name} from=${from.digest} to=${to.digest} />`}
+      ${
+      withMessage && html`
+        <label for="why">Message</label><input id="why" maxlength="500" placeholder="Why"
+          value=${message} onInput=${(event) => setMessage(event.target.value)} />
+      `
+    }`
   }
     ${steps && html`<${Progress} steps=${steps} answer=${answer} />`}
     ${

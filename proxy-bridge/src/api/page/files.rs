@@ -49,6 +49,7 @@ macro_rules! embedded {
 /// The names and contents, by name. A test compares them with the folder.
 const EMBEDDED: &[(&str, &[u8])] = embedded! {
     "api.js"
+    "features.js"
     "icon.svg"
     "index.html"
     "keys.js"
@@ -61,8 +62,10 @@ const EMBEDDED: &[(&str, &[u8])] = embedded! {
     "screens.css"
     "screens/deploy.js"
     "screens/deploys.js"
+    "screens/diff.js"
     "screens/events.js"
     "screens/keysheet.js"
+    "screens/lock.js"
     "screens/logs.js"
     "screens/newdeploy.js"
     "screens/now.js"
