@@ -37,6 +37,7 @@ pub struct Browser {
 /// One open page.
 #[derive(Debug)]
 pub struct Page {
+    id: String,
     tools: WebSocketStream<TcpStream>,
     calls: u64,
     errors: Vec<String>,
@@ -94,28 +95,24 @@ impl Browser {
     /// The same, and runs `script` before those of the page.
     pub async fn open_after(&self, script: &str, url: &str) -> Page {
         let page = self.tools.send(with_method(Method::PUT, "/json/new?about:blank")).await.json();
-        let id = page["id"].as_str().expect("a page has an id");
+        let id = page["id"].as_str().expect("a page has an id").to_owned();
         let tools = self.tools.websocket(&format!("/devtools/page/{id}")).await;
         let tools = tools.expect("a page can be driven");
-        let mut page = Page { tools, calls: 0, errors: Vec::new() };
+        let mut page = Page { id, tools, calls: 0, errors: Vec::new() };
         for domain in ["Page", "Runtime", "Log"] {
             page.call(&format!("{domain}.enable"), json!({})).await;
         }
+        // A page behind others counts as hidden. Here all are seen, as in a window each.
+        page.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true })).await;
         page.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
         page.call("Page.navigate", json!({ "url": url })).await;
         page.until("location.href !== 'about:blank' && document.readyState === 'complete'").await;
         page
     }
 
-    /// Closes the oldest page whose address begins with `url`.
-    pub async fn close_first(&self, url: &str) {
-        let pages = self.tools.get("/json/list").await.json();
-        let pages = pages.as_array().expect("pages are listed");
-        // The newest is the first one of the list.
-        let of_url = |page: &&Value| page["url"].as_str().is_some_and(|other| other.starts_with(url));
-        let oldest = pages.iter().rfind(of_url).expect("there is such a page");
-        let id = oldest["id"].as_str().expect("a page has an id");
-        self.tools.get(&format!("/json/close/{id}")).await;
+    /// Closes a page.
+    pub async fn close(&self, page: Page) {
+        self.tools.get(&format!("/json/close/{}", page.id)).await;
     }
 }
 

@@ -34,7 +34,11 @@ export function listen() {
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const target = /** @type {HTMLElement} */ (event.target);
-    if (event.key === "Escape" && target.matches("input[type=search]")) return target.blur();
+    if (event.key === "Escape" && target.matches("input[type=search]")) {
+      // The browser would also empty the field.
+      event.preventDefault();
+      return target.blur();
+    }
     if (target.matches("input, textarea, select") || document.querySelector("dialog[open]")) return;
     if (press(event.key)) event.preventDefault();
   });

@@ -2,6 +2,7 @@
 // Small parts that every screen is made of.
 
 import { html, signal, useEffect, useRef, useState } from "./lib.js";
+import { Icon } from "./icons.js";
 import { ago, full, short, visible } from "./text.js";
 
 // Wakes up once in a while, so that "3 min ago" stays true.
@@ -61,9 +62,9 @@ export function Copy({ text, shown = text, label = "Copy" }) {
   };
   return html`<span class="copy"><span class="v">${visible(shown)}</span><button class="icon"
     aria-label=${`${label} ${visible(shown)}`} title=${done ? "Copied" : label}
-    onClick=${copy}>${done ? "✓" : "⧉"}</button><span class="sr" role="status">${
-    done ? "Copied" : ""
-  }</span></span>`;
+    onClick=${copy}><${Icon} name=${
+    done ? "done" : "copy"
+  } /></button><span class="sr" role="status">${done ? "Copied" : ""}</span></span>`;
 }
 
 // Without HTTPS there is no clipboard for pages, but the old command still works.
@@ -100,15 +101,14 @@ export function Commit({ commit }) {
 export function ErrorFrame({ error }) {
   const place = error.file && [error.file, error.line, error.column].filter(Boolean).join(":");
   const lines = visible(error.frame ?? "").split("\n").filter(Boolean);
+  const message = (place ? "\n" : "") + visible(error.message) + (lines.length > 0 ? "\n\n" : "");
   return html`
-    <div
-      class="frame"><pre tabindex="0" role="region" aria-label="Error">${place &&
-        html`<b>${visible(place)}</b>\n`}${visible(error.message)}${lines.length > 0 &&
-        "\n\n"}${lines.map((line) =>
-          line.startsWith(">")
-            ? html`<mark>${line}</mark>`
-            : html`<span class="line">${line}</span>`
-        )}</pre>${place && html`<${Copy} text=${place} label="Copy place" />`}</div>
+    <div class="frame">
+      <pre tabindex="0">${place && html`<b>${visible(place)}</b>`}${message}${lines.map((line) =>
+        line.startsWith(">") ? html`<mark>${line}</mark>` : html`<span class="line">${line}</span>`
+      )}</pre>
+      ${place && html`<${Copy} text=${place} label="Copy place" />`}
+    </div>
   `;
 }
 

@@ -49,11 +49,6 @@ impl Page {
         self.call("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
-    /// Has the page count as seen, also while another one is in front.
-    pub async fn show(&mut self) {
-        self.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true })).await;
-    }
-
     /// Writes a picture of what is seen to `target/screenshots/NAME.png`.
     pub async fn screenshot(&mut self, name: &str) {
         let shot = self.call("Page.captureScreenshot", json!({ "format": "png" })).await;

@@ -1,7 +1,5 @@
 //! Many tabs, and tabs that are open for long.
 
-use std::collections::BTreeSet;
-
 use switchyard_contract::event::Event;
 use switchyard_integration::bridge::addresses::SECRET;
 use switchyard_integration::bridge::replicas::Replicas;
@@ -24,8 +22,6 @@ async fn seven_tabs_are_all_live() {
     let mut tabs = Vec::new();
     for path in ["", "#/deploys", "#/events", "#/projects/a/logs", "#/projects/a/versions", "#/routers", ""] {
         let mut tab = browser.open(&format!("{url}{path}")).await;
-        // A tab behind others counts as hidden; here all seven are seen, as in seven windows.
-        tab.show().await;
         tab.until("document.querySelector('h1')").await;
         tabs.push(tab);
     }
@@ -38,8 +34,7 @@ async fn seven_tabs_are_all_live() {
     tabs[0].until("[...document.querySelectorAll('.name')].some((e) => e.innerText === 'b')").await;
     tabs[1].until("[...document.querySelectorAll('.name')].some((e) => e.innerText === 'b')").await;
     // The one that read the stream for all is closed.
-    drop(tabs.remove(0));
-    browser.close_first(&url).await;
+    browser.close(tabs.remove(0)).await;
     bridge.deploy_live("c", &Upload::main(hello("c"))).await;
     tabs[5].until("[...document.querySelectorAll('.name')].some((e) => e.innerText === 'c')").await;
     for tab in &mut tabs {
@@ -50,7 +45,8 @@ async fn seven_tabs_are_all_live() {
 #[tokio::test]
 async fn a_tab_that_gets_many_events_and_lines_does_not_grow() {
     let talks = "export default { async fetch(request) {\n  const count = Number(new URL(request.url).searchParams.get('n') ?? 0);\n  \
-        for (let i = 0; i < count; i++) console.log('line ' + i);\n  return new Response('ok');\n} };\n";
+        for (let i = 0; i < count; i++) console.log('line ' + i);\n  \
+        console.log('end of ' + new URL(request.url).searchParams.get('round') + ';');\n  return new Response('ok');\n} };\n";
     let volume = Volume::with("a", talks);
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
@@ -76,17 +72,18 @@ async fn a_tab_that_gets_many_events_and_lines_does_not_grow() {
     assert!(shown.as_u64().is_some_and(|shown| shown <= 1000), "{shown}");
 
     let mut logs = browser.open(&format!("{url}#/projects/a/logs")).await;
-    logs.show().await;
     logs.until("document.querySelector('.empty')").await;
-    let mut seen = BTreeSet::new();
-    for round in 0..8 {
+    // A flood of lines may lose some.
+    for round in 0..40 {
         routers[0].public.get(&format!("/a/?n=900&round={round}")).await;
-        logs.until(&format!("document.querySelector('p[role=status]').innerText.includes('older line') || parseInt(document.querySelector('p[role=status]').innerText.replace(',', '')) >= {}", (round + 1) * 900)).await;
+        logs.until(&format!("document.body.innerText.includes('end of {round};')")).await;
         let lines = logs.evaluate("document.querySelectorAll('.log .l').length").await;
-        seen.insert(lines.as_u64());
+        assert!(lines.as_u64().is_some_and(|lines| lines <= 500), "{lines}");
+        if logs.text().await.contains("dropped") {
+            break;
+        }
     }
-    assert!(seen.iter().all(|lines| lines.is_some_and(|lines| lines <= 500)), "{seen:?}");
-    logs.until("document.querySelector('p[role=status]').innerText.includes('dropped')").await;
+    assert!(logs.text().await.contains("older lines dropped"), "{}", logs.text().await);
     for page in [&mut page, &mut logs] {
         assert_eq!(page.errors().await, [] as [String; 0]);
     }

@@ -36,7 +36,7 @@ function File({ file, open }) {
         .change}, ${size}</span></summary>
       ${file.diff === null
         ? html`<p class="dim small">Large, or not text.</p>`
-        : html`<pre tabindex="0" role="region" aria-label=${visible(file.path)}>${
+        : html`<pre tabindex="0">${
           shown.map((line) =>
             html`<span class=${`line ${kind(line)}`}>${visible(line) || " "}</span>`
           )

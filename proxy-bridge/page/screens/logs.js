@@ -7,6 +7,7 @@ import { Chips, Empty, Failure } from "../parts.js";
 import { route, setQuery } from "../route.js";
 import { readEvents } from "../sse.js";
 import { follow } from "../stream.js";
+import { Icon } from "../icons.js";
 import { clock, plural, short, SHOWN, visible } from "../text.js";
 
 // Lines in memory and their characters, and lines that are drawn: the newest of each.
@@ -171,7 +172,7 @@ function Line({ line }) {
     ${
     line.request && html`
       <button class="icon" aria-label="Lines of this request" title=${visible(line.request)}
-        onClick=${() => setQuery({ request: line.request })}>⌕</button>
+        onClick=${() => setQuery({ request: line.request })}><${Icon} name="find" /></button>
     `
   }</div>`;
 }

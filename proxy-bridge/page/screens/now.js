@@ -34,16 +34,8 @@ function AtRouter({ at: { router, status, error } }) {
     <div><dt>Processes</dt><dd>${
     status.pids.length > 0 ? status.pids.join(", ") : "none"
   }</dd></div>
-    <div><dt>In flight</dt><dd>${status.in_flight}${
-    limits && html`
-      <span class="dim">of ${limits.max_in_flight}</span>
-    `
-  }</dd></div>
-    <div><dt>Waiting</dt><dd>${status.waiting}${
-    limits && html`
-      <span class="dim">of ${limits.max_queued}</span>
-    `
-  }</dd></div>
+    <div><dt>In flight</dt><dd>${status.in_flight}<${Of} limit=${limits?.max_in_flight} /></dd></div>
+    <div><dt>Waiting</dt><dd>${status.waiting}<${Of} limit=${limits?.max_queued} /></dd></div>
     <div><dt>Memory limit</dt><dd>${bytes(limits?.memory)}</dd></div>
     ${
     status.held_by && html`
@@ -73,6 +65,11 @@ function AtRouter({ at: { router, status, error } }) {
       <${Crashes} crashes=${status.crashes} />
     `
   }`;
+}
+
+// The limit of a number, behind it.
+function Of({ limit }) {
+  return limit === undefined ? null : html`<span class="dim">${` of ${limit}`}</span>`;
 }
 
 function Conflicts({ conflicts }) {

@@ -114,11 +114,11 @@ function Banner({ project }) {
     ? `Visitors get ${short(at.live.version)}.`
     : "Visitors get an error.";
   return html`
-    <section class="banner"
-      aria-label="Error"><p><b>${visible(what)}</b> <span class="dim">${visible(
+    <div
+      class="banner"><p><b>${visible(what)}</b> <span class="dim">${visible(
         rest,
       )}</span> <button class="link" aria-expanded=${open ? "true" : "false"} onClick=${() =>
         setOpen(!open)}>${open ? "Hide the error" : "Show the error"}</button></p>${open &&
-        html`<${ErrorFrame} error=${error} />`}</section>
+        html`<${ErrorFrame} error=${error} />`}</div>
   `;
 }

@@ -52,11 +52,10 @@ export function Run({ id }) {
         <p class="err" role="alert">${visible(problem)}</p>
         ${run.waits_for && html`<p class="dim">It waits: ${visible(run.waits_for)}</p>`}
         ${run.error && html`
-          <section class="banner"
-            aria-label="Error"><p><b>${visible(run.error.message)}</b> <span class="tag">${visible(
-              run.error.reason,
-            )}</span></p>${run.error.diagnostic &&
-              html`<${ErrorFrame} error=${run.error.diagnostic} />`}</section>
+          <div class="banner"><p><b>${visible(run.error.message)}</b> <span class="tag">${visible(
+            run.error.reason,
+          )}</span></p>${run.error.diagnostic &&
+            html`<${ErrorFrame} error=${run.error.diagnostic} />`}</div>
         `}
         <dl class="facts"><div><dt>Task</dt><dd><a href=${to("tasks", run.task)}>${visible(
           run.task,
@@ -111,7 +110,7 @@ function Value({ title, value }) {
   if (value === null || value === undefined) return null;
   const text = JSON.stringify(value, null, 2);
   const cut = !all && text.length > SHOWN;
-  return html`<h2>${title}</h2><pre tabindex="0" role="region" aria-label=${title}>${
+  return html`<h2>${title}</h2><pre tabindex="0">${
     visible(cut ? text.slice(0, SHOWN) + "…" : text)
   }</pre>
     ${cut && html`<button class="link" onClick=${() => setAll(true)}>Show all</button>`}`;

@@ -51,6 +51,7 @@ const EMBEDDED: &[(&str, &[u8])] = embedded! {
     "api.js"
     "features.js"
     "icon.svg"
+    "icons.js"
     "index.html"
     "keys.js"
     "lib.js"
