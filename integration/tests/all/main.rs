@@ -27,6 +27,7 @@ mod bridge_remove;
 mod bridge_remove_away;
 mod bridge_routers;
 mod bridge_standby;
+mod bridge_stream;
 mod bridge_tokens;
 mod bridge_unreachable;
 mod bridge_volume;

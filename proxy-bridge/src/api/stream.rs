@@ -195,8 +195,8 @@ impl Follower {
                     Some(record) if record.names().all(|name| may(name.as_str())) => {
                         changes.deploys.push(DeployRecord::without_key(record));
                     }
-                    Some(_) => {}
-                    None => changes.gone.push(id.to_string()),
+                    // It was shown while its projects were not known.
+                    Some(_) | None => changes.gone.push(id.to_string()),
                 }
             }
             shown.push(sse::event("deploys", &changes));
