@@ -4,7 +4,7 @@
 import { get } from "./api.js";
 import { effect, html, render, useEffect, useRef } from "./lib.js";
 import { listen, sheetOpen } from "./keys.js";
-import { route, to } from "./route.js";
+import { readAddress, route, to } from "./route.js";
 import { caller, setToken, signedOut, takeToken } from "./session.js";
 import { link, start } from "./stream.js";
 import { failure } from "./store.js";
@@ -122,6 +122,7 @@ function Page() {
 
 async function boot() {
   takeToken();
+  readAddress();
   render(html`<${Page} />`, document.getElementById("page"));
   listen();
   for (;;) {

@@ -22,7 +22,12 @@ function parse(hash) {
   };
 }
 
-addEventListener("hashchange", () => route.value = parse(location.hash));
+// Reads the address again.
+export function readAddress() {
+  route.value = parse(location.hash);
+}
+
+addEventListener("hashchange", readAddress);
 
 // Returns the address of a screen.
 export function to(...parts) {

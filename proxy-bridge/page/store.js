@@ -109,7 +109,9 @@ const eventTopic = new Topic("events", "events", (answer) => {
   const is = (other) =>
     other.data.router === event.data.router && other.data.sequence === event.data.sequence;
   if (known.some(is)) return;
-  events.value = [event, ...known].slice(0, MAX_EVENTS);
+  // A router posts again what it could not post at its time.
+  const at = known.findIndex((other) => other.timestamp <= event.timestamp);
+  events.value = known.toSpliced(at === -1 ? known.length : at, 0, event).slice(0, MAX_EVENTS);
 });
 
 // Keeps lists up to date while a component is shown.

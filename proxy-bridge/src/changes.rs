@@ -71,10 +71,13 @@ impl Changes {
             return;
         }
         let event = Arc::new(event.clone());
-        if events.len() == KEPT_EVENTS {
+        // A router posts again what it could not post at its time.
+        let later = events.iter().rev().take_while(|known| known.timestamp > event.timestamp).count();
+        let at = events.len() - later;
+        events.insert(at, event.clone());
+        if events.len() > KEPT_EVENTS {
             events.pop_front();
         }
-        events.push_back(event.clone());
         drop(events);
         self.send(Change::Event(event));
     }

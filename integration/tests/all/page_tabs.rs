@@ -4,7 +4,7 @@ use switchyard_contract::event::Event;
 use switchyard_integration::bridge::addresses::SECRET;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::signed;
-use switchyard_integration::browser::Browser;
+use switchyard_integration::browser::{Browser, Theme};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
@@ -22,6 +22,7 @@ async fn seven_tabs_are_all_live() {
     let mut tabs = Vec::new();
     for path in ["", "#/deploys", "#/events", "#/projects/a/logs", "#/projects/a/versions", "#/routers", ""] {
         let mut tab = browser.open(&format!("{url}{path}")).await;
+        tab.look(1400, Theme::Light).await;
         tab.until("document.querySelector('h1')").await;
         tabs.push(tab);
     }

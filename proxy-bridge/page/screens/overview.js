@@ -102,9 +102,8 @@ function Row({ row: { project, state, changed } }) {
       <th scope="row"><a class="name" data-row href=${to("projects", project.project)}>${visible(
         project.project,
       )}</a></th>
-      <td><${State} state=${state} />${many && html`
-        <span class="dim">${on} of ${project.routers.length}</span>
-      `}</td>
+      <td><${State} state=${state} />${many &&
+        html`<span class="dim">${` ${on} of ${project.routers.length}`}</span>`}</td>
       <td class="wide">
         <${Version} version=${live?.version} />
       </td>

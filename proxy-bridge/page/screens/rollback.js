@@ -6,7 +6,7 @@ import { call, part } from "../api.js";
 import { Commit, Dialog, ErrorFrame, Time } from "../parts.js";
 import { has } from "../features.js";
 import { readEvents } from "../sse.js";
-import { bytes, plural, visible } from "../text.js";
+import { bytes, plural, short, visible } from "../text.js";
 import { Diff } from "./diff.js";
 import { Progress } from "./progress.js";
 
@@ -17,12 +17,14 @@ export function Rollback({ name, from, to, onClose }) {
   const [answer, setAnswer] = useState(/** @type {any} */ (undefined));
   const [message, setMessage] = useState("");
   const withMessage = has("post", PATH, "message");
-  const withDiff = from?.digest && has("get", "/projects/{project}/diff");
+  // A version that the bridge did not deploy has no whole digest here.
+  const digits = ({ digest, version }) => digest ?? short(version);
+  const withDiff = from && has("get", "/projects/{project}/diff");
   const begin = async () => {
     setSteps([]);
     try {
       const note = withMessage && message ? `&message=${part(message)}` : "";
-      const path = `projects/${part(name)}/rollback?to=${part(to.digest)}${note}`;
+      const path = `projects/${part(name)}/rollback?to=${part(digits(to))}${note}`;
       const headers = {
         accept: "text/event-stream",
         "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()),
@@ -44,7 +46,7 @@ export function Rollback({ name, from, to, onClose }) {
     steps === undefined &&
     html`<p class="dim">Every router builds it first. Nothing changes if one of them cannot.
       What is live now stays in the list, so that you can come back to it.</p>
-      ${withDiff && html`<${Diff} name=${name} from=${from.digest} to=${to.digest} />`}
+      ${withDiff && html`<${Diff} name=${name} from=${digits(from)} to=${digits(to)} />`}
       ${
       withMessage && html`
         <label for="why">Message</label><input id="why" maxlength="500" placeholder="Why"

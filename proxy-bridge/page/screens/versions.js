@@ -25,12 +25,15 @@ export function Versions({ name, project }) {
   if (data.versions.length === 0) return html`<${Empty} title="No version is kept" />`;
   const live = data.versions.find((version) => version.live.length > 0);
   const allowed = may("rollback", name);
+  const broken = project.routers.filter((at) => at.error && at.state !== "stopped")
+    .map((at) => at.on_disk?.version);
   return html`<ol class="timeline" aria-label="Versions, the newest first">${
     data.versions.map((version) =>
       html`
         <${Row} key=${version.version + version.incarnation} version=${version} routers=${project
           .routers.length}
-          rollback=${allowed && version.live.length === 0 && version.digest
+          failed=${broken.includes(version.version)}
+          rollback=${allowed && version.live.length === 0 && !broken.includes(version.version)
             ? () => setTarget(version)
             : undefined} />
       `
@@ -45,10 +48,10 @@ export function Versions({ name, project }) {
   }`;
 }
 
-function Row({ version, routers, rollback }) {
+function Row({ version, routers, failed, rollback }) {
   const deploy = deploys.value?.get(version.deploy);
   const isLive = version.live.length > 0;
-  const state = isLive ? "live" : deploy?.outcome === "failed" ? "failed" : "kept";
+  const state = isLive ? "live" : failed || deploy?.outcome === "failed" ? "failed" : "kept";
   const how = version.commit
     ? "git"
     : version.deploy
