@@ -17,6 +17,12 @@ use crate::client::{Client, with_method};
 use crate::process::is_installed;
 use crate::{eventually, within};
 
+mod input;
+mod look;
+
+pub use input::Key;
+pub use look::{Theme, WIDTHS};
+
 /// Debian's name for it.
 const PROGRAM: &str = "chromium";
 
@@ -31,6 +37,7 @@ pub struct Browser {
 /// One open page.
 #[derive(Debug)]
 pub struct Page {
+    id: String,
     tools: WebSocketStream<TcpStream>,
     calls: u64,
     errors: Vec<String>,
@@ -42,6 +49,14 @@ impl Browser {
     /// # Panics
     /// When it is not installed: what is shown to people is not left untested.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with further arguments.
+    ///
+    /// # Panics
+    /// When it is not installed.
+    pub async fn start_with(arguments: &[&str]) -> Self {
         assert!(is_installed(PROGRAM), "{PROGRAM} is not installed: run `make test`, which installs it");
         let profile = tempfile::tempdir().expect("a temporary folder can be made");
         let mut command = Command::new(PROGRAM);
@@ -49,6 +64,7 @@ impl Browser {
             .args(["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
             .args(["--disable-background-networking", "--remote-debugging-port=0"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(arguments)
             .env("HOME", profile.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -73,17 +89,30 @@ impl Browser {
 
     /// Opens a page, and returns when it and all that belongs to it is loaded.
     pub async fn open(&self, url: &str) -> Page {
+        self.open_after("", url).await
+    }
+
+    /// The same, and runs `script` before those of the page.
+    pub async fn open_after(&self, script: &str, url: &str) -> Page {
         let page = self.tools.send(with_method(Method::PUT, "/json/new?about:blank")).await.json();
-        let id = page["id"].as_str().expect("a page has an id");
+        let id = page["id"].as_str().expect("a page has an id").to_owned();
         let tools = self.tools.websocket(&format!("/devtools/page/{id}")).await;
         let tools = tools.expect("a page can be driven");
-        let mut page = Page { tools, calls: 0, errors: Vec::new() };
+        let mut page = Page { id, tools, calls: 0, errors: Vec::new() };
         for domain in ["Page", "Runtime", "Log"] {
             page.call(&format!("{domain}.enable"), json!({})).await;
         }
+        // A page behind others counts as hidden. Here all are seen, as in a window each.
+        page.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true })).await;
+        page.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
         page.call("Page.navigate", json!({ "url": url })).await;
         page.until("location.href !== 'about:blank' && document.readyState === 'complete'").await;
         page
+    }
+
+    /// Closes a page.
+    pub async fn close(&self, page: Page) {
+        self.tools.get(&format!("/json/close/{}", page.id)).await;
     }
 }
 

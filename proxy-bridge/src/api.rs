@@ -14,6 +14,7 @@ mod metrics;
 mod openapi;
 mod openapi_parts;
 mod overrides;
+mod page;
 mod pipelines;
 mod projects;
 mod reload;
@@ -25,7 +26,9 @@ mod source_commits;
 mod source_queries;
 mod sources;
 mod standby;
+mod stream;
 mod tasks;
+mod whoami;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +50,7 @@ use self::run_logs::RunLogQuery;
 use self::run_queries::{RunsQuery, WaitQuery};
 use self::source_queries::{ExplainQuery, FreezeQuery, PublishQuery, SyncQuery};
 pub use self::standby::StandbyApi;
+use self::stream::StreamQuery;
 use self::tasks::{ExplainTaskQuery, StartQuery, TasksQuery};
 use super::deploys::Deploys;
 use super::metrics::{MetricSource, Metrics};
@@ -137,7 +141,7 @@ fn routes(api: &Arc<Api>) -> Routes<Arc<Api>> {
     let guard = |router: axum::Router<_>| {
         router.fallback(unknown_path).layer(from_fn_with_state(api.clone(), identify))
     };
-    health_routes().merge(event_routes().map(count)).merge(commands().map(guard))
+    health_routes().merge(event_routes().map(count)).merge(page::routes(api)).merge(commands().map(guard))
 }
 
 /// Probes of an orchestrator: they come under any name, without a token, and learn nothing secret.
@@ -163,10 +167,14 @@ fn commands() -> Routes<Arc<Api>> {
         .add(upload("/deploy/{project}"), deploy::deploy_project)
         .add(get("/deploys"), deploys::deploys)
         .add(get("/deploys/{id}"), deploys::record)
+        .add(get("/whoami"), whoami::whoami)
+        .add(get("/events"), events::recent)
+        .add(get("/stream").query(StreamQuery::KEYS).permit(RequestKind::Stream), stream::stream)
         .add(get("/routers"), projects::routers)
         .add(get("/projects"), projects::projects)
         .add(get("/projects/{project}"), projects::project)
         .add(delete("/projects/{project}").query(RemovalQuery::KEYS), deploy::remove)
+        .add(get("/projects/{project}/status"), projects::statuses)
         .add(get("/projects/{project}/versions"), projects::versions)
         .add(get("/projects/{project}/diff").query(DiffQuery::KEYS), diff::diff)
         .add(post("/projects/{project}/reload"), reload::reload)

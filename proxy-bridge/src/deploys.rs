@@ -102,6 +102,7 @@ impl Deploys {
         unfinished: Vec<UnfinishedDeploy>,
         metrics: Metrics,
     ) -> Self {
+        let jobs = Jobs { changes: routers.changes().clone(), ..Jobs::default() };
         let shared = Shared {
             settings,
             volume,
@@ -109,7 +110,7 @@ impl Deploys {
             records,
             metrics,
             uploads: Arc::new(Semaphore::new(settings.max_uploads)),
-            jobs: Mutex::default(),
+            jobs: Mutex::new(jobs),
             tasks: Mutex::default(),
             chores: Mutex::default(),
             stopping: AtomicBool::new(false),

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod api;
+pub mod changes;
 pub mod config;
 pub mod deploys;
 pub mod diff;

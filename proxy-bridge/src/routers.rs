@@ -28,6 +28,7 @@ use switchyard_contract::verifier::Verified;
 use switchyard_edge::routes::Routes;
 
 use crate::address::{Dns, RouterAddress};
+use crate::changes::{Change, Changes};
 pub use calls::CallError;
 pub(crate) use router::{InFlight, TaskVersion};
 pub use router::{Presence, Router};
@@ -116,8 +117,9 @@ impl Routers {
             None => BehindMarks::default(),
         };
         let (changed, stop) = (watch::Sender::new(0), watch::Sender::new(false));
+        let changes = Changes::default();
         let shared = Arc::new(Shared {
-            common: Arc::new(RouterContext { client: RwLock::new(client), behind, changed }),
+            common: Arc::new(RouterContext { client: RwLock::new(client), behind, changed, changes }),
             list: RwLock::new(Arc::new([])),
             table: RwLock::default(),
             making: Mutex::default(),
@@ -171,6 +173,11 @@ impl Routers {
         self.shared.common.changed.subscribe()
     }
 
+    /// The changes of routers, projects and deploys.
+    pub fn changes(&self) -> &Changes {
+        &self.shared.common.changes
+    }
+
     /// Applies an event that a router has posted.
     pub fn take(&self, verified: &Verified) -> EventReceipt {
         let event = &verified.event;
@@ -212,6 +219,7 @@ impl Routers {
         }
         self.shared.make_routes(name);
         self.shared.common.notify();
+        self.changes().projects(BTreeSet::from([name.to_owned()]));
     }
 
     /// Returns when all marks are on disk.
@@ -269,10 +277,13 @@ impl Shared {
         *self.list.write().unwrap_or_else(PoisonError::into_inner) = routers.into();
         projects.iter().for_each(|project| self.make_routes(project));
         self.common.notify();
+        self.common.changes.send(Change::Routers);
+        self.common.changes.projects(projects);
     }
 
     /// Applies an event that is of this router.
     fn apply_event(&self, router: &Router, event: &Event) {
+        self.common.changes.event(event);
         if router.change(|state| state.is_of(&event.data.router) && state.event(event)) {
             let projects = BTreeSet::from([event.data.project.clone()]);
             self.apply(StateChange { projects, ..StateChange::default() });
@@ -293,6 +304,7 @@ impl Shared {
             self.make_routes(project);
         }
         self.common.notify();
+        self.common.changes.projects(projects);
     }
 
     /// Finds out which of the routers that are behind in a project have caught up.

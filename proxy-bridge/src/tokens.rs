@@ -10,6 +10,7 @@
 
 mod file;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -20,6 +21,7 @@ use subtle::ConstantTimeEq as _;
 
 use self::file::{TokenEntry, TokenFault};
 use switchyard_contract::deploy::Action;
+use switchyard_contract::overview::CallerInfo;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::settings_file::read_text;
 use switchyard_edge::problem::Problem;
@@ -113,6 +115,16 @@ impl Caller {
         self.0.as_deref().map(|grant| grant.name.as_str())
     }
 
+    /// Returns what the caller may do, and to which projects: all without tokens.
+    pub fn info(&self) -> CallerInfo {
+        let all = || (vec!["*".to_owned()], Action::ALL.to_vec());
+        let granted = |grant: &TokenGrant| {
+            (grant.projects.iter().map(ToString::to_string).collect(), grant.actions.clone())
+        };
+        let (projects, actions) = self.0.as_deref().map_or_else(all, granted);
+        CallerInfo { token: self.name().map(str::to_owned), projects, actions }
+    }
+
     /// Returns true if the token allows `action` on `project`.
     pub fn may(&self, action: Action, project: &str) -> bool {
         self.0.as_deref().is_none_or(|grant| {
@@ -132,6 +144,15 @@ impl Caller {
              projects in the token file"
         );
         Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
+    }
+}
+
+impl fmt::Display for ProjectPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(name) => f.write_str(name),
+            Self::Beginning(beginning) => write!(f, "{beginning}*"),
+        }
     }
 }
 

@@ -49,7 +49,8 @@ async fn a_wrong_method_is_answered_with_the_allowed_ones() {
         (Method::POST, "/projects/a/versions", "GET"),
         (Method::GET, "/projects/a/rollback", "POST"),
         (Method::POST, "/projects/a/logs", "GET"),
-        (Method::GET, "/events", "POST"),
+        (Method::PUT, "/events", "POST or GET"),
+        (Method::POST, "/", "GET"),
         (Method::POST, "/healthz", "GET"),
         (Method::POST, "/readyz", "GET"),
         (Method::POST, "/metrics", "GET"),
@@ -67,9 +68,7 @@ async fn a_missing_path_is_not_found_with_any_method() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
-    for path in
-        ["/", "/nowhere", "/deploy/a/b", "/projects/a/nothing", "/deploys/1/2", "/metrics/", "//deploys"]
-    {
+    for path in ["/nowhere", "/deploy/a/b", "/projects/a/nothing", "/deploys/1/2", "/metrics/", "//deploys"] {
         for method in [Method::GET, Method::POST, Method::DELETE] {
             let reply = bridge.client.send(with_method(method, path)).await;
             assert_eq!(reply.status, 404, "{path}: {}", reply.text());

@@ -38,6 +38,13 @@ fn everything() -> Vec<http::Request<Body>> {
         "/deploys/none",
         "/metrics",
         "/openapi.json",
+        "/projects/a/status",
+        "/events",
+        "/whoami",
+        "/stream?topics=projects",
+        "/ui/",
+        "/ui/main.js",
+        "/",
         "/nowhere",
     ];
     let mut all: Vec<_> = gets.map(request).into();

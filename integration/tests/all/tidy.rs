@@ -10,8 +10,9 @@ use switchyard_integration::house::{
 };
 
 /// Entries of a crate's folder besides its sources and the folders of other crates. v8: the library
-/// that the cell is linked with.
-const OTHER_ROOMS: [&str; 7] = ["Cargo.toml", "build.rs", "src", "tests", "benches", "fixtures", "v8"];
+/// that the cell is linked with. page: the files of the page.
+const OTHER_ROOMS: [&str; 8] =
+    ["Cargo.toml", "build.rs", "src", "tests", "benches", "fixtures", "page", "v8"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

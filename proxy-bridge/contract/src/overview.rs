@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::{LogLine, ProjectState, VersionName};
+use crate::admin::{LogLine, ProjectState, Status, VersionName};
 use crate::commit::CommitInfo;
-use crate::deploy::Removal;
-use crate::event::{Diagnostic, RouteConflict};
+use crate::deploy::{Action, DeployRecord, Removal};
+use crate::event::{Diagnostic, Event, RouteConflict};
 use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 
@@ -57,6 +57,62 @@ pub struct ProjectOnRouter {
     /// The routes that this project and others both claim. Absent without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<RouteConflict>,
+}
+
+/// `GET /projects/{name}/status` of the bridge: the project as each router describes it now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProjectStatuses {
+    /// The project's name.
+    pub project: ProjectName,
+    /// One entry for each router, in the order of the configuration.
+    pub routers: Vec<RouterStatus>,
+}
+
+/// One project as one router describes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RouterStatus {
+    /// The router's admin URL.
+    pub router: String,
+    /// The router's answer. `null` without one, or when the router does not have the project.
+    pub status: Option<Box<Status>>,
+    /// The reason why there is no answer. `null` with one.
+    pub error: Option<String>,
+}
+
+/// `GET /events` of the bridge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RecentEvents {
+    /// The last events of all routers that the caller may read, the newest first: at most 1,000.
+    pub events: Vec<Event>,
+}
+
+/// The data of a server-sent event `projects` of `GET /stream`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProjectChanges {
+    /// The projects that have changed, whole.
+    pub projects: Vec<ProjectOverview>,
+    /// The names of those that no router has any more.
+    pub gone: Vec<String>,
+}
+
+/// The data of a server-sent event `deploys` of `GET /stream`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeployChanges {
+    /// The deploys that have changed, whole.
+    pub deploys: Vec<DeployRecord>,
+    /// The ids of those that are no longer kept.
+    pub gone: Vec<String>,
+}
+
+/// `GET /whoami` of the bridge: what the caller may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CallerInfo {
+    /// The name of the token. `null` where no tokens are configured, and everyone may do everything.
+    pub token: Option<String>,
+    /// Names of projects, or the beginning of names before `*`.
+    pub projects: Vec<String>,
+    /// The actions that are allowed on them.
+    pub actions: Vec<Action>,
 }
 
 /// `GET /routers` of the bridge.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -11,9 +12,12 @@ use http::{HeaderMap, StatusCode};
 use super::Shared;
 use crate::metrics::EventOutcome;
 use crate::routers::EventReceipt;
+use crate::tokens::Caller;
 use switchyard_contract::bounds;
+use switchyard_contract::deploy::Action;
 use switchyard_contract::event::Event;
-use switchyard_edge::api::answer::no_content;
+use switchyard_contract::overview::RecentEvents;
+use switchyard_edge::api::answer::{json, no_content};
 use switchyard_edge::api::body::BodyLimits;
 use switchyard_edge::problem::Problem;
 
@@ -44,6 +48,16 @@ pub(super) async fn receive(State(api): Shared, headers: HeaderMap, body: Body) 
         EventReceipt::UnknownRouter => EventOutcome::unknown_router,
     });
     Ok(no_content())
+}
+
+/// The last events of all routers, the newest first
+#[utoipa::path(get, path = "/events", tag = "events", responses(
+    (status = 200, description = "The events about projects that the caller may read", body = RecentEvents),
+))]
+pub(super) async fn recent(State(api): Shared, Extension(caller): Extension<Caller>) -> Response {
+    let events = api.routers.changes().events();
+    let events = events.iter().filter(|event| caller.may(Action::Read, &event.data.project));
+    json(StatusCode::OK, &RecentEvents { events: events.map(|event| Event::clone(event)).collect() })
 }
 
 /// Counts the events that are refused.

@@ -64,7 +64,7 @@ pub(super) async fn logs(
 }
 
 /// The event with the router's name in its data.
-fn labelled(kind: &str, mut data: Value, router: &str) -> Event {
+pub(super) fn labelled(kind: &str, mut data: Value, router: &str) -> Event {
     if let Value::Object(members) = &mut data {
         members.insert("router".to_owned(), router.into());
     }

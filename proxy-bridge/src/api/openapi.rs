@@ -8,9 +8,10 @@ use utoipa::OpenApi;
 
 use super::{
     deploy, deploys, diff, events, health, locks, logs, metrics, overrides, pipelines, projects, reload,
-    rollback, run_logs, runs, source_commits, sources, tasks,
+    rollback, run_logs, runs, source_commits, sources, stream, tasks, whoami,
 };
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
+use switchyard_contract::overview::DeployChanges;
 use switchyard_edge::api::answer::json;
 use switchyard_edge::api::openapi::complete;
 
@@ -26,6 +27,9 @@ use switchyard_edge::api::openapi::complete;
         metrics::metrics,
         openapi,
         events::receive,
+        events::recent,
+        stream::stream,
+        whoami::whoami,
         deploy::deploy,
         deploy::deploy_project,
         rollback::rollback,
@@ -35,6 +39,7 @@ use switchyard_edge::api::openapi::complete;
         projects::routers,
         projects::projects,
         projects::project,
+        projects::statuses,
         projects::versions,
         diff::diff,
         reload::reload,
@@ -70,7 +75,7 @@ use switchyard_edge::api::openapi::complete;
         runs::retry,
         runs::resume,
     ),
-    components(schemas(DeployStep, DeployAnswer))
+    components(schemas(DeployStep, DeployAnswer, DeployChanges))
 )]
 struct BridgeApi;
 

@@ -11,14 +11,15 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::{Api, Shared, check_read};
-use crate::routers::Router;
+use crate::routers::{Presence, Router};
 use crate::tokens::Caller;
 use crate::versions::{self, unknown_project};
 use switchyard_contract::admin::Status;
 use switchyard_contract::deploy::{Action, Removal};
 use switchyard_contract::incarnation::EndedIncarnation;
 use switchyard_contract::overview::{
-    ProjectOnRouter, ProjectOverview, ProjectOverviews, ProjectVersions, RouterInfo, RouterInfos,
+    ProjectOnRouter, ProjectOverview, ProjectOverviews, ProjectStatuses, ProjectVersions, RouterInfo,
+    RouterInfos, RouterStatus,
 };
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::api::answer::json;
@@ -73,6 +74,31 @@ pub(super) async fn project(
     Ok(json(StatusCode::OK, &overview))
 }
 
+/// One project as each router describes it now
+#[utoipa::path(get, path = "/projects/{project}/status", tag = "projects",
+    params(("project" = String, Path, description = "The project")),
+    responses((status = 200, description = "The answer of each router", body = ProjectStatuses)),
+)]
+pub(super) async fn statuses(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    ProjectPath(name): ProjectPath,
+) -> Result<Response, Problem> {
+    check_read(&caller, &name)?;
+    let routers = api.routers.all();
+    let asked = routers.iter().map(|router| async {
+        // A router that hangs does not hold up the answers of the others.
+        let answer = match router.presence() {
+            Presence::Away => Err(router.why_away()),
+            _ => router.project(name.as_str()).await.map(Box::new).map_err(|error| error.to_string()),
+        };
+        let (status, error) = answer.map_or_else(|error| (None, Some(error)), |status| (Some(status), None));
+        RouterStatus { router: router.name().to_owned(), status, error }
+    });
+    let routers = join_all(asked).await;
+    Ok(json(StatusCode::OK, &ProjectStatuses { project: name, routers }))
+}
+
 /// The versions of a project, the newest first
 #[utoipa::path(get, path = "/projects/{project}/versions", tag = "projects",
     params(("project" = String, Path, description = "The project")),
@@ -117,7 +143,7 @@ impl Api {
     }
 }
 
-fn infos(routers: &[Arc<Router>]) -> Vec<RouterInfo> {
+pub(super) fn infos(routers: &[Arc<Router>]) -> Vec<RouterInfo> {
     let info = |router: &Arc<Router>| RouterInfo {
         router: router.name().to_owned(),
         public: router.public().to_owned(),
@@ -129,7 +155,7 @@ fn infos(routers: &[Arc<Router>]) -> Vec<RouterInfo> {
     routers.iter().map(info).collect()
 }
 
-fn overview(name: &str, removed: Option<Removal>, routers: &[Arc<Router>]) -> ProjectOverview {
+pub(super) fn overview(name: &str, removed: Option<Removal>, routers: &[Arc<Router>]) -> ProjectOverview {
     let at_router = |router: &Arc<Router>| {
         let status = router.status(name);
         let state = status.as_ref().map(|status| status.state);

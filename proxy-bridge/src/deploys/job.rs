@@ -1,9 +1,11 @@
 //! A deploy under way: its growing record, and its followers.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
 
+use crate::changes::{Change, Changes};
 use switchyard_contract::admin::Report;
 use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::deploy::{
@@ -16,6 +18,8 @@ use switchyard_edge::problem::Problem;
 pub struct Job {
     began: Instant,
     state: watch::Sender<State>,
+    id: Arc<str>,
+    changes: Changes,
 }
 
 #[derive(Debug)]
@@ -27,9 +31,19 @@ struct State {
 }
 
 impl Job {
-    pub(super) fn new(record: DeployRecord) -> Self {
+    pub(super) fn new(record: DeployRecord, changes: Changes) -> Self {
         let now = Instant::now();
-        Self { began: now, state: watch::Sender::new(State { record, steps: Vec::new(), phase_began: now }) }
+        let id = record.deploy.as_str().into();
+        let state = watch::Sender::new(State { record, steps: Vec::new(), phase_began: now });
+        let job = Self { began: now, state, id, changes };
+        job.changes.send(Change::Deploy(job.id.clone()));
+        job
+    }
+
+    /// Changes the state, and reports it.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        self.state.send_modify(change);
+        self.changes.send(Change::Deploy(self.id.clone()));
     }
 
     /// Returns a copy of the current record.
@@ -44,7 +58,7 @@ impl Job {
 
     /// Ends the phase that is under way and begins `phase`.
     pub(super) fn begin(&self, phase: DeployPhase) {
-        self.state.send_modify(|state| {
+        self.change(|state| {
             state.end_phase();
             state.record.phase = phase;
             let deploy = state.record.deploy.clone();
@@ -59,12 +73,12 @@ impl Job {
     }
 
     pub(super) fn set_projects(&self, projects: Vec<DeployedProject>) {
-        self.state.send_modify(|state| state.record.projects = projects);
+        self.change(|state| state.record.projects = projects);
     }
 
     /// Records the message and the commit that came with the files.
     pub(super) fn set_notes(&self, message: Option<String>, commit: Option<CommitInfo>) {
-        self.state.send_modify(|state| {
+        self.change(|state| {
             state.record.message = message;
             state.record.commit = commit;
         });
@@ -73,7 +87,7 @@ impl Job {
     /// Records the versions that routers make of the deployed files. Those of projects that include
     /// others cover more files, and of those that are kept only the routers know them.
     pub(super) fn record_versions(&self, reports: &[Report]) {
-        self.state.send_modify(|state| {
+        self.change(|state| {
             for report in reports {
                 let projects = &mut state.record.projects;
                 let deployed = projects.iter_mut().find(|one| one.project.as_str() == report.project);
@@ -95,17 +109,17 @@ impl Job {
             reports: Vec::new(),
             error: None,
         });
-        self.state.send_modify(|state| state.record.routers = unanswered.collect());
+        self.change(|state| state.record.routers = unanswered.collect());
     }
 
     /// Records the routers that do not serve yet what the others have published.
     pub(super) fn set_behind(&self, routers: Vec<String>) {
-        self.state.send_modify(|state| state.record.behind = routers);
+        self.change(|state| state.record.behind = routers);
     }
 
     /// Records the report of a router in the phase under way, in place of its earlier one.
     pub(super) fn report(&self, report: RouterReport, outcome: &str) {
-        self.state.send_modify(|state| {
+        self.change(|state| {
             let step = DeployStep {
                 deploy: state.record.deploy.clone(),
                 phase: state.record.phase,
@@ -123,7 +137,7 @@ impl Job {
 
     /// Ends the deploy. The deploy's id and the routers' reports are added to a problem.
     pub(super) fn end(&self, end: Result<DeployOutcome, (DeployOutcome, Problem)>) -> DeployRecord {
-        self.state.send_modify(|state| {
+        self.change(|state| {
             state.end_phase();
             let record = &mut state.record;
             record.phase = DeployPhase::Done;
@@ -187,7 +201,8 @@ mod tests {
     use crate::records::tests::record;
 
     fn job() -> Job {
-        Job::new(DeployRecord { outcome: None, phase: DeployPhase::Receive, ..record("d1", 1) })
+        let record = DeployRecord { outcome: None, phase: DeployPhase::Receive, ..record("d1", 1) };
+        Job::new(record, Changes::default())
     }
 
     fn report(router: &str) -> RouterReport {

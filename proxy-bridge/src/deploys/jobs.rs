@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::Job;
+use crate::changes::{Change, Changes};
 use crate::records::{MAX_RECORDS, RecordStore};
 use crate::volume::EntryName;
 use switchyard_contract::deploy::DeployRecord;
@@ -19,6 +20,8 @@ pub(super) struct Jobs {
     /// The projects and shared entries of deploys under way, and which deploy that is.
     pub(super) busy: HashMap<EntryName, String>,
     pub(super) by_key: HashMap<Key, String>,
+    /// Learns of every change of a deploy.
+    pub(super) changes: Changes,
 }
 
 /// An idempotency key is its caller's own.
@@ -30,7 +33,7 @@ impl Jobs {
         if let Some(key) = &record.idempotency_key {
             self.by_key.insert((record.by.clone(), key.clone()), id.clone());
         }
-        let job = Arc::new(Job::new(record));
+        let job = Arc::new(Job::new(record, self.changes.clone()));
         self.by_id.insert(id, job.clone());
         job
     }
@@ -64,5 +67,6 @@ impl Jobs {
     pub(super) fn forget(&mut self, id: &str) {
         self.by_id.remove(id);
         self.by_key.retain(|_, job| job != id);
+        self.changes.send(Change::Deploy(id.into()));
     }
 }

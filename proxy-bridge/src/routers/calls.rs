@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::Router;
 use switchyard_contract::admin::{
-    Checkouts, DIGEST, Hold, OWN_DIGEST, ProjectOverride, Projects, Report, Reports,
+    Checkouts, DIGEST, Hold, OWN_DIGEST, ProjectOverride, Projects, Report, Reports, Status,
 };
 use switchyard_contract::bounds;
 use switchyard_contract::digest::Digest;
@@ -138,6 +138,14 @@ impl Router {
     /// As for every call.
     pub async fn release(&self, deploy: &str) -> Result<(), CallError> {
         whole(self.request(Method::DELETE, &["_deploys", deploy]), SOON).await.map(drop)
+    }
+
+    /// Returns the status of the project.
+    ///
+    /// # Errors
+    /// As for every call; 404 for a project that the router does not have.
+    pub async fn project(&self, project: &str) -> Result<Status, CallError> {
+        json(self.request(Method::GET, &["projects", project]), SOON).await
     }
 
     /// Has the router read the project now, and returns the result.

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::RouterAddress;
 use super::behind::BehindMarks;
 use super::state::RouterState;
+use crate::changes::{Change, Changes};
 use switchyard_contract::admin::Status;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
@@ -22,6 +23,8 @@ pub(super) struct RouterContext {
     pub(super) behind: BehindMarks,
     /// Counts the changes of any router.
     pub(super) changed: watch::Sender<u64>,
+    /// The same for those who show them, with what has changed.
+    pub(super) changes: Changes,
 }
 
 impl RouterContext {
@@ -265,6 +268,7 @@ impl Router {
         if self.takes_requests.swap(false, Relaxed) {
             tracing::warn!(router = self.name, "{} takes no connections", self.public);
             self.common.notify();
+            self.common.changes.send(Change::Routers);
         }
     }
 
@@ -283,6 +287,7 @@ impl Router {
         let why = (!why.is_empty()).then_some(why);
         tracing::info!(router = self.name, reachable, ready, why, "{} {}", self.name, word(reachable, ready));
         self.common.notify();
+        self.common.changes.send(Change::Routers);
     }
 
     /// Records that the router is no longer one of this bridge. No task probes it any more.

@@ -1,0 +1,22 @@
+// The libraries under one roof. The only module that knows their files.
+// @ts-self-types="./lib.d.ts"
+
+import { h, render } from "./vendor/preact.js";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/hooks.js";
+import { batch, computed, effect, signal, useSignal } from "./vendor/signals.js";
+import htm from "./vendor/htm.js";
+
+export const html = htm.bind(h);
+export {
+  batch,
+  computed,
+  effect,
+  render,
+  signal,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useSignal,
+  useState,
+};

@@ -1,0 +1,82 @@
+// @ts-check
+// The versions of a project, and the way back to one.
+
+import { html, useState } from "../lib.js";
+import { Commit, Empty, Failure, Loading, State, Time, Version } from "../parts.js";
+import { usePolled } from "../poll.js";
+import { part } from "../api.js";
+import { may } from "../session.js";
+import { deploys, useDeploys } from "../store.js";
+import { bytes, plural, visible } from "../text.js";
+import { Phases } from "./now.js";
+import { Rollback } from "./rollback.js";
+
+export const DEPLOY_PHASES = ["receive", "store", "hold", "build", "publish"];
+
+export function Versions({ name, project }) {
+  useDeploys();
+  const [target, setTarget] = useState(undefined);
+  // The list is another one whenever another version is live, or was tried.
+  const mark = project.routers.map((at) => `${at.live?.digest} ${at.on_disk?.digest} ${at.state}`)
+    .join();
+  const { data, error, again } = usePolled(`projects/${part(name)}/versions`, 0, [mark]);
+  if (error) return html`<${Failure} error=${error} />`;
+  if (!data) return html`<${Loading} />`;
+  if (data.versions.length === 0) return html`<${Empty} title="No version is kept" />`;
+  const live = data.versions.find((version) => version.live.length > 0);
+  const allowed = may("rollback", name);
+  const broken = project.routers.filter((at) => at.error && at.state !== "stopped")
+    .map((at) => at.on_disk?.version);
+  return html`<ol class="timeline" aria-label="Versions, the newest first">${
+    data.versions.map((version) =>
+      html`
+        <${Row} key=${version.version + version.incarnation} version=${version} routers=${project
+          .routers.length}
+          failed=${broken.includes(version.version)}
+          rollback=${allowed && version.live.length === 0 && !broken.includes(version.version)
+            ? () => setTarget(version)
+            : undefined} />
+      `
+    )
+  }</ol>
+    <p class="dim small">Bars: ${DEPLOY_PHASES.join(", ")}. The whole time is shown on hover.</p>
+    ${
+    target && html`<${Rollback} name=${name} from=${live} to=${target} onClose=${(done) => {
+      setTarget(undefined);
+      if (done) again();
+    }} />`
+  }`;
+}
+
+function Row({ version, routers, failed, rollback }) {
+  const deploy = deploys.value?.get(version.deploy);
+  const isLive = version.live.length > 0;
+  const state = isLive ? "live" : failed || deploy?.outcome === "failed" ? "failed" : "kept";
+  const how = version.commit
+    ? "git"
+    : version.deploy
+    ? (deploy?.action ?? "deploy")
+    : "on the volume";
+  return html`
+    <li data-version=${version.version}>
+      <span><${State} state=${state} /> <${Version} version=${version.version} /></span>
+      <span class="dim"><${Time} at=${version.at} /></span>
+      <span class="what">${version.message
+        ? visible(version.message)
+        : html`<span class="dim">no message</span>`}
+          ${" "}<${Commit} commit=${version.commit} /> <span class="tag">${how}${version.by
+            ? ` by ${visible(version.by)}`
+            : ""}</span></span>
+      <span class="dim wide">${version.files === null
+        ? ""
+        : `${plural(version.files, "file")}, ${bytes(version.bytes)}`}</span>
+      <span class="wide">${deploy &&
+        html`<${Phases} timings=${deploy.timings_ms} names=${DEPLOY_PHASES} />`}</span>
+      <span class="end">${isLive
+        ? html`<span class="tag">live on ${version.live.length} of ${routers}</span>`
+        : null}
+          ${rollback &&
+            html`<button class="btn" onClick=${rollback} aria-label=${`Roll back to ${version.version}`}>Roll back…</button>`}</span>
+    </li>
+  `;
+}
