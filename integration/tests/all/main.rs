@@ -39,6 +39,7 @@ mod checkouts;
 mod churn;
 mod claims;
 mod containment;
+mod costs;
 mod crashes;
 mod data;
 mod deno_table;
