@@ -61,7 +61,7 @@ examples/projects/%/node_modules: examples/projects/%/package-lock.json
 	@if command -v npm >/dev/null; then cd $(@D) && npm ci --no-audit --no-fund && touch node_modules; \
 	else echo "npm is not installed: $(@D) will not build"; fi
 
-test: deps-test build $(PACKAGES) ## run all tests (installs the Debian packages of nginx, Caddy, Chromium and npm)
+test: deps-test build $(PACKAGES) ## run all tests (installs the Debian packages of nginx, Caddy, Chromium, valgrind and npm)
 	$(CARGO) test $(CARGO_FLAGS) --no-fail-fast
 
 # Node 20 has WebSocket behind a flag.

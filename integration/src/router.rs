@@ -53,8 +53,8 @@ pub struct Builder {
     binaries: Option<PathBuf>,
     /// `None`: the one that runs the tests.
     user: Option<u32>,
-    /// `None`: those of the user that it runs as.
-    capabilities: Option<String>,
+    /// A program that runs the router, and its arguments. Empty: none.
+    wrapper: Vec<String>,
 }
 
 /// A running router. Dropping it kills it.
@@ -113,7 +113,7 @@ impl Builder {
             mounts: None,
             binaries: None,
             user: None,
-            capabilities: None,
+            wrapper: Vec::new(),
         };
         builder
             .flag("listen", "127.0.0.1:0")
@@ -173,8 +173,14 @@ impl Builder {
     }
 
     /// Runs with these capabilities, as `setpriv --bounding-set` takes them. For root.
-    pub fn capabilities(mut self, set: &str) -> Self {
-        self.capabilities = Some(set.to_owned());
+    pub fn capabilities(self, set: &str) -> Self {
+        self.wrapped(["setpriv".to_owned(), format!("--bounding-set={set}")])
+    }
+
+    /// Has a program run the router. It gets these arguments and the router's command, and must
+    /// become the router, with its process id.
+    pub fn wrapped(mut self, wrapper: impl IntoIterator<Item = String>) -> Self {
+        self.wrapper = wrapper.into_iter().collect();
         self
     }
 
@@ -224,7 +230,7 @@ impl Builder {
         let mut command = match (self.watch_limit, &self.mounts) {
             (Some((file, limit)), _) => with_watch_limit(file, limit),
             (None, Some(mounts)) => mounts.command(&binary("switchyard")),
-            (None, None) => bare(self.binaries.as_deref(), self.capabilities.as_deref()),
+            (None, None) => bare(self.binaries.as_deref(), &self.wrapper),
         };
         if let Some(user) = self.user {
             command.uid(user).gid(user);
@@ -259,11 +265,11 @@ impl Router {
 }
 
 /// Returns a command to which the router's arguments can be added.
-fn bare(folder: Option<&Path>, capabilities: Option<&str>) -> Command {
+fn bare(folder: Option<&Path>, wrapper: &[String]) -> Command {
     let router = folder.map_or_else(|| binary("switchyard"), |folder| folder.join("switchyard"));
-    let Some(capabilities) = capabilities else { return Command::new(router) };
-    let mut command = Command::new("setpriv");
-    command.arg(format!("--bounding-set={capabilities}")).arg(router);
+    let [program, arguments @ ..] = wrapper else { return Command::new(router) };
+    let mut command = Command::new(program);
+    command.args(arguments).arg(router);
     command
 }
 

@@ -87,6 +87,23 @@ pub fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// The threads of a process whose names begin with `prefix`.
+pub fn threads_called(pid: u32, prefix: &str) -> BTreeSet<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let called = tasks.filter(|task| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with(prefix))
+    });
+    called.filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Returns true if all threads of a process are stopped by a signal.
+pub fn is_stopped(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut states = tasks.filter_map(|task| state_in(&task.path().join("stat")));
+    // T, or t while a debugger is attached.
+    states.all(|state| matches!(state, 'T' | 't'))
+}
+
 /// The nice values of the threads of a process.
 pub fn nice_values(pid: u32) -> BTreeSet<i32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
@@ -96,7 +113,11 @@ pub fn nice_values(pid: u32) -> BTreeSet<i32> {
 }
 
 fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    state_in(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+fn state_in(file: &Path) -> Option<char> {
+    let stat = fs::read_to_string(file).ok()?;
     stat.rsplit(')').next()?.trim_start().chars().next()
 }
 

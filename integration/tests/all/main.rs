@@ -41,6 +41,7 @@ mod churn;
 mod claims;
 mod cli_projects;
 mod containment;
+mod costs;
 mod crashes;
 mod data;
 mod deno_table;

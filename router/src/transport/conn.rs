@@ -184,6 +184,12 @@ impl Conn {
         usize::try_from(wire.sent() - wire.written()).unwrap()
     }
 
+    /// Bytes of responses that have come, and that no client has taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.state.borrow().streams.values().map(Stream::held).sum()
+    }
+
     /// Remembers the driver's task, for when there is something to write. Returns true if the
     /// connection is over instead.
     pub(super) fn watch(&self, cx: &Context<'_>) -> bool {

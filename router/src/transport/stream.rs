@@ -283,6 +283,12 @@ impl Stream {
         self.is_complete && self.pieces.is_empty() && self.trailers.is_none()
     }
 
+    /// Bytes of the body that have come and were not taken.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        usize::try_from(self.pieces.bytes()).unwrap()
+    }
+
     /// Takes the credit that the cell is to get for what was taken of the body.
     pub(super) fn take_credit(&mut self) -> Option<u32> {
         self.earned.take()

@@ -1,6 +1,7 @@
 //! Tests against a cell that does what it likes, over a real Unix stream.
 
 mod aborts;
+mod fuzz;
 mod hostile;
 mod responses;
 mod uploads;

@@ -1,7 +1,7 @@
 //! A client that speaks frames with a cell, as a thread of the router does.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -13,11 +13,11 @@ use switchyard_protocol::frame::{
 use crate::http::{Request, Response, cut_before_the_head};
 use crate::version::PATIENCE;
 
-const LIMITS: HeadLimits = HeadLimits { bytes: 1 << 16, headers: 100 };
+pub(crate) const LIMITS: HeadLimits = HeadLimits { bytes: 1 << 16, headers: 100 };
 
 /// A connection to a cell.
 pub(crate) struct Frames {
-    socket: UnixStream,
+    pub(crate) socket: UnixStream,
     input: BytesMut,
     last: u32,
     /// Credit for responses, and what requests have left.
@@ -69,9 +69,12 @@ impl Frames {
                 return Some(frame);
             }
             let mut buffer = [0; 1 << 16];
-            match self.socket.read(&mut buffer).unwrap() {
-                0 => return None,
-                read => self.input.extend_from_slice(&buffer[..read]),
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(read) => self.input.extend_from_slice(&buffer[..read]),
+                // It was closed before all that was sent had been read.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("{error}"),
             }
         }
     }

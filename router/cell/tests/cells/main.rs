@@ -7,4 +7,5 @@ mod http;
 mod jobs;
 mod transport;
 mod transport_ends;
+mod transport_fuzz;
 mod version;
