@@ -16,7 +16,7 @@ export const core: {
   createLazyLoader(specifier: string): () => any;
   createSystemTimer(callback: () => void, milliseconds: number, isRef: boolean): number;
   defineGlobalProperties(target: object, properties: object): void;
-  getAsyncContext(): unknown;
+  getAsyncContext(): any;
   loadExtScript(specifier: string): any;
   ops: Record<string, Callable>;
   print(text: string, isError?: boolean): void;
@@ -134,6 +134,7 @@ export const primordials: {
   StringPrototypeSplit(text: string, separator: string): string[];
   StringPrototypeStartsWith(text: string, start: string): boolean;
   StringPrototypeToLowerCase(text: string): string;
+  Symbol: SymbolConstructor;
   TypeError: TypeErrorConstructor;
   TypedArrayPrototypeGetByteLength(array: Uint8Array): number;
   TypedArrayPrototypeGetSymbolToStringTag(value: unknown): string | undefined;

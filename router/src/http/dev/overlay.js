@@ -37,7 +37,12 @@
     close.setAttribute("aria-label", "Close");
     close.addEventListener("click", () => host.remove());
     const title = element("strong", `${project} does not build `, element("code", place));
-    const box = element("section", "", element("header", "", title, close), element("pre", error.message));
+    const box = element(
+      "section",
+      "",
+      element("header", "", title, close),
+      element("pre", error.message),
+    );
     if (error.frame) box.append(element("pre", error.frame));
     box.setAttribute("role", "alert");
     root.replaceChildren(box);
@@ -71,7 +76,7 @@
   // One tab follows for all: browsers open only six connections to a host over HTTP/1.1.
   const channel = new BroadcastChannel("switchyard-dev");
   channel.onmessage = ({ data }) => {
-    if (data === "repeat") for (const change of last.values()) channel.postMessage(change);
+    if (data === "repeat") { for (const change of last.values()) channel.postMessage(change); }
     else take(data);
   };
   const last = new Map();
