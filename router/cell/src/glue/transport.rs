@@ -150,8 +150,9 @@ impl Transport {
         // Not here: tasks beside the event loop would have to wait.
         if !self.queue.borrow().is_empty() {
             match last {
-                Some(connection) => connection.wake(),
-                None => self.schedule(),
+                Some(connection) if !connection.is_lost() => connection.wake(),
+                // The task of a lost connection has ended.
+                _ => self.schedule(),
             }
         }
     }

@@ -159,6 +159,32 @@ fn play(serving: &Serving, seed: u64) {
 }
 
 #[test]
+fn a_connection_that_ends_leaves_no_calls_behind_in_the_queue() {
+    // Each abort takes longer than a turn. The busy time lets the end come with the last request.
+    let code = "
+        const spin = (ms) => { for (const end = performance.now() + ms; performance.now() < end;); };
+        Deno.serve((request) => {
+            if (request.url.endsWith('/busy')) { spin(200); return new Response('was busy'); }
+            return new Promise((answer) => request.signal.addEventListener('abort', () => {
+                spin(5);
+                answer(new Response('late'));
+            }));
+        });";
+    let serving = Serving::new(code);
+    let (mut busy, mut frames) = (serving.frames(), serving.frames());
+    for _ in 0..3 {
+        frames.begin(&Request::get("/"), true);
+    }
+    // The handler has got those by the time of an answer.
+    assert_eq!(busy.send(&Request::get("/busy")).text(), "was busy");
+    let stream = busy.begin(&Request::get("/busy"), true);
+    frames.begin(&Request::get("/"), true);
+    frames.socket.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(busy.finish(stream, false, Vec::new()).text(), "was busy");
+    assert_eq!(frames.next(), None, "nothing else wakes the cell");
+}
+
+#[test]
 fn whatever_a_router_sends_ends_with_its_connection_and_leaves_nothing_open() {
     // With the legacy abort, Deno prints a warning.
     let config = r#"{"unstable": ["no-legacy-abort"]}"#;

@@ -212,8 +212,8 @@ proptest! {
                 }
                 let at = turn.index(left.len());
                 let (stream, pieces) = left[at];
-                let (piece, is_first) = (vec![stream as u8; pieces[0]], pieces.len() == bodies[stream as usize - 1].len());
-                let end = pieces.len() == 1;
+                let is_first = pieces.len() == bodies[stream as usize - 1].len();
+                let (piece, end) = (vec![stream as u8; pieces[0]], pieces.len() == 1);
                 match is_first {
                     true => encode::response(&mut bytes, stream, 200, NO_HEADERS, (&piece, end)).unwrap(),
                     false if piece.is_empty() && !end => {}
@@ -235,7 +235,8 @@ proptest! {
             let reading = async {
                 let mut received = Vec::new();
                 for sent in sent {
-                    received.push(sent.await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes());
+                    let body = sent.await.unwrap().unwrap().into_body();
+                    received.push(body.collect().await.unwrap().to_bytes());
                 }
                 received
             };
