@@ -90,7 +90,9 @@ impl Following {
 }
 
 fn command(arguments: &[&str], environment: &[(&str, &str)]) -> tokio::process::Command {
-    let mut command = Command::new(binary("switchyard"));
+    // A shell's background job ignores SIGINT, and so would all that it starts.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(binary("switchyard"));
     forget_settings(&mut command);
     command.args(arguments).envs(environment.iter().copied());
     let mut command = tokio::process::Command::from(command);

@@ -97,7 +97,8 @@ async fn requests_for_the_same_reload_at_once_are_all_answered() {
 #[tokio::test]
 async fn projects_shows_disk_live_and_last_good_with_the_error() {
     let volume = Volume::with("a", hello("one"));
-    let router = Router::start(&volume).await;
+    // The only reload is the one that is requested.
+    let router = Router::builder(&volume).flag("debounce", "1h").start().await;
     let live = router.admin.project("a").await;
     assert_eq!(live.state, ProjectState::Live);
     assert!(live.live.is_some() && live.live == live.on_disk && live.live == live.last_good, "{live:?}");
