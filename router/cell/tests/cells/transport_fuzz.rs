@@ -185,6 +185,22 @@ fn a_connection_that_ends_leaves_no_calls_behind_in_the_queue() {
 }
 
 #[test]
+fn a_connection_that_ends_is_closed_although_a_handler_keeps_a_body() {
+    let code = "
+        Deno.serve(async (request) => {
+            globalThis.kept = request.body.getReader();
+            await kept.read();
+            return new Response('not read to its end');
+        });";
+    let serving = Serving::new(code);
+    let mut frames = serving.frames();
+    let stream = frames.begin(&Request::post("/", "part"), false);
+    assert_eq!(frames.finish(stream, false, Vec::new()).text(), "not read to its end");
+    frames.socket.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(frames.next(), None);
+}
+
+#[test]
 fn whatever_a_router_sends_ends_with_its_connection_and_leaves_nothing_open() {
     // With the legacy abort, Deno prints a warning.
     let config = r#"{"unstable": ["no-legacy-abort"]}"#;

@@ -27,7 +27,8 @@ const FULL: usize = 256 << 10;
 pub(super) struct Connection<E> {
     server: Rc<Server>,
     transport: Weak<Transport>,
-    socket: OwnedWriteHalf,
+    /// `None`: nothing can be written any more.
+    socket: RefCell<Option<OwnedWriteHalf>>,
     output: RefCell<BytesMut>,
     /// Responses in `output`.
     batch: Cell<u32>,
@@ -39,8 +40,6 @@ pub(super) struct Connection<E> {
     pub(super) streams: RefCell<FxHashMap<u32, Rc<E>>>,
     /// The highest stream that was opened.
     pub(super) last_stream: Cell<u32>,
-    /// `true`: nothing can be written any more.
-    is_lost: Cell<bool>,
     task: RefCell<Waker>,
 }
 
@@ -50,14 +49,13 @@ impl<E> Connection<E> {
         Self {
             server,
             transport: Rc::downgrade(transport),
-            socket,
+            socket: RefCell::new(Some(socket)),
             output: RefCell::default(),
             batch: Cell::new(0),
             is_unsent: Cell::new(false),
             waiting: RefCell::default(),
             streams: RefCell::default(),
             last_stream: Cell::new(0),
-            is_lost: Cell::new(false),
             task: RefCell::new(Waker::noop().clone()),
         }
     }
@@ -74,7 +72,7 @@ impl<E> Connection<E> {
 
     /// Returns `true` if nothing can be written any more.
     pub(super) fn is_lost(&self) -> bool {
-        self.is_lost.get()
+        self.socket.borrow().is_none()
     }
 
     /// Has `waker` woken when there is something to write.
@@ -103,7 +101,7 @@ impl<E> Connection<E> {
 
     /// Returns once bodies need not wait for what is to be written before them.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.output.borrow().len() < FULL || self.is_lost.get() {
+        if self.output.borrow().len() < FULL || self.is_lost() {
             return Poll::Ready(());
         }
         self.waiting.borrow_mut().push(cx.waker().clone());
@@ -128,8 +126,11 @@ impl<E> Connection<E> {
     pub(super) fn flush_with(&self, body: &[u8]) {
         let mut output = self.output.borrow_mut();
         let mut left = body;
+        let parts = [IoSlice::new(&output), IoSlice::new(body)];
         // An error is that of the next write.
-        if let Ok(written) = self.socket.try_write_vectored(&[IoSlice::new(&output), IoSlice::new(body)]) {
+        if let Some(Ok(written)) =
+            self.socket.borrow().as_ref().map(|socket| socket.try_write_vectored(&parts))
+        {
             let waiting = output.len();
             output.advance(written.min(waiting));
             left = &body[written.saturating_sub(waiting)..];
@@ -141,22 +142,23 @@ impl<E> Connection<E> {
 
     /// Returns `false` if the socket takes no more for now.
     fn write_out(&self) -> bool {
-        let mut output = self.output.borrow_mut();
-        while !output.is_empty() && !self.is_lost.get() {
-            match self.socket.try_write(&output) {
-                Ok(0) => self.is_lost.set(true),
-                Ok(written) => output.advance(written),
+        let (mut output, mut socket) = (self.output.borrow_mut(), self.socket.borrow_mut());
+        while let Some(open) = &*socket
+            && !output.is_empty()
+        {
+            match open.try_write(&output) {
+                Ok(written) if written > 0 => output.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.is_lost.set(true),
+                _ => *socket = None,
             }
         }
-        if self.is_lost.get() || output.capacity() > BUFFER {
+        if socket.is_none() || output.capacity() > BUFFER {
             *output = BytesMut::new();
         } else {
             output.clear();
         }
-        drop(output);
+        drop((output, socket));
         self.waiting.take().into_iter().for_each(Waker::wake);
         true
     }
@@ -166,15 +168,18 @@ impl<E> Connection<E> {
         self.is_unsent.set(false);
         self.batch.set(0);
         while !self.write_out() {
-            // An error is that of the next write.
-            _ = std::task::ready!(self.socket.as_ref().poll_write_ready(cx));
+            if let Some(socket) = &*self.socket.borrow() {
+                // An error is that of the next write.
+                _ = std::task::ready!(socket.as_ref().poll_write_ready(cx));
+            }
         }
         Poll::Ready(())
     }
 
-    /// Gives up what is to be written: the connection is broken.
+    /// Gives up what is to be written, and closes the socket: the connection is broken. Bodies that
+    /// JavaScript holds may keep `self` for long.
     pub(super) fn lose(&self) {
-        self.is_lost.set(true);
+        self.socket.take();
         self.write_out();
     }
 }
