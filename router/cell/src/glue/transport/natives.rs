@@ -186,8 +186,8 @@ fn take_text(scope: &mut v8::PinScope<'_, '_>, args: Arguments<'_>, mut result: 
     result.set_null();
     let Some(chunks) = exchange(scope, &args).and_then(|exchange| exchange.take_body()) else { return };
     let text = match chunks.as_slices() {
-        ([whole], []) => text::string(scope, whole),
-        _ => text::string(scope, &text::joined(&chunks)),
+        ([whole], []) => text::string(scope, text::without_mark(whole)),
+        _ => text::string(scope, text::without_mark(&text::joined(&chunks))),
     };
     result.set(text.into());
 }

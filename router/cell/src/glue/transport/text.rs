@@ -13,8 +13,6 @@ use switchyard_protocol::frame::RequestHead;
 /// The header with the client's address and port, which is private to the router and the cell.
 pub(super) const CLIENT: &str = "x-deno-client-address";
 
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
 /// The header whose values are joined by semicolons.
 pub(super) const COOKIE: &str = "cookie";
 
@@ -78,6 +76,11 @@ fn encoded(path: &Path) -> String {
     encoded
 }
 
+/// Returns the text of a body without its byte order mark, as the Fetch standard decodes it.
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
+}
+
 /// Returns a body in one piece.
 pub(super) fn joined(chunks: &VecDeque<Bytes>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(chunks.iter().map(Bytes::len).sum());
@@ -91,13 +94,13 @@ pub(super) fn one_byte<'s>(scope: &v8::PinScope<'s, '_>, bytes: &[u8]) -> v8::Lo
     string.unwrap_or_else(|| v8::String::empty(scope))
 }
 
-/// Makes a string of UTF-8, with replacements of what is invalid and without a byte order mark, as
-/// the Fetch standard decodes bodies. Empty if it is longer than strings can be.
+/// Makes a string of UTF-8, with replacements of what is invalid. Empty if it is longer than
+/// strings can be.
 pub(super) fn string<'s>(scope: &v8::PinScope<'s, '_>, bytes: &[u8]) -> v8::Local<'s, v8::String> {
     if bytes.is_ascii() {
         return one_byte(scope, bytes);
     }
-    let text = String::from_utf8_lossy(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes));
+    let text = String::from_utf8_lossy(bytes);
     v8::String::new(scope, &text).unwrap_or_else(|| v8::String::empty(scope))
 }
 
