@@ -61,8 +61,12 @@ examples/projects/%/node_modules: examples/projects/%/package-lock.json
 	@if command -v npm >/dev/null; then cd $(@D) && npm ci --no-audit --no-fund && touch node_modules; \
 	else echo "npm is not installed: $(@D) will not build"; fi
 
+# Unit tests run as `lint` compiles them; the others run against the programs.
 test: deps-test build $(PACKAGES) ## run all tests (installs the Debian packages of nginx, Caddy, Chromium, valgrind and npm)
-	$(CARGO) test $(CARGO_FLAGS) --no-fail-fast
+	@failed=0; \
+	tools/clippy test $(CARGO_FLAGS) --no-fail-fast --lib --bins || failed=1; \
+	$(CARGO) test $(CARGO_FLAGS) --no-fail-fast --test '*' || failed=1; \
+	exit $$failed
 
 # Node 20 has WebSocket behind a flag.
 COMPAT = node $$(node -p 'typeof WebSocket == "function" ? "" : "--experimental-websocket"') tools/compat/main.mjs
@@ -92,7 +96,7 @@ attack: build ## try to break each promise of SECURITY.md, and print a table (ON
 
 lint: deps-lint ## check formatting, lints (the cell's JavaScript too), licenses and sources of dependencies, and the manifests in examples/deploy
 	cargo fmt --all --check
-	tools/clippy $(CARGO_FLAGS) --all-targets
+	tools/clippy build $(CARGO_FLAGS) --all-targets
 	tools/lint-js
 	cargo deny --log-level error check bans licenses sources
 	tools/manifests

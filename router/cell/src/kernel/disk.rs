@@ -18,9 +18,10 @@ use self::counter::Usage;
 use self::quota::Quota;
 use self::state::{DISK, Disk};
 
-/// The longest wait for a count, and at most a quarter of the time that a turn may take: the wait
-/// may block a turn. Counting 100,000 files takes some 200 ms; a call that waits longer is refused.
-const MAX_WAIT: Duration = Duration::from_millis(500);
+/// A call waits for a count for at most a turn's time limit divided by this, since the wait may
+/// block a turn: 1.25 s by default. Counting 100,000 files takes some 200 ms on an idle machine. A
+/// call that waits longer is refused.
+const WAITS_PER_TURN: u32 = 4;
 
 /// Limits this process from here on. `request` requests a count from the router, whose answer goes
 /// to [`update`].
@@ -29,7 +30,7 @@ pub(crate) fn limit(start: &Start, request: impl Fn() + Send + Sync + 'static) {
         [] => Vec::new(),
         _ => vec![start.data.clone(), start.tmp.clone()],
     };
-    let max_wait = MAX_WAIT.min(Duration::from_millis(start.limits.event_loop_ms) / 4);
+    let max_wait = Duration::from_millis(start.limits.event_loop_ms) / WAITS_PER_TURN;
     let new = || Disk { quota: Quota::new(max_wait, Box::new(request), files::unlinked), folders };
     _ = DISK.get_or_init(new).quota.request_count();
 }
