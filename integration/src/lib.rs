@@ -27,6 +27,7 @@ pub mod native;
 mod port;
 pub mod probe;
 mod process;
+pub mod prometheus;
 pub mod receiver;
 pub mod registry;
 pub mod router;

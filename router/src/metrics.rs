@@ -10,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use switchyard_contract::event::DeathReason;
+use switchyard_contract::project::ProjectName;
 
 /// From a hello world (milliseconds) to the default build timeout, in seconds.
 const BUILD_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -58,9 +60,9 @@ impl ResponseCounters {
 /// The counters of the control flow.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Metrics {
-    pub(crate) reloads: Family<ReloadLabels, Counter>,
+    reloads: Family<ReloadLabels, Counter>,
     pub(crate) build_seconds: Builds,
-    pub(crate) cells_died: Family<DeathLabels, Counter>,
+    cells_died: Family<DeathLabels, Counter>,
     pub(crate) cells_evicted: Counter,
     /// 1 while projects are polled because file events are missing, or by `--poll`.
     pub(crate) polling: Gauge,
@@ -87,14 +89,16 @@ impl Default for Builds {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct ReloadLabels {
-    pub(crate) outcome: OutcomeLabel,
+struct ReloadLabels {
+    project: String,
+    outcome: OutcomeLabel,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct DeathLabels {
+struct DeathLabels {
+    project: String,
     /// The value is the one in events.
-    pub(crate) reason: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -103,7 +107,10 @@ pub(crate) enum OutcomeLabel {
     live,
     failed,
     unchanged,
-    removed,
+}
+
+impl OutcomeLabel {
+    const ALL: [Self; 3] = [Self::live, Self::failed, Self::unchanged];
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -126,17 +133,42 @@ impl From<BoundLabel> for RefusedLabels {
 }
 
 impl Metrics {
+    /// Counts a reload that came to an end.
+    pub(crate) fn reload_ended(&self, project: &ProjectName, outcome: OutcomeLabel) {
+        self.reloads.get_or_create(&ReloadLabels { project: project.to_string(), outcome }).inc();
+    }
+
+    /// Counts a cell that crashed.
+    pub(crate) fn cell_died(&self, project: &ProjectName, reason: DeathReason) {
+        let labels = DeathLabels { project: project.to_string(), reason: reason.as_str() };
+        self.cells_died.get_or_create(&labels).inc();
+    }
+
+    /// Lets go of what was counted for a project of which nothing is left.
+    pub(crate) fn forget(&self, project: &ProjectName) {
+        for outcome in OutcomeLabel::ALL {
+            self.reloads.remove(&ReloadLabels { project: project.to_string(), outcome });
+        }
+        for reason in DeathReason::ALL {
+            self.cells_died.remove(&DeathLabels { project: project.to_string(), reason: reason.as_str() });
+        }
+    }
+
     /// Registers all metrics under their names.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let Self { reloads, build_seconds, cells_died, cells_evicted, polling, lost_events, watches, .. } =
             self;
-        registry.register("switchyard_reloads", "Reloads by outcome", reloads.clone());
+        registry.register("switchyard_reloads", "Reloads by project and outcome", reloads.clone());
         registry.register(
             "switchyard_build_seconds",
             "From the checkout to a handler that serves",
             build_seconds.0.clone(),
         );
-        registry.register("switchyard_cells_died", "Cells that crashed, by reason", cells_died.clone());
+        registry.register(
+            "switchyard_cells_died",
+            "Cells that crashed, by project and reason",
+            cells_died.clone(),
+        );
         registry.register(
             "switchyard_cells_evicted",
             "Cells stopped until their next request: beyond --max-cells, or idle",

@@ -1,7 +1,10 @@
 //! The concurrency slots of a project: a number of requests at the same time, a bounded queue, and a refusal beyond it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -16,6 +19,8 @@ pub(crate) struct Slots {
     /// Slots that were removed while requests held them.
     owed: AtomicUsize,
     waiting: AtomicUsize,
+    /// Requests that found the queue full, or waited too long.
+    rejected: AtomicU64,
 }
 
 /// One slot. Dropping it passes it on to the next request.
@@ -30,6 +35,7 @@ impl Slots {
             size: AtomicUsize::new(size),
             owed: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            rejected: AtomicU64::new(0),
         }
     }
 
@@ -41,6 +47,14 @@ impl Slots {
 
     /// Waits for a slot. `None`: `max_queued` requests wait already, or the wait took longer than `limit`.
     pub(crate) async fn wait(self: &Arc<Self>, max_queued: usize, limit: Duration) -> Option<Slot> {
+        let slot = self.queue(max_queued, limit).await;
+        if slot.is_none() {
+            self.rejected.fetch_add(1, Relaxed);
+        }
+        slot
+    }
+
+    async fn queue(self: &Arc<Self>, max_queued: usize, limit: Duration) -> Option<Slot> {
         let _waiting = self.queue_up(max_queued)?;
         timeout(limit, self.free.acquire()).await.ok()?.ok()?.forget();
         Some(Slot(self.clone()))
@@ -49,6 +63,11 @@ impl Slots {
     /// Returns the number of waiting requests.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(SeqCst)
+    }
+
+    /// Returns the number of requests that [`Slots::wait`] has refused.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.rejected.load(Relaxed)
     }
 
     fn queue_up(&self, max_queued: usize) -> Option<WaitingCount<'_>> {

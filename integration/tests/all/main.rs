@@ -96,6 +96,7 @@ mod logs;
 mod native;
 mod node_modules;
 mod node_servers;
+mod observability;
 mod outside;
 mod overload;
 mod override_local;

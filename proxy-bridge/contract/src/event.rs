@@ -174,6 +174,19 @@ pub enum DeathReason {
 }
 
 impl DeathReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Memory,
+        Self::EventLoop,
+        Self::Disk,
+        Self::Exit,
+        Self::Abort,
+        Self::Signal,
+        Self::Unhealthy,
+        Self::Load,
+        Self::Unknown,
+    ];
+
     /// The name as in JSON, in metrics and in the log.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@
 //! - [`endpoint`]: the checks before a handler: query, content type, permit
 //! - [`openapi`]: the OpenAPI document, and its comparison with the endpoints
 //! - [`path`]: parameters in the path
+//! - [`process`]: metrics of the process
 //! - [`query`]: parameters in the query
 //! - [`sse`]: answers of server-sent events
 
@@ -16,6 +17,7 @@ pub mod endpoint;
 mod listener;
 pub mod openapi;
 pub mod path;
+pub mod process;
 pub mod query;
 pub mod sse;
 

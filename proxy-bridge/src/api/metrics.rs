@@ -7,12 +7,14 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::Shared;
 use crate::metrics::MetricSource as _;
 use crate::routers::Routers;
 use switchyard_edge::api::answer::{OPEN_METRICS, whole};
+use switchyard_edge::api::process::ProcessMetrics;
 use switchyard_edge::problem::Problem;
 
 /// Metrics, for Prometheus
@@ -21,6 +23,8 @@ use switchyard_edge::problem::Problem;
 ))]
 pub(super) async fn metrics(State(api): Shared) -> Result<Response, Problem> {
     let mut registry = Registry::default();
+    let build = [("version", env!("CARGO_PKG_VERSION"))].to_vec();
+    registry.register("switchyard_bridge_build", "The release of the bridge", Info::new(build));
     api.metrics.register(&mut registry);
     register_routers(&api.routers, &mut registry);
     if let Some(forward) = &api.forward {
@@ -30,6 +34,7 @@ pub(super) async fn metrics(State(api): Shared) -> Result<Response, Problem> {
     if let Some(sources) = &api.sources {
         sources.metrics().register(&mut registry);
     }
+    registry.register_collector(Box::new(ProcessMetrics));
     let mut page = String::new();
     text::encode(&mut page, &registry)
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics", error.to_string()))?;

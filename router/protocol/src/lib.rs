@@ -9,6 +9,7 @@ mod job;
 mod mark;
 mod net_target;
 mod platform;
+mod runtime;
 mod sandbox;
 mod start;
 
@@ -23,6 +24,7 @@ pub use job::{Call, CronRegistration, Handler, Job, JobStep, JobStepReply, RunCo
 pub use mark::Mark;
 pub use net_target::{InvalidNetTarget, NetTarget};
 pub use platform::PlatformApi;
+pub use runtime::{DENO_VERSION, V8_VERSION};
 pub use sandbox::SandboxSupport;
 pub use start::{
     DeniedPermissions, Limits, MODULE_CACHE_UNFINISHED, ModuleCache, Permissions, Start, TRIVIAL_SYS,

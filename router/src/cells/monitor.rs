@@ -3,7 +3,7 @@
 //! sent the amount that it may still add to its folders and refuses more; a cell whose folders keep
 //! growing is ended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -59,6 +59,14 @@ struct MonitoredCell {
     /// The processor time at the last measurement, in ticks.
     time: u64,
     disk: DiskState,
+}
+
+/// The processes of one project: those that serve, that finish their requests, and those of runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ProjectUsage {
+    pub(crate) processes: u64,
+    /// Bytes that belong to them alone.
+    pub(crate) memory: u64,
 }
 
 /// The state of a cell's folders.
@@ -178,6 +186,19 @@ impl Monitor {
         let mut cells = self.cells();
         cells.retain(|_, watched| watched.cell.upgrade().is_some_and(|cell| !cell.has_exited()));
         cells.values().filter_map(|watched| Some((watched.cell.upgrade()?, watched.time))).collect()
+    }
+
+    /// The processes of each project that has some. Blocks for some 20 microseconds for each.
+    pub(super) fn usage(&self) -> BTreeMap<String, ProjectUsage> {
+        let mut projects = BTreeMap::<_, ProjectUsage>::new();
+        for (cell, _) in self.running_cells() {
+            // A process that is gone uses nothing.
+            let (Some(project), Ok(memory)) = (cell.project(), usage::memory(cell.pid())) else { continue };
+            let used = projects.entry(project.to_owned()).or_default();
+            used.processes += 1;
+            used.memory += memory;
+        }
+        projects
     }
 
     fn counted(&self, counted: &DiskCount) {

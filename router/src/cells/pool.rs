@@ -1,6 +1,7 @@
 //! The maker of cells: takes spares, or new processes, and replaces spares in the background as they
 //! are used.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use switchyard_contract::project::ProjectName;
 use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::monitor::Monitor;
+use super::monitor::{Monitor, ProjectUsage};
 use super::output::Output;
 use super::probe::Prober;
 use super::process::Cell;
@@ -203,6 +204,11 @@ impl Cells {
         let user = users.of(tenant).map_err(io::Error::other)?;
         users.claim(&data, user)?;
         Ok(data)
+    }
+
+    /// The processes of each project that has some, and their memory, by the project's name. Blocks.
+    pub(crate) fn usage(&self) -> BTreeMap<String, ProjectUsage> {
+        self.monitor.usage()
     }
 
     pub(crate) fn spare_count(&self) -> usize {

@@ -93,6 +93,11 @@ impl StatusBoard {
         }
     }
 
+    /// The statuses of all projects, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<ProjectStatus>> {
+        self.lock().all().cloned().collect()
+    }
+
     pub(crate) fn one(&self, name: &str) -> Option<Status> {
         let shown = self.lock().get(name).cloned();
         shown.map(|shown| shown.counted())
@@ -153,20 +158,33 @@ impl ProjectStatus {
             && ours.map(|(version, _)| version).eq(theirs.map(|(version, _)| version))
     }
 
+    /// The requests in the cells of all versions.
+    pub(crate) fn all_in_flight(&self) -> usize {
+        let draining = self.draining.iter().map(|(_, counters)| count(counters));
+        count(&self.in_flight) + draining.sum::<usize>()
+    }
+
+    /// The requests that wait for a slot.
+    pub(crate) fn waiting(&self) -> usize {
+        self.slots.as_ref().map_or(0, |slots| slots.waiting())
+    }
+
     fn shown_grant(&self) -> Option<&Grants> {
         self.grant.as_ref().map(|grant| &grant.shown)
     }
 
     /// The status with the counts of this moment.
     fn counted(&self) -> Status {
-        let count = |counters: &Counters| counters.iter().map(|counter| counter.count()).sum();
         let draining = self
             .draining
             .iter()
             .map(|(version, left)| Draining { version: version.to_string(), in_flight: count(left) });
-        let in_flight = count(&self.in_flight);
-        let waiting = self.slots.as_ref().map_or(0, |slots| slots.waiting());
+        let (in_flight, waiting) = (count(&self.in_flight), self.waiting());
         let grants = self.shown_grant().cloned().map(Box::new);
         Status { in_flight, waiting, draining: draining.collect(), grants, ..self.status.clone() }
     }
+}
+
+fn count(counters: &Counters) -> usize {
+    counters.iter().map(|counter| counter.count()).sum()
 }

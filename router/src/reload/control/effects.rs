@@ -45,6 +45,7 @@ impl Control {
         let project = self.projects.of(name);
         if project.is_over() {
             self.projects.remove(name);
+            self.parts.metrics.forget(name);
             // A folder that was listed may hold nothing that could be read.
             if self.parts.live.load().get(name.as_str()).is_some() {
                 self.remove_from_table(name);

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use super::Control;
 use crate::build::{FolderState, ReadResult};
 use crate::live::EventDetails;
-use crate::metrics::{OutcomeLabel, ReloadLabels};
+use crate::metrics::OutcomeLabel;
 use crate::reload::attempt::{AttemptData, Look};
 use crate::reload::machine::{AttemptFailure, Event};
 use crate::reload::tasks::ProjectTask;
@@ -61,7 +61,7 @@ impl Control {
         project.sequence = self.parts.events.emit(EventType::ReloadFailed, name, details);
         project.report(attempt, ReloadOutcome::Failed, failed.version.as_ref());
         self.revive(name, trigger);
-        self.count(OutcomeLabel::failed);
+        self.parts.metrics.reload_ended(name, OutcomeLabel::failed);
         self.prune(name);
     }
 
@@ -122,9 +122,5 @@ impl Control {
         if project.retries.due(number) {
             self.step(name, Event::Changed(Look::new(Trigger::Poll, Instant::now())));
         }
-    }
-
-    pub(super) fn count(&self, outcome: OutcomeLabel) {
-        self.parts.metrics.reloads.get_or_create(&ReloadLabels { outcome }).inc();
     }
 }

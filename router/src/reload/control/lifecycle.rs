@@ -10,7 +10,6 @@ use super::Control;
 use crate::build::BuildError;
 use crate::cells::{Cell, Exit};
 use crate::live::EventDetails;
-use crate::metrics::DeathLabels;
 use crate::reload::restarts::{DownReason, Restarts};
 use crate::reload::tasks::{ProjectTask, StartedCells};
 use crate::version::Version;
@@ -186,7 +185,7 @@ impl Control {
             "a cell of {version} crashed: {}; {follows}",
             death.message
         );
-        self.parts.metrics.cells_died.get_or_create(&DeathLabels { reason: death.reason.as_str() }).inc();
+        self.parts.metrics.cell_died(name, death.reason);
         project.history.add_crash(&version, death.clone());
         let details = EventDetails {
             version: Some(version.clone()),

@@ -149,7 +149,7 @@ impl Control {
         if let Some(ended) = ended.filter(|ended| *ended != version.incarnation) {
             self.parts.logs.end(ended, &version.tenant());
         }
-        self.count(OutcomeLabel::live);
+        self.parts.metrics.reload_ended(name, OutcomeLabel::live);
         if let Some(previous) = previous {
             self.drain(name, previous, replaced, true);
         }
@@ -193,7 +193,7 @@ impl Control {
         project.sequence = self.parts.events.emit(EventType::ReloadLive, name, details);
         let report = project.report(attempt, ReloadOutcome::Unchanged, version.as_ref());
         self.revive(name, trigger);
-        self.count(OutcomeLabel::unchanged);
+        self.parts.metrics.reload_ended(name, OutcomeLabel::unchanged);
         report
     }
 
@@ -203,7 +203,7 @@ impl Control {
         let version = project.files.on_disk.clone();
         let report = project.report(attempt, ReloadOutcome::Unchanged, version.as_ref());
         self.revive(name, trigger);
-        self.count(OutcomeLabel::unchanged);
+        self.parts.metrics.reload_ended(name, OutcomeLabel::unchanged);
         report
     }
 
@@ -228,7 +228,6 @@ impl Control {
             );
             let details = EventDetails { previous: previous.clone(), ..EventDetails::default() };
             self.parts.events.emit(EventType::ProjectRemoved, name, details);
-            self.count(OutcomeLabel::removed);
         }
         if let Some(previous) = previous {
             self.drain(name, previous, replaced, true);
