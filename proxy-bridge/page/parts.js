@@ -92,9 +92,8 @@ export function Version({ version }) {
 export function Commit({ commit }) {
   if (!commit) return null;
   const ref = commit.ref?.replace(/^refs\/(heads|tags)\//, "");
-  return html`<span class="tag" title=${visible(commit.commit)}>${
-    visible([ref, commit.commit.slice(0, 7)].filter(Boolean).join(" "))
-  }</span>`;
+  const shown = [ref, commit.commit.slice(0, 7)].filter(Boolean).join(" ");
+  return html`<span class="tag"><${Copy} text=${commit.commit} shown=${shown} label="Copy commit" /></span>`;
 }
 
 // An error of a project: message, place, and the lines around it.

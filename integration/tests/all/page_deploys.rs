@@ -121,16 +121,49 @@ async fn a_rollback_is_done_by_keyboard_alone() {
     page.press(Key::Enter).await;
     page.until("document.activeElement.innerText === 'Cancel'").await;
     page.press(Key::Escape).await;
+    page.until("!document.querySelector('dialog')").await;
     page.until(&format!("document.activeElement.ariaLabel === 'Roll back to {version}'")).await;
     assert_eq!(routers.texts("/shop/").await, ["three"]);
     page.press(Key::Enter).await;
-    page.until("document.activeElement.innerText === 'Cancel'").await;
+    page.until("document.querySelector('dialog .added')?.innerText.includes('two')").await;
+    page.tab_to("e.id === 'why'").await;
+    page.type_text("Three is wrong").await;
     page.tab_to("e.innerText === 'Roll back'").await;
     page.press(Key::Enter).await;
     page.until("document.querySelector('dialog .btn')?.innerText === 'Close'").await;
     assert_eq!(routers.texts("/shop/").await, ["two"]);
+    assert_eq!(bridge.client.get("/deploys").await.json()["deploys"][0]["message"], "Three is wrong");
     page.press(Key::Escape).await;
     page.until("!document.querySelector('dialog')").await;
+    assert_eq!(page.errors().await, [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn versions_are_compared_and_a_project_is_locked_by_keyboard_alone() {
+    let (_volume, _routers, bridge, browser) = start().await;
+    let version = before(&bridge).await;
+    let mut page = open(&browser, &bridge, "#/projects/shop/versions").await;
+    page.until("document.querySelector('.timeline')").await;
+    page.tab_to(&format!("e.ariaLabel === 'Diff of {version}'")).await;
+    page.press(Key::Enter).await;
+    page.until("document.querySelector('dialog .added')?.innerText.includes('two')").await;
+    let short = version.split('@').nth(1).expect("a version has a digest");
+    page.until(&format!("location.hash.endsWith('&to={short}')")).await;
+    page.press(Key::Escape).await;
+    page.until("!document.querySelector('dialog')").await;
+    page.until(&format!("document.activeElement.ariaLabel === 'Diff of {version}'")).await;
+    page.tab_to("e.innerText === 'Lock…'").await;
+    page.press(Key::Enter).await;
+    page.until("document.activeElement.id === 'reason'").await;
+    page.type_text("Sale until Monday").await;
+    page.press(Key::Enter).await;
+    page.until("document.querySelector('.banner')?.innerText.includes('Locked: Sale until Monday')").await;
+    let refused = bridge.client.send(Upload::main(hello("four")).to("/deploy/shop")).await;
+    refused.assert_problem(409, "locked");
+    page.tab_to("e.innerText === 'Unlock'").await;
+    page.press(Key::Enter).await;
+    page.until("!document.querySelector('.banner')").await;
+    bridge.deploy_live("shop", &Upload::main(hello("four"))).await;
     assert_eq!(page.errors().await, [] as [String; 0]);
 }
 

@@ -13,15 +13,22 @@ const LINES = 300;
 
 export function Diff({ name, from, to }) {
   const { data, error } = usePolled(`projects/${part(name)}/diff?from=${from}&to=${to}`, 0);
-  if (error) return html`<${Failure} error=${error} />`;
-  if (!data) return html`<${Loading} />`;
-  if (data.files.length === 0) return html`<p class="dim">The files are the same.</p>`;
-  const rest = data.truncated ? " and more" : "";
+  // Always as high: a button below must not move away from under the pointer.
   return html`
-    <p class="dim small">${plural(data.files.length, "file")}${rest} differ</p>
-    <div class="diff">${data.files.map((file, index) =>
+    <div class="diff" tabindex="0" role="region" aria-label="Differences">
+      <${Failure} error=${error} />
+      ${data ? html`<${Files} data=${data} />` : !error && html`<${Loading} />`}
+    </div>
+  `;
+}
+
+function Files({ data: { files, truncated } }) {
+  if (files.length === 0) return html`<p class="dim">The files are the same.</p>`;
+  return html`
+    <p class="dim small">${plural(files.length, "file")}${truncated ? " and more" : ""} differ</p>
+    ${files.map((file, index) =>
       html`<${File} key=${file.path} file=${file} open=${index < OPEN} />`
-    )}</div>
+    )}
   `;
 }
 

@@ -3,43 +3,75 @@
 
 import { part, send } from "../api.js";
 import { html, useState } from "../lib.js";
-import { Failure, Time } from "../parts.js";
+import { Dialog, Failure, Time } from "../parts.js";
 import { usePolled } from "../poll.js";
 import { may } from "../session.js";
 import { visible } from "../text.js";
 
-export function Lock({ name }) {
-  const { data, error, again } = usePolled("locks", 0);
-  const [reason, setReason] = useState("");
+// The stream does not have locks.
+const EVERY = 10_000;
+
+// Returns the lock of a project, and what asks for it at once.
+export function useLock(name) {
+  const { data, again } = usePolled("locks", EVERY);
+  return { lock: data?.locks.find((one) => one.project === name), again };
+}
+
+export function LockBanner({ name, lock, again }) {
   const [problem, setProblem] = useState(undefined);
-  const lock = data?.locks.find((one) => one.project === name);
-  const change = async (method, query = "") => {
+  const unlock = async () => {
     try {
-      await send(method, `projects/${part(name)}/lock${query}`);
+      await send("DELETE", `projects/${part(name)}/lock`);
       setProblem(undefined);
-    } catch (failed) {
-      setProblem(failed);
+    } catch (error) {
+      setProblem(error);
     }
     again();
   };
-  const lockIt = (event) => {
-    event.preventDefault();
-    change("PUT", reason ? `?reason=${part(reason)}` : "");
-  };
-  const allowed = may("publish", name);
+  if (!lock) return null;
   return html`
-    <h3>Lock</h3>
-    <${Failure} error=${problem ?? error} />
-    ${lock
-      ? html`<p>Locked <${Time} at=${lock.at} />${lock.by && ` by ${visible(lock.by)}`}${
-        lock.reason && `: ${visible(lock.reason)}`
-      }</p>${
-        allowed &&
-        html`<p><button class="btn" onClick=${() => change("DELETE")}>Unlock</button></p>`
-      }`
-      : allowed && html`<form class="inline" onSubmit=${lockIt}>
-        <input aria-label="Reason" placeholder="Reason" maxlength="500" value=${reason}
-          onInput=${(event) => setReason(event.target.value)} />
-        <button class="btn">Lock</button></form>`}
+    <${Failure} error=${problem} />
+    <div class="banner warn row">
+      <p class="grow"><b>Locked${lock.by ? ` by ${visible(lock.by)}` : ""}${lock.reason
+        ? `: ${visible(lock.reason)}`
+        : ""}</b> <span class="dim"><${Time} at=${lock.at} />. Deploys, rollbacks and removal are
+        refused.</span></p>
+      ${may("publish", name) && html`<button class="btn" onClick=${unlock}>Unlock</button>`}
+    </div>
   `;
+}
+
+export function LockButton({ name, again }) {
+  const [open, setOpen] = useState(false);
+  const [reason, setReason] = useState("");
+  const [problem, setProblem] = useState("");
+  const close = () => setOpen(false);
+  const lock = async (event) => {
+    event.preventDefault();
+    try {
+      const query = reason ? `?reason=${part(reason)}` : "";
+      await send("PUT", `projects/${part(name)}/lock${query}`);
+      setProblem("");
+      close();
+      again();
+    } catch (error) {
+      setProblem(error.message);
+    }
+  };
+  return html`<button class="btn" onClick=${() => setOpen(true)}>Lock…</button>${
+    open && html`
+      <${Dialog} title=${`Lock ${visible(name)}`} onClose=${close}>
+        <p>Nobody can deploy it, roll it back or remove it until it is unlocked, and git sources leave it
+          as it is.</p>
+        <form onSubmit=${lock}>
+          <label for="reason">Reason</label>
+          <input id="reason" maxlength="500" placeholder="Shown to those who are refused" autofocus
+            value=${reason} onInput=${(event) => setReason(event.target.value)} />
+          <p class="err" role="alert">${visible(problem)}</p>
+          <div class="buttons"><button type="button" class="btn" onClick=${close}>Cancel</button>
+            <button class="btn p">Lock</button></div>
+        </form>
+        <//>
+    `
+  }`;
 }

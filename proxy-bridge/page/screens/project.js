@@ -4,11 +4,11 @@
 import { html, useEffect, useState } from "../lib.js";
 import { ErrorFrame, Loading, State, Tabs, Version } from "../parts.js";
 import { part, send } from "../api.js";
-import { has, useFeatures } from "../features.js";
 import { to } from "../route.js";
 import { may } from "../session.js";
 import { errorOf, liveOf, projects, routers, stateOf, useProjects } from "../store.js";
 import { short, visible } from "../text.js";
+import { LockBanner, LockButton, useLock } from "./lock.js";
 import { Logs } from "./logs.js";
 import { Now } from "./now.js";
 import { Settings } from "./settings.js";
@@ -23,7 +23,7 @@ const TABS = {
 
 export function Project({ name, tab }) {
   useProjects();
-  useFeatures();
+  const { lock, again } = useLock(name);
   const [title, Screen] = TABS[tab] ?? TABS.now;
   const current = TABS[tab] ? tab : "now";
   const project = projects.value?.get(name);
@@ -52,13 +52,15 @@ export function Project({ name, tab }) {
     <${Crumbs} name=${name} />
     <div class="row"><h1 tabindex="-1">${visible(name)}</h1><${State} state=${stateOf(project)} />
           ${live && html`<${Version} version=${live.version} />`}<span class="grow"></span>
-          ${may("deploy", name) && has("post", "/projects/{project}/reload") &&
-            html`<${Reload} name=${name} />`}
+          ${may("deploy", name) && html`<${Reload} name=${name} />`}
+          ${may("publish", name) && !lock &&
+            html`<${LockButton} name=${name} again=${again} />`}
           ${open && live && html`
             <a class="btn" target="_blank" rel="noreferrer"
               href=${`${open}/${encodeURIComponent(name)}/`}>Open ↗</a>
           `}
           ${may("deploy", name) && html`<a class="btn p" href=${deploy}>Deploy…</a>`}</div>
+    <${LockBanner} name=${name} lock=${lock} again=${again} />
     <${Banner} project=${project} />
     <${Tabs} label="Parts of the project" current=${current}
       tabs=${Object.entries(TABS).map(([key, [text]]) => [key, text, to("projects", name, key)])} />

@@ -4,26 +4,21 @@
 import { html, useState } from "../lib.js";
 import { call, part } from "../api.js";
 import { Commit, Dialog, ErrorFrame, Time } from "../parts.js";
-import { has } from "../features.js";
 import { readEvents } from "../sse.js";
 import { bytes, plural, short, visible } from "../text.js";
 import { Diff } from "./diff.js";
 import { Progress } from "./progress.js";
 
-const PATH = "/projects/{project}/rollback";
-
 export function Rollback({ name, from, to, onClose }) {
   const [steps, setSteps] = useState(/** @type {any[] | undefined} */ (undefined));
   const [answer, setAnswer] = useState(/** @type {any} */ (undefined));
   const [message, setMessage] = useState("");
-  const withMessage = has("post", PATH, "message");
   // A version that the bridge did not deploy has no whole digest here.
   const digits = ({ digest, version }) => digest ?? short(version);
-  const withDiff = from && has("get", "/projects/{project}/diff");
   const begin = async () => {
     setSteps([]);
     try {
-      const note = withMessage && message ? `&message=${part(message)}` : "";
+      const note = message ? `&message=${part(message)}` : "";
       const path = `projects/${part(name)}/rollback?to=${part(digits(to))}${note}`;
       const headers = {
         accept: "text/event-stream",
@@ -44,15 +39,13 @@ export function Rollback({ name, from, to, onClose }) {
     <div class="versus"><${Side} title="Visitors get now" version=${from} /><${Side} title="They will get" version=${to} /></div>
     ${
     steps === undefined &&
-    html`<p class="dim">Every router builds it first. Nothing changes if one of them cannot.
-      What is live now stays in the list, so that you can come back to it.</p>
-      ${withDiff && html`<${Diff} name=${name} from=${digits(from)} to=${digits(to)} />`}
-      ${
-      withMessage && html`
-        <label for="why">Message</label><input id="why" maxlength="500" placeholder="Why"
-          value=${message} onInput=${(event) => setMessage(event.target.value)} />
-      `
-    }`
+    html`
+      <p class="dim">Every router builds it first. Nothing changes if one of them cannot.
+            What is live now stays in the list, so that you can come back to it.</p>
+            ${from && html`<${Diff} name=${name} from=${digits(from)} to=${digits(to)} />`}
+            <label for="why">Message</label><input id="why" maxlength="500" placeholder="Why"
+        value=${message} onInput=${(event) => setMessage(event.target.value)} />
+    `
   }
     ${steps && html`<${Progress} steps=${steps} answer=${answer} />`}
     ${

@@ -3,12 +3,10 @@
 
 import { html, useState } from "../lib.js";
 import { part, send } from "../api.js";
-import { has } from "../features.js";
 import { Dialog, Empty, Failure, Loading } from "../parts.js";
 import { usePolled } from "../poll.js";
 import { may } from "../session.js";
 import { bytes, host, millis, plural, visible } from "../text.js";
-import { Lock } from "./lock.js";
 
 const RIGHTS = ["read", "write", "net", "env", "sys", "run", "ffi", "import"];
 /** @type {[string, string, (value: any) => string][]} */
@@ -83,7 +81,6 @@ export function Settings({ name, project }) {
       )}</dl>
     `
   }
-    ${has("put", "/projects/{project}/lock") && html`<${Lock} name=${name} />`}
     <${Removal} name=${name} project=${project} />`;
 }
 

@@ -5,9 +5,11 @@ import { html, useState } from "../lib.js";
 import { Commit, Empty, Failure, Loading, State, Time, Version } from "../parts.js";
 import { usePolled } from "../poll.js";
 import { part } from "../api.js";
+import { route, setQuery } from "../route.js";
 import { may } from "../session.js";
 import { deploys, useDeploys } from "../store.js";
-import { bytes, plural, visible } from "../text.js";
+import { bytes, plural, short, visible } from "../text.js";
+import { Compare } from "./compare.js";
 import { Phases } from "./now.js";
 import { Rollback } from "./rollback.js";
 
@@ -27,15 +29,25 @@ export function Versions({ name, project }) {
   const allowed = may("rollback", name);
   const broken = project.routers.filter((at) => at.error && at.state !== "stopped")
     .map((at) => at.on_disk?.version);
+  const { query } = route.value;
+  const [from, to] = [query.get("from"), query.get("to")];
+  const compare = (from, to) => setQuery({ from, to });
+  // With what visitors get; that itself with the one before it.
+  const other = (version, index) => version === live ? data.versions[index + 1] : live;
   return html`<ol class="timeline" aria-label="Versions, the newest first">${
-    data.versions.map((version) =>
+    data.versions.map((version, index) =>
       html`
         <${Row} key=${version.version + version.incarnation} version=${version} routers=${project
           .routers.length}
           failed=${broken.includes(version.version)}
           rollback=${allowed && version.live.length === 0 && !broken.includes(version.version)
             ? () => setTarget(version)
-            : undefined} />
+            : undefined}
+          diff=${other(version, index) &&
+            (() =>
+              version === live
+                ? compare(short(other(version, index).version), short(live.version))
+                : compare(short(live.version), short(version.version)))} />
       `
     )
   }</ol>
@@ -45,10 +57,16 @@ export function Versions({ name, project }) {
       setTarget(undefined);
       if (done) again();
     }} />`
+  }
+    ${
+    from && to && html`
+      <${Compare} name=${name} versions=${data.versions} from=${from} to=${to}
+        choose=${compare} onClose=${() => compare("", "")} />
+    `
   }`;
 }
 
-function Row({ version, routers, failed, rollback }) {
+function Row({ version, routers, failed, rollback, diff }) {
   const deploy = deploys.value?.get(version.deploy);
   const isLive = version.live.length > 0;
   const state = isLive ? "live" : failed || deploy?.outcome === "failed" ? "failed" : "kept";
@@ -75,6 +93,8 @@ function Row({ version, routers, failed, rollback }) {
       <span class="end">${isLive
         ? html`<span class="tag">live on ${version.live.length} of ${routers}</span>`
         : null}
+          ${diff &&
+            html`<button class="btn" onClick=${diff} aria-label=${`Diff of ${version.version}`}>Diff</button>`}
           ${rollback &&
             html`<button class="btn" onClick=${rollback} aria-label=${`Roll back to ${version.version}`}>Roll back…</button>`}</span>
     </li>

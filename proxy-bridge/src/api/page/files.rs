@@ -49,7 +49,6 @@ macro_rules! embedded {
 /// The names and contents, by name. A test compares them with the folder.
 const EMBEDDED: &[(&str, &[u8])] = embedded! {
     "api.js"
-    "features.js"
     "icon.svg"
     "icons.js"
     "index.html"
@@ -61,6 +60,7 @@ const EMBEDDED: &[(&str, &[u8])] = embedded! {
     "poll.js"
     "route.js"
     "screens.css"
+    "screens/compare.js"
     "screens/deploy.js"
     "screens/deploys.js"
     "screens/diff.js"
