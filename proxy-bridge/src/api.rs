@@ -18,6 +18,7 @@ mod page;
 mod pipelines;
 mod projects;
 mod reload;
+mod requests;
 mod rollback;
 mod run_logs;
 mod run_queries;
@@ -64,7 +65,7 @@ use switchyard_contract::project::ProjectName;
 use switchyard_contract::verifier::Verifier;
 use switchyard_edge::api::ApiListener;
 use switchyard_edge::api::endpoint::{Routes, delete, get, post, put};
-use switchyard_edge::api::query::{FromQuery as _, LogQuery};
+use switchyard_edge::api::query::{FromQuery as _, LogQuery, RequestsQuery};
 use switchyard_edge::connections::{ConnectionLimits, RequestKind};
 use switchyard_edge::gate::{BodyKind, Gate};
 use switchyard_edge::guarded;
@@ -185,7 +186,16 @@ fn commands() -> Routes<Arc<Api>> {
         .merge(source_routes())
         .merge(task_routes())
         .merge(run_routes())
+        .merge(request_routes())
         .add(get("/projects/{project}/logs").query(LogQuery::KEYS).permit(RequestKind::Stream), logs::logs)
+}
+
+fn request_routes() -> Routes<Arc<Api>> {
+    let requests = get("/projects/{project}/requests").query(RequestsQuery::KEYS).permit(RequestKind::Stream);
+    Routes::default()
+        .add(requests, requests::requests)
+        .add(get("/projects/{project}/metrics"), requests::samples)
+        .add(get("/metrics/projects"), requests::loads)
 }
 
 fn source_routes() -> Routes<Arc<Api>> {

@@ -1,5 +1,5 @@
 //! The admin listener: health, the state of projects, their tasks, reloads, overrides, deploys, webhooks,
-//! events, logs, checkouts, metrics, debuggers. Its requests never come through the public listener.
+//! events, logs, requests, checkouts, metrics, debuggers. Its requests never come through the public listener.
 
 mod checkouts;
 mod deploys;
@@ -14,6 +14,7 @@ mod openapi;
 mod overrides;
 mod projects;
 mod reloads;
+mod requests;
 mod runs;
 mod tasks;
 mod tokens;
@@ -30,7 +31,7 @@ use rustix::net::sockopt;
 use switchyard_contract::run::{InvalidRunId, RunId};
 use switchyard_edge::api::ApiListener;
 use switchyard_edge::api::endpoint::{Routes, delete, get, post, put};
-use switchyard_edge::api::query::{FromQuery as _, LogQuery};
+use switchyard_edge::api::query::{FromQuery as _, LogQuery, RequestsQuery};
 use switchyard_edge::connections::{ConnectionLimits, RequestKind};
 use switchyard_edge::gate::{BodyKind, Gate};
 use switchyard_edge::guarded;
@@ -194,6 +195,9 @@ fn commands() -> Routes<Arc<Admin>> {
             checkouts::keep,
         )
         .add(get("/projects/{name}/logs").query(LogQuery::KEYS).permit(stream), logs::logs)
+        .add(get("/projects/{name}/requests").query(RequestsQuery::KEYS).permit(stream), requests::requests)
+        .add(get("/projects/{name}/metrics"), requests::samples)
+        .add(get("/metrics/projects"), requests::loads)
         .add(put("/projects/{name}/override").body(BodyKind::Json(OVERRIDE)), overrides::set)
         .add(delete("/projects/{name}/override"), overrides::end)
         .add(post("/_reload"), reloads::reload_all)

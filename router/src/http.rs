@@ -17,6 +17,7 @@ mod metrics;
 mod pass_back;
 mod problem;
 mod problem_answer;
+mod record;
 mod site;
 
 use std::net::TcpListener;

@@ -24,6 +24,7 @@ mod pieces;
 mod policy;
 mod project;
 mod reload;
+mod requests;
 mod root;
 mod runs;
 mod slots;

@@ -10,7 +10,7 @@ use switchyard_program::settings::{Problem, Problems, Validate};
 
 pub(super) use self::access::Access;
 pub(crate) use self::access::bridge_text;
-pub(super) use self::project::{EventsArgs, ProjectCommand};
+pub(super) use self::project::{EventsArgs, ProjectCommand, RequestsArgs};
 pub(super) use self::run::{CancelArgs, ListRunsArgs, RunCommand, RunLogsArgs};
 pub(super) use self::source::{DevArgs, ExplainArgs, FreezeArgs, SourceCommand, SyncArgs};
 pub(super) use self::task::{

@@ -3,6 +3,7 @@
 mod events;
 mod explain;
 mod reload;
+mod requests;
 mod versions;
 
 use std::process::Stdio;
@@ -70,6 +71,7 @@ pub(super) async fn run(
             Ok(DONE)
         }
         ProjectCommand::Events(args) => events::events(bridge, args, json, console).await,
+        ProjectCommand::Requests(args) => requests::requests(bridge, args, json, console).await,
         ProjectCommand::Reload(args) => reload::reload(bridge, args.project.as_ref(), json, console).await,
         ProjectCommand::Explain(args) => explain::explain(bridge, args.project.as_str(), json, console).await,
         ProjectCommand::Open(args) => open(bridge, &args.project, args.print, console).await,

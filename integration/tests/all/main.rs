@@ -117,6 +117,7 @@ mod ports;
 mod problems;
 mod reads;
 mod reload;
+mod requests;
 mod restart;
 mod root;
 mod routing;

@@ -5,6 +5,7 @@ mod deploy;
 mod files;
 mod grants;
 mod overrides;
+mod requests;
 mod runs;
 mod status;
 
@@ -15,6 +16,10 @@ pub use self::deploy::{Hold, InvalidHold, Report, Reports};
 pub use self::files::{CURRENT_FILES, FileInput, FileOffer, FileOutcome, InvalidFileOutcome};
 pub use self::grants::{Grants, ProjectLimits, Rights};
 pub use self::overrides::ProjectOverride;
+pub use self::requests::{
+    InvalidStatus, ProjectLoad, ProjectLoads, RequestInfo, RequestSample, RequestSamples, Requests,
+    StatusFilter,
+};
 pub use self::runs::{
     CancelRequest, HookCheck, JournalEntry, KnownRun, KnownRuns, RunAccepted, RunEnd, RunEvent, RunRequest,
     RunWork, StepAsk, StepReply, StepRequest,

@@ -105,6 +105,18 @@ pub const KEPT_LINES: usize = 1_000;
 /// See [`KEPT_LINES`].
 pub const KEPT_OUTPUT: usize = 256 << 10;
 
+/// Requests kept per project for readers. A router with many projects that have some keeps fewer of
+/// each, so that it keeps about [`KEPT_REQUESTS_OF_ALL`] of them: 40 MB.
+pub const KEPT_REQUESTS: usize = 500;
+/// See [`KEPT_REQUESTS`].
+pub const KEPT_REQUESTS_OF_ALL: usize = 200_000;
+
+/// Bytes of a path that are recorded of a request, and of its method: the longest registered one has
+/// 17.
+pub const RECORDED_PATH: usize = 256;
+/// See [`RECORDED_PATH`].
+pub const RECORDED_METHOD: usize = 20;
+
 /// Bytes of a request's id in a line of output: UUIDs have 36, traces with their spans 55.
 pub const REQUEST_ID: usize = 64;
 

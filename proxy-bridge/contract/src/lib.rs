@@ -5,6 +5,7 @@
 //! - [`commit`]: the commit that the files of a version came from
 //! - [`deploy`]: the bridge's records of deploys, and the events of one under way
 //! - [`digest`]: the content hash of a project, as anyone with coreutils can compute it
+//! - [`durations`]: the buckets of durations of requests
 //! - [`event`]: events about a project
 //! - [`incarnation`]: the owner of a project's data, across removals
 //! - [`overview`]: projects, routers and versions, as the bridge lists them
@@ -29,6 +30,7 @@ pub mod bounds;
 pub mod commit;
 pub mod deploy;
 pub mod digest;
+pub mod durations;
 pub mod event;
 pub mod incarnation;
 pub mod overview;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::{LogLine, ProjectState, Status, VersionName};
+use crate::admin::{LogLine, ProjectLoad, ProjectState, RequestInfo, RequestSample, Status, VersionName};
 use crate::commit::CommitInfo;
 use crate::deploy::{Action, DeployRecord, Removal};
 use crate::event::{Diagnostic, Event, RouteConflict};
@@ -203,7 +203,50 @@ pub struct RouterLogLine {
     pub line: LogLine,
 }
 
-/// The data of a server-sent event `error` among log lines: a router's lines cannot be read on.
+/// `GET /projects/{name}/requests` of the bridge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RouterRequests {
+    /// The requests at all routers, the newest first.
+    pub requests: Vec<RouterRequest>,
+    /// The routers that did not answer.
+    #[serde(default)]
+    pub errors: Vec<LogError>,
+}
+
+/// A request that has ended, and the data of a server-sent event `request` of the bridge's
+/// `GET /projects/{name}/requests?follow`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RouterRequest {
+    /// The admin URL of the router that had the request. Absent in a router's own answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
+    /// The request.
+    #[serde(flatten)]
+    pub request: RequestInfo,
+}
+
+/// `GET /projects/{name}/metrics` of the bridge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProjectMetrics {
+    /// The minutes of the last hour that had requests at any router, the oldest first.
+    pub minutes: Vec<RequestSample>,
+    /// The routers that did not answer.
+    #[serde(default)]
+    pub errors: Vec<LogError>,
+}
+
+/// `GET /metrics/projects` of the bridge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LoadsOverview {
+    /// The projects that had requests in the last minute at any router, by name.
+    pub projects: Vec<ProjectLoad>,
+    /// The routers that did not answer.
+    #[serde(default)]
+    pub errors: Vec<LogError>,
+}
+
+/// The data of a server-sent event `error` among log lines or requests: a router's lines cannot be
+/// read on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogError {
     /// The router's admin URL. Absent in a router's own stream.

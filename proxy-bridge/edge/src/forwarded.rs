@@ -9,6 +9,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, Method, Request, Version, header};
 use ipnet::IpNet;
 
+use crate::request_id::REQUEST_ID;
 use crate::target::Host;
 
 const FORWARDED_FOR_NAME: &str = "x-forwarded-for";
@@ -40,13 +41,16 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Removes the hop-by-hop headers, and the headers that `Connection` names as such.
+/// Removes the hop-by-hop headers, and the headers that `Connection` names as such. The request's id
+/// is the listener's, and not for this hop alone.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> =
             tokens(headers, &CONNECTION).filter_map(|token| token.parse().ok()).collect();
         for name in named {
-            headers.remove(name);
+            if name != REQUEST_ID {
+                headers.remove(name);
+            }
         }
     }
     for name in &HOP_BY_HOP {
@@ -158,6 +162,18 @@ impl Client {
         Some(headers.into_iter().chain(prefix))
     }
 
+    /// The client's address, which trusted proxies name in the headers of a request.
+    pub fn ip(&self, headers: &HeaderMap) -> IpAddr {
+        let Some(trusted) = &self.trusted else { return self.peer() };
+        let chain: Vec<&str> = tokens(headers, &FORWARDED_FOR).filter(|hop| !hop.is_empty()).collect();
+        last_untrusted(&chain, trusted).map_or_else(|| self.peer(), |address| address.to_canonical())
+    }
+
+    /// The address at the other end of the connection.
+    pub fn peer(&self) -> IpAddr {
+        self.peer.ip().to_canonical()
+    }
+
     /// The address that the client has connected to.
     pub fn local(&self) -> SocketAddr {
         self.local
@@ -231,9 +247,15 @@ fn has_one(headers: &HeaderMap, name: &HeaderName, valid: impl Fn(&str) -> bool)
     first.is_some_and(valid) && values.next().is_none()
 }
 
-/// Returns the last address in the chain that is not a trusted proxy's, with port 0, which is
-/// unknown. Addresses before it may be made up.
+/// Returns the client's address, with port 0, which is unknown.
 fn origin(chain: &[&str], client: &Client, trusted: &TrustedProxies) -> HeaderValue {
+    let last = last_untrusted(chain, trusted);
+    last.map_or_else(|| client.address.clone(), |address| ascii(&SocketAddr::new(address, 0).to_string()))
+}
+
+/// Returns the last address in the chain that is not a trusted proxy's. Addresses before it may be
+/// made up.
+fn last_untrusted(chain: &[&str], trusted: &TrustedProxies) -> Option<IpAddr> {
     let mut last = None;
     for hop in chain.iter().rev() {
         let Some(address) = address_of(hop) else { break };
@@ -242,7 +264,7 @@ fn origin(chain: &[&str], client: &Client, trusted: &TrustedProxies) -> HeaderVa
             break;
         }
     }
-    last.map_or_else(|| client.address.clone(), |address| ascii(&SocketAddr::new(address, 0).to_string()))
+    last
 }
 
 /// Returns the address of a hop. Some proxies add a port.

@@ -148,7 +148,7 @@ pub trait Handler: 'static {
     ) -> impl Future<Output = Response<Self::Body>>;
 
     /// Returns the response to bytes that are refused as a request. `headers` are empty.
-    fn refuse(&self, refusal: Refusal, headers: &HeaderMap) -> Response<Self::Body>;
+    fn refuse(&self, refusal: Refusal, headers: &HeaderMap, caller: &Caller) -> Response<Self::Body>;
 
     /// Closes idle connections to servers. Called once a second.
     fn sweep(&self);
@@ -161,6 +161,12 @@ pub trait HandlerBody:
     /// Returns true if the handler itself wrote the response, which may then come before the end of
     /// the request's body.
     fn is_own(&self) -> bool;
+
+    /// The value of `x-request-id` in the answer to a plain request. `None`: the answer's headers are
+    /// all there is.
+    fn request_id(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The connection that a request came on.
@@ -184,6 +190,16 @@ impl Caller {
     /// Sets the future that drives the connection once its response 101 has been sent.
     pub fn set_tunnel(&self, tunnel: impl Future<Output = ()> + 'static) {
         self.tunnel.replace(Some(Box::pin(tunnel)));
+    }
+
+    /// Drops `value` when the tunnel has ended.
+    pub fn keep_with_tunnel<T: 'static>(&self, value: T) {
+        if let Some(tunnel) = self.tunnel.take() {
+            self.set_tunnel(async move {
+                tunnel.await;
+                drop(value);
+            });
+        }
     }
 }
 

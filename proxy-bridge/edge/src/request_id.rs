@@ -19,15 +19,21 @@ pub struct RequestIds {
 
 impl RequestIds {
     /// Keeps the id of a request if it has one valid id, and replaces anything else with a new id.
-    pub fn set(&self, headers: &mut HeaderMap) {
-        let mut given = headers.get_all(REQUEST_ID).into_iter().map(HeaderValue::to_str);
-        if !matches!((given.next(), given.next()), (Some(Ok(id)), None) if is_valid(id)) {
-            headers.insert(REQUEST_ID, self.next());
+    /// Returns the id.
+    pub fn set(&self, headers: &mut HeaderMap) -> HeaderValue {
+        let mut given = headers.get_all(REQUEST_ID).into_iter();
+        if let (Some(id), None) = (given.next(), given.next())
+            && id.to_str().is_ok_and(is_valid)
+        {
+            return id.clone();
         }
+        let id = self.next();
+        headers.insert(REQUEST_ID, id.clone());
+        id
     }
 
-    /// Returns 64 unpredictable bits, as hexadecimal digits.
-    fn next(&self) -> HeaderValue {
+    /// Returns a new id: 64 unpredictable bits, as hexadecimal digits.
+    pub fn next(&self) -> HeaderValue {
         HeaderValue::from_bytes(&self.next_digits()).expect("hexadecimal digits are a valid header value")
     }
 
@@ -39,11 +45,11 @@ impl RequestIds {
     }
 
     /// Returns the id of a request: `given`, if that is valid, and otherwise a new one, in `new`.
-    pub fn choose<'i>(&self, given: Option<&'i [u8]>, new: &'i mut [u8; 16]) -> &'i [u8] {
-        let given = given.filter(|id| std::str::from_utf8(id).is_ok_and(is_valid));
+    pub fn choose<'i>(&self, given: Option<&'i [u8]>, new: &'i mut [u8; 16]) -> &'i str {
+        let given = given.and_then(|id| std::str::from_utf8(id).ok()).filter(|id| is_valid(id));
         given.unwrap_or_else(|| {
             *new = self.next_digits();
-            new
+            std::str::from_utf8(new).expect("hexadecimal digits are ASCII")
         })
     }
 }
@@ -64,10 +70,9 @@ mod tests {
         let with = |given: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.extend(given.map(|id| (REQUEST_ID, HeaderValue::from_str(id).unwrap())));
-            ids.set(&mut headers);
-            let all: Vec<_> = headers.get_all(REQUEST_ID).iter().collect();
-            assert_eq!(all.len(), 1);
-            all[0].to_str().unwrap().to_owned()
+            let id = ids.set(&mut headers);
+            assert_eq!(headers.get_all(REQUEST_ID).iter().collect::<Vec<_>>(), [&id]);
+            id.to_str().unwrap().to_owned()
         };
         assert_eq!(with(Some("my-1")), "my-1");
         let made = [None, None, Some(""), Some("a b"), Some(&"x".repeat(65))].map(with);

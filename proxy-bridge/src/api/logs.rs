@@ -10,11 +10,12 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use super::{Shared, check_read};
+use super::{Api, Shared, check_read};
 use crate::routers::Presence;
 use crate::tokens::Caller;
 use crate::versions::unknown_project;
 use switchyard_contract::overview::RouterLogLine;
+use switchyard_contract::project::ProjectName;
 use switchyard_edge::api::path::ProjectPath;
 use switchyard_edge::api::query::{LogQuery, Query};
 use switchyard_edge::api::{sse, stopped};
@@ -38,16 +39,30 @@ pub(super) async fn logs(
     Query(LogQuery { lines, follow }): Query<LogQuery>,
 ) -> Result<Response, Problem> {
     check_read(&caller, &project)?;
+    let query = [("lines", lines.to_string()), ("follow", u8::from(follow).to_string())];
+    follow_all(&api, &project, "logs", &query).await
+}
+
+/// Answers with the events of all routers about `what` of the project, each with its router.
+pub(super) async fn follow_all(
+    api: &Api,
+    project: &ProjectName,
+    what: &str,
+    query: &[(&'static str, String)],
+) -> Result<Response, Problem> {
     let routers = api.routers.all();
     if routers.iter().all(|router| router.status(project.as_str()).is_none()) {
-        return Err(unknown_project(&project));
+        return Err(unknown_project(project));
     }
     let opened = routers.iter().map(|router| async {
         let label = router.name().to_owned();
-        // A router that hangs does not hold up the lines of the others.
+        // A router that hangs does not hold up the events of the others.
         let opened = match router.presence() {
             Presence::Away => Err(router.why_away()),
-            _ => router.logs(project.as_str(), lines, follow).await.map_err(|error| error.to_string()),
+            _ => {
+                let opened = router.follow(&["projects", project.as_str(), what], query).await;
+                opened.map_err(|error| error.to_string())
+            }
         };
         match opened {
             Ok(events) => {

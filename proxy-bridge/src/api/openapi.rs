@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use super::{
     deploy, deploys, diff, events, health, locks, logs, metrics, overrides, pipelines, projects, reload,
-    rollback, run_logs, runs, source_commits, sources, stream, tasks, whoami,
+    requests, rollback, run_logs, runs, source_commits, sources, stream, tasks, whoami,
 };
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
 use switchyard_contract::overview::DeployChanges;
@@ -47,6 +47,9 @@ use switchyard_edge::api::openapi::complete;
         locks::lock,
         locks::unlock,
         logs::logs,
+        requests::requests,
+        requests::samples,
+        requests::loads,
         sources::sync_all,
         sources::sources,
         sources::source,

@@ -17,7 +17,7 @@ use switchyard_edge::listener::{Caller, Handler};
 use switchyard_edge::plain::PlainRequest;
 use switchyard_edge::pool::SendError;
 use switchyard_edge::refusal::Refusal;
-use switchyard_edge::request_id::RequestIds;
+use switchyard_edge::request_id::{REQUEST_ID, RequestIds};
 use switchyard_edge::upload::{Progress, RequestBody as _, Upload, UploadError};
 use switchyard_edge::upstream::BadAnswer;
 use switchyard_edge::{forwarded, target, tunnel};
@@ -78,11 +78,33 @@ impl Handler for RequestHandler {
         match request {}
     }
 
-    async fn handle(&self, request: Request<Incoming>, caller: &Caller) -> Response<Body> {
-        let forward = match self.prepare(request, caller) {
-            Ok(forward) => forward,
-            Err(problem) => return problem.answer(),
+    async fn handle(&self, mut request: Request<Incoming>, caller: &Caller) -> Response<Body> {
+        let id = self.ids.set(request.headers_mut());
+        let mut response = match self.prepare(request, caller) {
+            Ok(forward) => self.respond(forward, caller).await,
+            Err(problem) => problem.answer(),
         };
+        response.headers_mut().insert(REQUEST_ID, id);
+        response
+    }
+
+    fn refuse(&self, refusal: Refusal, _: &HeaderMap, _: &Caller) -> Response<Body> {
+        let mut response = ForwardProblem::Refused(refusal).answer();
+        response.headers_mut().insert(REQUEST_ID, self.ids.next());
+        response
+    }
+
+    fn sweep(&self) {
+        self.pool.sweep();
+    }
+}
+
+impl RequestHandler {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, pool: Rc::new(connector::pool()), ids: RequestIds::default() }
+    }
+
+    async fn respond(&self, forward: ForwardRequest, caller: &Caller) -> Response<Body> {
         let upload = forward.request.body().progress().cloned();
         let forwarded = self.within(upload.as_deref(), self.forward(forward, caller)).await;
         let mut response = forwarded.unwrap_or_else(|problem| {
@@ -94,20 +116,6 @@ impl Handler for RequestHandler {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
-    }
-
-    fn refuse(&self, refusal: Refusal, _: &HeaderMap) -> Response<Body> {
-        ForwardProblem::Refused(refusal).answer()
-    }
-
-    fn sweep(&self) {
-        self.pool.sweep();
-    }
-}
-
-impl RequestHandler {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, pool: Rc::new(connector::pool()), ids: RequestIds::default() }
     }
 
     /// Returns the outcome of `forwarded`, unless a router takes too long.
@@ -146,7 +154,6 @@ impl RequestHandler {
         if websocket {
             forwarded::set_upgrade(headers);
         }
-        self.ids.set(headers);
         let (head, body) = request.into_parts();
         let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let empty = body.is_end_stream();

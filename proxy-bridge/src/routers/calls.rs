@@ -226,8 +226,7 @@ impl Router {
     }
 
     /// Returns the last `lines` that the project's processes printed and, with `follow`, all later
-    /// ones, until the stream is dropped. The stream ends when the router does; one that breaks off
-    /// ends with an event `error`.
+    /// ones: see [`follow`](Self::follow).
     ///
     /// # Errors
     /// As for every call.
@@ -237,9 +236,33 @@ impl Router {
         lines: usize,
         follow: bool,
     ) -> Result<impl Stream<Item = SseEvent> + Send + Unpin + 'static + use<>, CallError> {
-        let mut url = self.url(&["projects", project, "logs"]);
-        url.set_query(Some(&format!("lines={lines}&follow={}", u8::from(follow))));
-        let items = sse::items(pieces(head(self.common.client().get(url), SOON).await?, QUIET));
+        let query = [("lines", lines.to_string()), ("follow", u8::from(follow).to_string())];
+        self.follow(&["projects", project, "logs"], &query).await
+    }
+
+    /// Returns what the router answers to a GET, in JSON.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&'static str, String)],
+    ) -> Result<T, CallError> {
+        json(self.query(path, query), SOON).await
+    }
+
+    /// Returns the events that the router answers to a GET: lines, or requests. The stream ends when
+    /// the router's does, or when it is dropped; one that breaks off ends with an event `error`.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn follow(
+        &self,
+        path: &[&str],
+        query: &[(&'static str, String)],
+    ) -> Result<impl Stream<Item = SseEvent> + Send + Unpin + 'static + use<>, CallError> {
+        let items = sse::items(pieces(head(self.query(path, query), SOON).await?, QUIET));
         Ok(Box::pin(items.filter_map(|item| {
             future::ready(match item {
                 Ok(SseItem::Event(event)) => Some(event),
@@ -293,10 +316,14 @@ impl Router {
         self.common.client()
     }
 
-    fn of_incarnation(&self, path: &[&str], incarnation: Incarnation) -> RequestBuilder {
+    fn query(&self, path: &[&str], query: &[(&'static str, String)]) -> RequestBuilder {
         let mut url = self.url(path);
-        url.query_pairs_mut().append_pair("incarnation", &incarnation.to_string());
-        self.common.client().request(Method::GET, url)
+        url.query_pairs_mut().extend_pairs(query);
+        self.common.client().get(url)
+    }
+
+    fn of_incarnation(&self, path: &[&str], incarnation: Incarnation) -> RequestBuilder {
+        self.query(path, &[("incarnation", incarnation.to_string())])
     }
 
     pub(super) fn url(&self, path: &[&str]) -> Url {

@@ -24,9 +24,9 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The data of an event `gap`.
 #[derive(Serialize)]
-struct Gap {
-    /// The number of lines that were dropped before they could be sent to the client.
-    lost: u64,
+pub(super) struct Gap {
+    /// The number of lines or requests that were dropped before they could be sent to the client.
+    pub(super) lost: u64,
 }
 
 /// The last lines that a project printed, and new ones

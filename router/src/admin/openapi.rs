@@ -10,7 +10,7 @@ use utoipa::OpenApi;
 
 use super::{
     checkouts, deploys, events, files, health, hooks, inspect, logs, metrics, overrides, projects, reloads,
-    runs, tasks,
+    requests, runs, tasks,
 };
 
 #[derive(OpenApi)]
@@ -32,6 +32,9 @@ use super::{
         checkouts::checkout,
         checkouts::keep,
         logs::logs,
+        requests::requests,
+        requests::samples,
+        requests::loads,
         overrides::set,
         overrides::end,
         reloads::reload_all,

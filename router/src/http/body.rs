@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use switchyard_edge::fair::FairBody;
-use switchyard_edge::listener::HandlerBody;
 
 use super::connector::CellBody;
 use super::dev_changes::Changes;
@@ -48,12 +47,6 @@ impl Body {
 
     pub(super) fn proxied(body: CellBody, lease: CellLease, slot: Slot) -> Self {
         Self::Proxied { body: FairBody::new(body), lease: Some(lease), _slot: slot }
-    }
-}
-
-impl HandlerBody for Body {
-    fn is_own(&self) -> bool {
-        matches!(self, Self::Own(_))
     }
 }
 

@@ -3,21 +3,21 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Response};
 use switchyard_edge::listener::Caller;
 use switchyard_edge::plain::PlainRequest;
-use switchyard_edge::request_id::RequestIds;
 use switchyard_edge::target;
 use switchyard_protocol::frame::encode;
 
-use super::body::Body;
 use super::connector::{CellBody, CellClient};
 use super::enter::{self, Entrance};
 use super::lease::CellLease;
 use super::pass_back::pass_back;
 use super::problem::RequestProblem;
+use super::record::{RecordedBody, Recorder, Recording};
 use crate::live::ProjectEntry;
 use crate::slots::Slot;
 use crate::transport::{Answer, Ending, Failure, FramedBody, OpenStream};
@@ -28,6 +28,7 @@ pub(super) struct DirectRequest {
     slot: Slot,
     stream: OpenStream,
     accept: Option<HeaderValue>,
+    recording: Recording,
 }
 
 /// The reason why there is no response.
@@ -43,6 +44,7 @@ pub(super) struct FailedRequest {
     pub(super) problem: RequestProblem,
     pub(super) entry: Arc<ProjectEntry>,
     pub(super) headers: HeaderMap,
+    pub(super) recording: Recording,
 }
 
 /// Passes a request on to a cell that takes it at once. `None`: its project has files, tokens or
@@ -50,7 +52,7 @@ pub(super) struct FailedRequest {
 pub(super) fn begin(
     entrance: &Entrance,
     cells: &CellClient,
-    ids: &RequestIds,
+    recorder: &Recorder,
     request: &PlainRequest<'_>,
     caller: &Caller,
 ) -> Option<DirectRequest> {
@@ -64,20 +66,27 @@ pub(super) fn begin(
     let (prefix, target) = request.target().split_at(entry.prefix.stripped_len(prefix));
     let root = if target.starts_with('/') { "" } else { "/" };
     let slot = entry.slots.enter()?;
-    let lease = enter::lease(&entry, None)?;
+    let now = Instant::now();
+    let lease = enter::lease(&entry, None, now)?;
     let cell = &lease.running.cell;
     let socket = cell.transport().filter(|_| cell.takes_urls())?;
     let ours = caller.client().headers(&host, prefix)?;
     let url = ["http://", host.authority().to_str().ok()?, root, target];
     let body = request.body();
     let mut new_id = [0; 16];
-    let id = ids.choose(request.request_id(), &mut new_id);
-    let headers = request.headers().chain(ours).chain([("x-request-id", id)]);
+    let id = recorder.ids().choose(request.request_id(), &mut new_id);
+    let headers = request.headers().chain(ours).chain([("x-request-id", id.as_bytes())]);
     let stream = cells.begin(cell.id(), socket, (request.is_head(), body.len()), |out, stream| {
         encode::request(out, stream, request.method(), &url, headers, (body, true))
     })?;
     let accept = request.accept().and_then(|accept| HeaderValue::from_bytes(accept).ok());
-    Some(DirectRequest { lease, slot, stream, accept })
+    let texts = [request.method(), id, request.path()];
+    let mut recording = recorder.begin(texts, caller.client().peer(), now);
+    recording.set_project(&entry);
+    if let Some(live) = &entry.live {
+        recording.set_version(live.version.digest.as_bytes());
+    }
+    Some(DirectRequest { lease, slot, stream, accept, recording })
 }
 
 impl DirectRequest {
@@ -85,21 +94,24 @@ impl DirectRequest {
     ///
     /// # Errors
     /// There is no response.
-    pub(super) async fn finish(self) -> Result<Option<Response<Body>>, Box<FailedRequest>> {
-        let Self { lease, slot, stream, accept } = self;
+    pub(super) async fn finish(self) -> Result<Option<Response<RecordedBody>>, Box<FailedRequest>> {
+        let Self { lease, slot, stream, accept, recording } = self;
         let entry = lease.entry.clone();
         let answered = entry.debuggers.within(entry.limits.time, || None, answer(&lease, &stream)).await;
         let problem = match answered {
             Some(Ok(answer)) => {
                 let response = FramedBody::response_to_whole(answer, stream).map(CellBody::Framed);
-                return Ok(Some(pass_back(response, lease, slot)));
+                return Ok(Some(recording.answer(pass_back(response, lease, slot))));
             }
-            Some(Err(NoAnswer::NotSent)) => return Ok(None),
+            Some(Err(NoAnswer::NotSent)) => {
+                recording.discard();
+                return Ok(None);
+            }
             Some(Err(NoAnswer::Failed(failure))) => Box::pin(lease.blame(failure)).await,
             None => RequestProblem::Timeout,
         };
         let headers = accept.into_iter().map(|accept| (ACCEPT, accept)).collect();
-        Err(Box::new(FailedRequest { problem, entry, headers }))
+        Err(Box::new(FailedRequest { problem, entry, headers, recording }))
     }
 }
 

@@ -77,7 +77,7 @@ impl Entrance {
     /// # Errors
     /// The project has no version that can be entered, or not soon enough.
     pub(super) async fn cell(&self, entry: &Arc<ProjectEntry>) -> Result<CellLease, RequestProblem> {
-        match lease(entry, None) {
+        match lease(entry, None, Instant::now().into_std()) {
             Some(lease) => Ok(lease),
             // Boxed, to keep rare ways out of every request's future.
             None => Box::pin(self.wait(entry.clone(), None)).await,
@@ -116,7 +116,9 @@ impl Entrance {
             let change = match &live.process {
                 CellState::Running(serving) => {
                     let refused = refused.as_ref().filter(|refused| serving.has(&refused.running));
-                    if let Some(lease) = lease(&entry, refused.map(|refused| &refused.running)) {
+                    if let Some(lease) =
+                        lease(&entry, refused.map(|refused| &refused.running), Instant::now().into_std())
+                    {
                         return Ok(lease);
                     }
                     match refused {
@@ -157,11 +159,15 @@ fn doubt(serving: &CellSet) -> std::time::Duration {
     serving.doubt(Instant::now().into_std()).unwrap_or_default()
 }
 
-/// Enters a cell of the live version that takes requests, and is not `except`.
-pub(super) fn lease(entry: &Arc<ProjectEntry>, except: Option<&Arc<RunningCell>>) -> Option<CellLease> {
+/// Enters a cell of the live version that takes requests `now`, and is not `except`.
+pub(super) fn lease(
+    entry: &Arc<ProjectEntry>,
+    except: Option<&Arc<RunningCell>>,
+    now: std::time::Instant,
+) -> Option<CellLease> {
     let running = entry.serving()?.choose(except)?;
     let guard = running.in_flight.enter()?;
-    running.touch();
+    running.touch(now);
     let live = entry.live.as_ref()?;
     let (version, commit) = (live.header.clone(), live.commit.clone());
     Some(CellLease { entry: entry.clone(), version, commit, running: running.clone(), guard })

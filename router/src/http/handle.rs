@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{ACCEPT, CONNECTION};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
@@ -11,10 +12,9 @@ use switchyard_edge::forwarded;
 use switchyard_edge::listener::{Caller, Handler, ListenerLimits};
 use switchyard_edge::plain::PlainRequest;
 use switchyard_edge::refusal::Refusal;
-use switchyard_edge::request_id::RequestIds;
 use switchyard_edge::upload::{RequestBody as _, Upload, announced_length};
 use switchyard_edge::upstream::BadAnswer;
-use switchyard_edge::{routes, target, tunnel};
+use switchyard_edge::{target, tunnel};
 
 use super::body::Body;
 use super::connector::{CellBody, CellClient, CellError};
@@ -27,6 +27,7 @@ use super::lease::CellLease;
 use super::pass_back::{finish_head, pass_back};
 use super::problem::RequestProblem;
 use super::problem_answer::Audience;
+use super::record::{RecordedBody, Recorder, Recording};
 use super::site;
 use crate::live::{Commands, LiveTable, ProjectEntry};
 use crate::slots::Slot;
@@ -43,48 +44,45 @@ pub(super) struct RequestHandler {
     body_timeout: std::time::Duration,
     entrance: Entrance,
     cells: CellClient,
-    ids: RequestIds,
+    recorder: Recorder,
 }
 
 impl Handler for RequestHandler {
-    type Body = Body;
+    type Body = RecordedBody;
     type Direct = DirectRequest;
 
     fn begin(&self, request: &PlainRequest<'_>, caller: &Caller) -> Option<DirectRequest> {
         if self.dev {
             return None;
         }
-        direct::begin(&self.entrance, &self.cells, &self.ids, request, caller)
+        direct::begin(&self.entrance, &self.cells, &self.recorder, request, caller)
     }
 
-    async fn finish(&self, request: DirectRequest) -> Option<Response<Body>> {
+    async fn finish(&self, request: DirectRequest) -> Option<Response<RecordedBody>> {
         match request.finish().await {
             Ok(response) => response,
             Err(failed) => {
-                let FailedRequest { problem, entry, headers } = *failed;
-                Some(self.answer_problem(problem, &entry, &headers, None))
+                let FailedRequest { problem, entry, headers, recording } = *failed;
+                Some(recording.answer(self.answer_problem(problem, &entry, &headers, None)))
             }
         }
     }
 
-    async fn handle(&self, mut request: Request<Incoming>, caller: &Caller) -> Response<Body> {
-        if !self.overlay {
-            return self.respond(request, caller).await;
-        }
-        if let Some(response) = dev::answer(&request, self.entrance.live()) {
-            return response;
-        }
-        let is_page = dev::prepare(&mut request);
-        let response = self.respond(request, caller).await;
-        if is_page { dev::add_script(response) } else { response }
+    async fn handle(&self, mut request: Request<Incoming>, caller: &Caller) -> Response<RecordedBody> {
+        let (mut recording, id) = self.recorder.begin_request(&mut request, caller);
+        let response = self.answer(request, caller, &mut recording).await;
+        recording.answer_with_headers(response, id, caller)
     }
 
-    fn refuse(&self, refusal: Refusal, headers: &HeaderMap) -> Response<Body> {
-        RequestProblem::Refused(refusal).answer(None, headers, Audience::Public)
+    fn refuse(&self, refusal: Refusal, headers: &HeaderMap, caller: &Caller) -> Response<RecordedBody> {
+        let response = RequestProblem::Refused(refusal).answer(None, headers, Audience::Public);
+        let (recording, id) = self.recorder.begin_refused(caller);
+        recording.answer_with_headers(response, id, caller)
     }
 
     fn sweep(&self) {
         self.cells.sweep();
+        self.recorder.set_clock();
     }
 }
 
@@ -102,15 +100,43 @@ impl RequestHandler {
             body_timeout: limits.body_timeout,
             entrance: Entrance::new(live, commands),
             cells: CellClient::new(limits.max_head),
-            ids: RequestIds::default(),
+            recorder: Recorder::new(),
         }
     }
 
-    async fn respond(&self, mut request: Request<Incoming>, caller: &Caller) -> Response<Body> {
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        caller: &Caller,
+        recording: &mut Recording,
+    ) -> Response<Body> {
+        if !self.overlay {
+            return self.respond(request, caller, recording).await;
+        }
+        if let Some(response) = dev::answer(&request, self.entrance.live()) {
+            return response;
+        }
+        let is_page = dev::prepare(&mut request);
+        let response = self.respond(request, caller, recording).await;
+        if is_page { dev::add_script(response) } else { response }
+    }
+
+    async fn respond(
+        &self,
+        mut request: Request<Incoming>,
+        caller: &Caller,
+        recording: &mut Recording,
+    ) -> Response<Body> {
         let cors = self.dev.then(|| Cors::of(&request)).flatten();
         match self.route(&mut request, caller) {
-            Ok(destination) => self.serve(request, caller, destination, cors).await,
+            Ok(destination) => {
+                recording.set_project(&destination.entry);
+                self.serve(request, caller, destination, cors, recording).await
+            }
             Err(Rejection { problem, entry }) => {
+                if let Some(entry) = &entry {
+                    recording.set_project(entry);
+                }
                 let is_foreign = cors.as_ref().is_some_and(|cors| !cors.is_local());
                 if self.dev && !is_foreign && problem == RequestProblem::UnknownProject {
                     let table = self.entrance.live().load();
@@ -151,6 +177,7 @@ impl RequestHandler {
         caller: &Caller,
         destination: Destination,
         cors: Option<Cors>,
+        recording: &mut Recording,
     ) -> Response<Body> {
         let entry = &destination.entry;
         let limits = &entry.limits;
@@ -159,7 +186,7 @@ impl RequestHandler {
         let left = || upload.as_ref().and_then(|upload| upload.time_left(limits.time));
         let accept = request.headers().get(ACCEPT).cloned();
         let forwarded = async {
-            let slot = self.slot(entry).await?;
+            let slot = self.slot(entry, recording).await?;
             let forwarded = self.forward(request, caller, &destination, slot);
             let answered = entry.debuggers.within(limits.time, left, forwarded).await;
             answered.unwrap_or(Err(RequestProblem::Timeout))
@@ -217,12 +244,15 @@ impl RequestHandler {
 
     /// Takes one of the project's slots for requests in flight, after a wait if none is free. The
     /// request's time limit begins after it.
-    async fn slot(&self, entry: &ProjectEntry) -> Result<Slot, RequestProblem> {
+    async fn slot(&self, entry: &ProjectEntry, recording: &mut Recording) -> Result<Slot, RequestProblem> {
         if let Some(slot) = entry.slots.enter() {
             return Ok(slot);
         }
         let (max_queued, queue_timeout) = (entry.limits.max_queued, entry.limits.queue_timeout);
-        Box::pin(entry.slots.wait(max_queued, queue_timeout)).await.ok_or(RequestProblem::Overloaded)
+        let began = Instant::now();
+        let slot = Box::pin(entry.slots.wait(max_queued, queue_timeout)).await;
+        recording.set_queued(began.elapsed());
+        slot.ok_or(RequestProblem::Overloaded)
     }
 
     /// Answers a request with a file, or passes it on to a cell.
@@ -233,8 +263,8 @@ impl RequestHandler {
         destination: &Destination,
         slot: Slot,
     ) -> Result<Response<Body>, RequestProblem> {
-        let Destination { entry, host, prefix } = destination;
-        let prefix = strip_prefix(&mut request, entry, *prefix)?;
+        let Destination { entry, host, .. } = destination;
+        let prefix = destination.strip_prefix(&mut request)?;
         let websocket = forwarded::wants_websocket(&request, !request.body().is_end_stream());
         let slot = match self.send_file(entry, &request, websocket, &prefix, slot).await? {
             ControlFlow::Break(response) => return Ok(response),
@@ -248,7 +278,6 @@ impl RequestHandler {
         if entry.names_connecting_ip() {
             forwarded::set_connecting_ip(headers);
         }
-        self.ids.set(headers);
         let lease = match self.entrance.cell(entry).await {
             Err(RequestProblem::Restarting) if self.entrance.is_static(entry) => {
                 let current = self.entrance.current(entry)?;
@@ -361,41 +390,5 @@ impl RequestHandler {
         let response = Box::pin(site::answer(reply, lease, request, prefix, slot)).await?;
         entry.requests.count(response.status());
         Ok(ControlFlow::Break(response))
-    }
-}
-
-/// Takes the prefix that leads to the project off the request's path, as far as the project wants
-/// that. Returns what was taken off. The request's target is in origin form then.
-fn strip_prefix(
-    request: &mut Request<Upload>,
-    entry: &ProjectEntry,
-    length: usize,
-) -> Result<String, RequestProblem> {
-    let bad_path = RequestProblem::BadRequest("invalid path");
-    let prefix = request.uri().path().get(..length).ok_or(bad_path)?;
-    let prefix = prefix[..entry.prefix.stripped_len(prefix)].to_owned();
-    if !prefix.is_empty() || request.uri().authority().is_some() {
-        *request.uri_mut() = routes::behind(request.uri(), &prefix).ok_or(bad_path)?;
-    }
-    Ok(prefix)
-}
-
-#[cfg(test)]
-mod tests {
-    use switchyard_edge::request_id::REQUEST_ID;
-    use switchyard_protocol::Mark;
-
-    use super::*;
-
-    #[test]
-    fn a_request_id_is_kept_if_it_can_mark_lines_of_the_log() {
-        let ids = RequestIds::default();
-        let (longest, too_long) = ("x".repeat(64), "x".repeat(65));
-        for id in ["my-1", "-_.:/+=@", "a b", "a\"b", "a,b", "a%b", "", &longest, &too_long] {
-            let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, HeaderValue::from_str(id).unwrap());
-            ids.set(&mut headers);
-            assert_eq!(headers[REQUEST_ID] == id, Mark::parse(id).is_some(), "{id:?}");
-        }
     }
 }

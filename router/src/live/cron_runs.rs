@@ -86,7 +86,7 @@ impl CronRuns {
         let mut refusal = CronRefusal::Ended;
         for running in cells.by_load() {
             let Some(guard) = running.in_flight.enter() else { continue };
-            running.touch();
+            running.touch(Instant::now().into_std());
             match running.cell.run_cron(name, run).await {
                 Ok(end) => return Ok(Entered::In(CronWork { end, running: running.clone(), _guard: guard })),
                 // A handler that works is a better reason than the end of another process.
@@ -123,7 +123,7 @@ struct CronWork {
 impl CronWork {
     async fn finish(self) -> Result<bool, RunError> {
         let ended = self.end.await;
-        self.running.touch();
+        self.running.touch(Instant::now().into_std());
         match ended {
             Ok(success) => Ok(success),
             Err(_) => {

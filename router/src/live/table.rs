@@ -23,6 +23,7 @@ use crate::drain::InFlight;
 use crate::metrics::ResponseCounters;
 use crate::policy::RequestLimits;
 use crate::project::PrefixHandling;
+use crate::requests::EndedRequests;
 use crate::slots::Slots;
 use crate::token::TokenVerifier;
 use crate::version::Version;
@@ -52,6 +53,7 @@ pub(crate) struct ProjectEntry {
     /// Verifies the tokens of its requests. `None`: they need none.
     pub(crate) verifier: Option<Arc<TokenVerifier>>,
     pub(crate) requests: Arc<ResponseCounters>,
+    pub(crate) ended: Arc<EndedRequests>,
     pub(crate) limits: RequestLimits,
     /// Shared by all versions of the project: a new version takes the slots over as they are.
     pub(crate) slots: Arc<Slots>,
@@ -205,13 +207,14 @@ impl RunningCell {
     pub(crate) fn new(cell: Arc<Cell>) -> Self {
         let running =
             Self { cell, in_flight: Arc::default(), last_used: AtomicU64::new(0), epoch: Instant::now() };
-        running.touch();
+        running.touch(running.epoch);
         running
     }
 
-    /// Notes that the cell is in use.
-    pub(crate) fn touch(&self) {
-        let millis = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    /// Notes that the cell is in use at `now`.
+    pub(crate) fn touch(&self, now: Instant) {
+        let used = now.saturating_duration_since(self.epoch);
+        let millis = u64::try_from(used.as_millis()).unwrap_or(u64::MAX);
         self.last_used.store(millis, Ordering::Relaxed);
     }
 
@@ -318,6 +321,7 @@ mod tests {
             prefix: PrefixHandling::Strip,
             verifier: None,
             requests: Arc::default(),
+            ended: Arc::default(),
             limits: RequestLimits::default(),
             slots: Arc::new(Slots::new(1)),
             debuggers: Arc::default(),

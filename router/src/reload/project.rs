@@ -25,6 +25,7 @@ use crate::live::{Counters, Debuggers, DeployId, FailedVersion, ProjectEntry};
 use crate::metrics::ResponseCounters;
 use crate::policy::{Grant, PermissionRequest, Policy, ReadLimits, RequestLimits};
 use crate::project::{InstalledPackages, SupabaseFunction};
+use crate::requests::EndedRequests;
 use crate::slots::Slots;
 use crate::version::Version;
 
@@ -148,6 +149,7 @@ impl Claims {
 #[derive(Debug)]
 pub(super) struct SharedState {
     requests: Arc<ResponseCounters>,
+    pub(super) ended: Arc<EndedRequests>,
     pub(super) slots: Arc<Slots>,
     debuggers: Arc<Debuggers>,
 }
@@ -155,7 +157,7 @@ pub(super) struct SharedState {
 impl Default for SharedState {
     fn default() -> Self {
         let slots = Arc::new(Slots::new(RequestLimits::default().max_in_flight));
-        Self { requests: Arc::default(), slots, debuggers: Arc::default() }
+        Self { requests: Arc::default(), ended: Arc::default(), slots, debuggers: Arc::default() }
     }
 }
 
@@ -336,6 +338,7 @@ impl Project {
             prefix: live.map(|live| live.plan.prefix).unwrap_or_default(),
             verifier: live.and_then(|live| live.plan.verifier.clone()),
             requests: self.shared.requests.clone(),
+            ended: self.shared.ended.clone(),
             limits,
             slots: self.shared.slots.clone(),
             debuggers: self.shared.debuggers.clone(),

@@ -1,8 +1,13 @@
 //! The arguments of commands about one project.
 
+use std::str::FromStr as _;
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use switchyard_contract::admin::StatusFilter;
 use switchyard_contract::project::ProjectName;
 use switchyard_program::settings::Problems;
+use switchyard_program::settings::values::{number, time};
 
 use super::{Access, EXIT_STATUS, check_version, digits, project_name};
 
@@ -24,6 +29,9 @@ pub(crate) enum ProjectCommand {
     /// Show what happened to projects: reloads, failures, crashes
     #[command(after_help = EXIT_STATUS)]
     Events(EventsArgs),
+    /// Show the last requests of a project
+    #[command(after_help = EXIT_STATUS)]
+    Requests(RequestsArgs),
     /// Have the routers read projects again
     #[command(after_help = EXIT_STATUS)]
     Reload(ReloadArgs),
@@ -95,6 +103,36 @@ pub(crate) struct EventsArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RequestsArgs {
+    /// Project
+    #[arg(value_name = "PROJECT", value_parser = project_name)]
+    pub(in super::super) project: ProjectName,
+
+    /// Number of last requests, of which a router keeps 500 [default: 100]
+    #[arg(long, short = 'n', value_name = "N", value_parser = number::<u32>(0))]
+    pub(in super::super) lines: Option<u32>,
+
+    /// Print requests as they end until interrupted
+    #[arg(long, short)]
+    pub(in super::super) follow: bool,
+
+    /// Print only requests with this status: a number, or a class such as 5xx
+    #[arg(long, value_name = "STATUS", value_parser = StatusFilter::from_str)]
+    pub(in super::super) status: Option<StatusFilter>,
+
+    /// Print only requests with this method
+    #[arg(long, value_name = "METHOD")]
+    pub(in super::super) method: Option<String>,
+
+    /// Print only requests of this last time, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = time(Duration::ZERO))]
+    pub(in super::super) since: Option<Duration>,
+
+    #[command(flatten)]
+    access: Access,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ReloadArgs {
     /// Project to read [default: all]
     #[arg(value_name = "PROJECT", value_parser = project_name)]
@@ -137,6 +175,7 @@ impl ProjectCommand {
             Self::Diff(args) => &args.access,
             Self::Lock(args) => &args.access,
             Self::Events(args) => &args.access,
+            Self::Requests(args) => &args.access,
             Self::Reload(args) => &args.access,
             Self::Open(args) => &args.access,
         }

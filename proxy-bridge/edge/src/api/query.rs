@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use switchyard_contract::bounds::KEPT_LINES;
+use jiff::Timestamp;
+use switchyard_contract::admin::{RequestInfo, StatusFilter};
+use switchyard_contract::bounds::{KEPT_LINES, KEPT_REQUESTS};
 use switchyard_contract::suggest::did_you_mean;
 use utoipa::IntoParams;
 
@@ -130,6 +132,67 @@ impl FromQuery for LogQuery {
     }
 }
 
+/// The parameters of `GET /projects/{name}/requests`.
+#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RequestsQuery {
+    /// The number of past requests. A router keeps 500 of a project: a larger number means all of them.
+    #[param(required = false, default = 100)]
+    pub limit: usize,
+    /// Requests with this status alone: `404`, or `5xx`.
+    #[param(required = false, value_type = String)]
+    pub status: Option<StatusFilter>,
+    /// Requests with this method alone.
+    #[param(required = false)]
+    pub method: Option<String>,
+    /// Requests from this time on alone.
+    #[param(required = false, value_type = String)]
+    pub since: Option<Timestamp>,
+    /// If set, the answer is a stream of server-sent events: the past requests, and new ones as they
+    /// end.
+    #[param(required = false, default = false)]
+    pub follow: bool,
+}
+
+impl RequestsQuery {
+    /// A screen or two.
+    const DEFAULT_LIMIT: usize = 100;
+
+    /// Returns true for a request that is asked for.
+    #[must_use]
+    pub fn takes(&self, request: &RequestInfo) -> bool {
+        self.status.is_none_or(|status| status.takes(request.status))
+            && self.method.as_ref().is_none_or(|method| method.eq_ignore_ascii_case(&request.method))
+            && self.since.is_none_or(|since| request.timestamp >= since)
+    }
+
+    /// The query as text, to pass it on.
+    #[must_use]
+    pub fn to_pairs(&self) -> Vec<(&'static str, String)> {
+        let since = self.since.map(|since| ("since", since.to_string()));
+        let status = self.status.map(|status| ("status", status.to_string()));
+        let method = self.method.clone().map(|method| ("method", method));
+        let follow = self.follow.then(|| ("follow", "1".to_owned()));
+        let limit = Some(("limit", self.limit.to_string()));
+        [limit, status, method, since, follow].into_iter().flatten().collect()
+    }
+}
+
+impl FromQuery for RequestsQuery {
+    const KEYS: &'static [&'static str] = &["limit", "status", "method", "since", "follow"];
+
+    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
+        let limit = pairs.value("limit", "a whole number")?.unwrap_or(Self::DEFAULT_LIMIT);
+        Ok(Self {
+            limit: KEPT_REQUESTS.min(limit),
+            status: pairs.value("status", "a status such as 404, or a class such as 5xx")?,
+            method: pairs.get("method").map(str::to_owned),
+            since: pairs.value("since", "a time such as 2026-03-01T12:00:00Z")?,
+            follow: pairs.switch("follow")?.unwrap_or(false),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +218,18 @@ mod tests {
     fn more_lines_than_are_kept_are_all_lines() {
         assert_eq!(logs(""), Ok(LogQuery { lines: 100, follow: false }));
         assert_eq!(logs("lines=5000&follow"), Ok(LogQuery { lines: KEPT_LINES, follow: true }));
+    }
+
+    #[test]
+    fn a_query_for_requests_is_passed_on_as_it_came() {
+        let read = |query: &str| RequestsQuery::from_query(&QueryPairs::parse(Some(query)));
+        let query = read("limit=7&status=5xx&method=POST&since=2026-03-01T12:00:00Z&follow").unwrap();
+        assert!(query.follow && query.limit == 7);
+        let pairs: Vec<_> =
+            query.to_pairs().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(read(&pairs.join("&")), Ok(query));
+        let problem = read("status=many").unwrap_err();
+        assert!(problem.detail().contains("a class such as 5xx"), "{}", problem.detail());
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl<H: Handler> ConnService<H> {
         }
         if let Some(refusal) = self.state.refusal(in_flight.number) {
             self.worker.metrics.request_refused();
-            let response = self.worker.handler.refuse(refusal, request.headers());
+            let response = self.worker.handler.refuse(refusal, request.headers(), &self.caller);
             return response.map(|body| in_flight.body(body));
         }
         let is_last = self.is_last(&in_flight);

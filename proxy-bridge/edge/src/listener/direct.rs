@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use self::output::Output;
 use self::response::BodyWriter;
 use super::accepted::Worker;
-use super::{Caller, Handler};
+use super::{Caller, Handler, HandlerBody as _};
 use crate::framing::{Framing, Stop};
 use crate::plain::{self, Look};
 
@@ -252,7 +252,8 @@ impl<H: Handler> Direct<'_, H> {
         is_last: bool,
     ) -> Result<(), Halt> {
         let (head, mut body) = response.into_parts();
-        let mut writer = BodyWriter::begin(&mut self.output, &head, &body, is_head, is_last);
+        let mut writer =
+            BodyWriter::begin(&mut self.output, &head, (&body, body.request_id()), is_head, is_last);
         while !writer.is_over(&body) {
             let frame = poll_fn(|cx| {
                 if self.output.is_full() {

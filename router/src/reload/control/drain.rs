@@ -45,7 +45,7 @@ impl Control {
             };
             // A request that has been under way for long is use, too.
             for running in live.running.iter().filter(|running| running.in_flight.count() > 0) {
-                running.touch();
+                running.touch(Instant::now());
             }
             if live.is_unused() {
                 tracing::info!(

@@ -148,6 +148,7 @@ impl Control {
         let ended = previous.as_ref().map(|previous| previous.incarnation);
         if let Some(ended) = ended.filter(|ended| *ended != version.incarnation) {
             self.parts.logs.end(ended, &version.tenant());
+            self.projects.of(name).shared.ended.clear();
         }
         self.parts.metrics.reload_ended(name, OutcomeLabel::live);
         if let Some(previous) = previous {

@@ -10,6 +10,7 @@ use http::response::Parts;
 use http_body::{Body, Frame};
 
 use super::output::Output;
+use crate::request_id::REQUEST_ID;
 use crate::upload::announced_length;
 
 /// Writes the body of one response.
@@ -29,12 +30,12 @@ enum Coding {
 }
 
 impl BodyWriter {
-    /// Writes the head of a response with `body`. `is_head`: to a request `HEAD`. `is_last`: no
+    /// Writes the head of a response with `body` to the request `id`. `is_head`: to a request `HEAD`. `is_last`: no
     /// further request is answered.
     pub(super) fn begin<B: Body>(
         output: &mut Output,
         head: &Parts,
-        body: &B,
+        (body, id): (&B, Option<&str>),
         is_head: bool,
         is_last: bool,
     ) -> Self {
@@ -42,9 +43,12 @@ impl BodyWriter {
         out.reserve(512);
         put_status(out, head.status);
         for (name, value) in &head.headers {
-            if *name != TRANSFER_ENCODING {
+            if *name != TRANSFER_ENCODING && (id.is_none() || *name != REQUEST_ID) {
                 put_header(out, name.as_str(), value.as_bytes());
             }
+        }
+        if let Some(id) = id {
+            put_header(out, REQUEST_ID.as_str(), id.as_bytes());
         }
         let has_none = is_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let announced = announced_length(&head.headers);

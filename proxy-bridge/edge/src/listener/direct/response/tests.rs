@@ -12,7 +12,7 @@ where
 {
     let mut output = Output::new(Duration::from_secs(1));
     let (head, body) = response.into_parts();
-    let mut writer = BodyWriter::begin(&mut output, &head, &body, is_head, is_last);
+    let mut writer = BodyWriter::begin(&mut output, &head, (&body, None), is_head, is_last);
     for frame in frames {
         writer.write(&mut output, Frame::data(Bytes::from_static(frame.as_bytes())));
     }
@@ -70,4 +70,14 @@ fn a_body_is_cut_to_its_announced_length_and_a_shorter_one_is_not_whole() {
     let (text, is_whole) = written(announced(), &["ab", "cd"], false, false);
     assert_eq!((text.as_str(), is_whole), ("HTTP/1.1 200 OK|content-length: 3|abc", true));
     assert!(!written(announced(), &["ab"], false, false).1);
+}
+
+#[test]
+fn the_id_of_the_request_replaces_the_one_of_the_handler() {
+    let mut output = Output::new(Duration::from_secs(1));
+    let response = Response::builder().header("x-request-id", "other").body(full("hi")).unwrap();
+    let (head, body) = response.into_parts();
+    BodyWriter::begin(&mut output, &head, (&body, Some("my-1")), false, false);
+    let text = String::from_utf8(output.buffer().to_vec()).unwrap();
+    assert!(text.contains("x-request-id: my-1\r\n") && !text.contains("other"), "{text}");
 }

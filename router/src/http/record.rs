@@ -1,0 +1,242 @@
+//! Records of requests, from their heads to the last bytes of their answers.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::body::{Body as _, Frame, SizeHint};
+use switchyard_contract::admin::VERSION;
+use switchyard_edge::listener::{Caller, HandlerBody};
+use switchyard_edge::request_id::{REQUEST_ID, RequestIds};
+
+use super::body::{Body, BodyError};
+use crate::live::ProjectEntry;
+use crate::requests::{RequestRecord, SHORT_DIGEST};
+
+/// Records the requests of one thread.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    ids: RequestIds,
+    /// A moment, and what the wall clock said then, in microseconds since 1970.
+    clock: Cell<(Instant, u64)>,
+}
+
+/// A request that is being answered. It is recorded when this is dropped.
+#[derive(Debug)]
+pub(super) struct Recording {
+    /// `None`: it has no project.
+    entry: Option<Arc<ProjectEntry>>,
+    began: Instant,
+    record: RequestRecord,
+}
+
+/// The body of an answer, with the recording of its request.
+#[derive(Debug)]
+pub(super) struct RecordedBody {
+    // Dropped first: the request is over when its slot is free.
+    body: Body,
+    /// `None`: it became a tunnel, which has the recording.
+    recording: Option<Recording>,
+}
+
+impl Recorder {
+    pub(super) fn new() -> Self {
+        let recorder = Self { ids: RequestIds::default(), clock: Cell::new((Instant::now(), 0)) };
+        recorder.set_clock();
+        recorder
+    }
+
+    /// Reads the wall clock, which may have been set. To be called once a second.
+    pub(super) fn set_clock(&self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.clock.set((Instant::now(), micros(since)));
+    }
+
+    pub(super) fn ids(&self) -> &RequestIds {
+        &self.ids
+    }
+
+    /// Gives a request its id, and begins its recording.
+    pub(super) fn begin_request<B>(
+        &self,
+        request: &mut Request<B>,
+        caller: &Caller,
+    ) -> (Recording, HeaderValue) {
+        let id = self.ids.set(request.headers_mut());
+        let texts = [request.method().as_str(), id.to_str().unwrap_or_default(), request.uri().path()];
+        let client = caller.client().ip(request.headers());
+        (self.begin(texts, client, Instant::now()), id)
+    }
+
+    /// The recording of bytes that are no request, with its id.
+    pub(super) fn begin_refused(&self, caller: &Caller) -> (Recording, HeaderValue) {
+        let id = self.ids.next();
+        let texts = ["-", id.to_str().unwrap_or_default(), "-"];
+        (self.begin(texts, caller.client().peer(), Instant::now()), id)
+    }
+
+    /// The recording of a request whose head is known since `began`.
+    pub(super) fn begin(&self, [method, id, path]: [&str; 3], client: IpAddr, began: Instant) -> Recording {
+        let (moment, at) = self.clock.get();
+        let began_us = at + micros(began.saturating_duration_since(moment));
+        let mut record = RequestRecord::new(method, id, path);
+        (record.client, record.began_us) = (client, began_us);
+        Recording { entry: None, began, record }
+    }
+}
+
+impl Recording {
+    /// Notes the project that the request is for.
+    pub(super) fn set_project(&mut self, entry: &Arc<ProjectEntry>) {
+        self.entry = Some(entry.clone());
+    }
+
+    /// Notes the time for which the request has waited for a slot.
+    pub(super) fn set_queued(&mut self, queued: Duration) {
+        self.record.queued_us = short(queued);
+    }
+
+    /// Notes the version that the request was sent to.
+    pub(super) fn set_version(&mut self, digest: &[u8; 32]) {
+        self.record.version = digest.first_chunk().copied();
+    }
+
+    /// Gives the request up, without a record: it is begun again.
+    pub(super) fn discard(mut self) {
+        self.record = RequestRecord::default();
+    }
+
+    /// Notes the head of the answer, and goes on with its body.
+    pub(super) fn answer(mut self, response: Response<Body>) -> Response<RecordedBody> {
+        let record = &mut self.record;
+        record.status = response.status().as_u16();
+        record.head_us = short(self.began.elapsed());
+        record.is_whole = response.body().is_end_stream();
+        response.map(|body| RecordedBody { body, recording: Some(self) })
+    }
+
+    /// Notes the head of an answer with all its headers, and goes on with its body, or with the
+    /// tunnel that the connection becomes.
+    pub(super) fn answer_with_headers(
+        mut self,
+        mut response: Response<Body>,
+        id: HeaderValue,
+        caller: &Caller,
+    ) -> Response<RecordedBody> {
+        self.record.version = version_in(response.headers());
+        response.headers_mut().insert(REQUEST_ID, id);
+        let mut response = self.answer(response);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(mut recording) = response.body_mut().recording.take()
+        {
+            recording.record.is_websocket = true;
+            recording.record.is_whole = true;
+            caller.keep_with_tunnel(recording);
+        }
+        response
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let mut record = std::mem::take(&mut self.record);
+        if record.is_empty() {
+            return;
+        }
+        record.total_us = micros(self.began.elapsed());
+        if let Some(entry) = &self.entry {
+            entry.ended.add(record);
+        }
+    }
+}
+
+/// Returns the digest of the version that is named in the head of an answer.
+fn version_in(headers: &HeaderMap) -> Option<[u8; SHORT_DIGEST]> {
+    let (_, digits) = headers.get(VERSION)?.to_str().ok()?.rsplit_once('@')?;
+    let number = u64::from_str_radix(digits.get(..2 * SHORT_DIGEST)?, 16).ok()?;
+    number.to_be_bytes().last_chunk().copied()
+}
+
+fn micros(duration: Duration) -> u64 {
+    duration.as_secs() * 1_000_000 + u64::from(duration.subsec_micros())
+}
+
+/// Returns microseconds, at most an hour and some.
+fn short(duration: Duration) -> u32 {
+    u32::try_from(micros(duration)).unwrap_or(u32::MAX)
+}
+
+impl HandlerBody for RecordedBody {
+    fn is_own(&self) -> bool {
+        matches!(self.body, Body::Own(_))
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        self.recording.as_ref().map(|recording| recording.record.id())
+    }
+}
+
+impl hyper::body::Body for RecordedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { body, recording } = self.get_mut();
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        if let (Poll::Ready(frame), Some(recording)) = (&polled, recording) {
+            let record = &mut recording.record;
+            match frame {
+                Some(Ok(frame)) => {
+                    record.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+                    record.is_whole = body.is_end_stream();
+                }
+                Some(Err(_)) => {}
+                None => record.is_whole = true,
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use switchyard_protocol::Mark;
+
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_kept_if_it_can_mark_lines_of_the_log() {
+        let ids = RequestIds::default();
+        let (longest, too_long) = ("x".repeat(64), "x".repeat(65));
+        for id in ["my-1", "-_.:/+=@", "a b", "a\"b", "a,b", "a%b", "", &longest, &too_long] {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_str(id).unwrap());
+            assert_eq!(ids.set(&mut headers) == id, Mark::parse(id).is_some(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_answer() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(version_in(&headers), None);
+        headers.insert(VERSION, HeaderValue::from_static("blog@0f9a1c2b7d4e"));
+        assert_eq!(version_in(&headers), Some([0x0f, 0x9a, 0x1c, 0x2b, 0x7d, 0x4e]));
+    }
+}
