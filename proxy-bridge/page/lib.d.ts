@@ -9,6 +9,8 @@ export function computed<T>(compute: () => T): Signal<T>;
 export function effect(run: () => void | (() => void)): () => void;
 export function batch(run: () => void): void;
 export function html(strings: TemplateStringsArray, ...values: unknown[]): unknown;
+// deno-lint-ignore no-explicit-any
+export function charts(): Promise<any>;
 export function render(tree: unknown, parent: Element): void;
 export function useEffect(run: () => void | (() => void), inputs?: unknown[]): void;
 export function useLayoutEffect(run: () => void | (() => void), inputs?: unknown[]): void;

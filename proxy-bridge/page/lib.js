@@ -7,6 +7,12 @@ import { batch, computed, effect, signal, useSignal } from "./vendor/signals.js"
 import htm from "./vendor/htm.js";
 
 export const html = htm.bind(h);
+
+// The library for charts, which is large, and loaded when the first one is shown.
+export async function charts() {
+  return (await import("./vendor/uplot.js")).default;
+}
+
 export {
   batch,
   computed,

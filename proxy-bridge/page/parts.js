@@ -38,6 +38,9 @@ const LOOKS = {
   unreachable: "bad",
   away: "bad",
   lost: "bad",
+  "2xx": "ok",
+  "4xx": "warn",
+  "5xx": "bad",
 };
 
 // A state as a dot and a word: never by colour alone.
@@ -67,6 +70,19 @@ export function Copy({ text, shown = text, label = "Copy" }) {
   } /></button><span class="sr" role="status">${done ? "Copied" : ""}</span></span>`;
 }
 
+// A button that copies a text.
+export function CopyButton({ text, children }) {
+  const [done, setDone] = useState(false);
+  const copy = async () => {
+    setDone(await toClipboard(text));
+    setTimeout(() => setDone(false), 1500);
+  };
+  return html`
+    <button class="btn" onClick=${copy}>${done ? "Copied" : children}</button><span class="sr"
+      role="status">${done ? "Copied" : ""}</span>
+  `;
+}
+
 // Without HTTPS there is no clipboard for pages, but the old command still works.
 async function toClipboard(text) {
   try {
@@ -75,7 +91,8 @@ async function toClipboard(text) {
   } catch {
     const area = document.createElement("textarea");
     area.value = text;
-    document.body.append(area);
+    // Behind an open dialog nothing can be selected.
+    (document.querySelector("dialog[open]") ?? document.body).append(area);
     area.select();
     const done = document.execCommand("copy");
     area.remove();

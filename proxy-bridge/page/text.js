@@ -29,13 +29,33 @@ export function bytes(count) {
   return `${count >= 10 || unit === 0 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
 }
 
+// A part of a whole, with the unit once.
+export function bytesOf(count, all) {
+  const [part, whole] = [bytes(count).split(" "), bytes(all).split(" ")];
+  return [part[1] === whole[1] ? part[0] : part.join(" "), whole.join(" ")];
+}
+
 export function millis(ms) {
   if (ms === null || ms === undefined) return "–";
-  if (ms < 1) return "< 1 ms";
+  if (ms < 0.1) return "< 0.1 ms";
+  if (ms < 10) return `${Number(ms.toFixed(1))} ms`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
   if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.round(ms % 60_000 / 1000)} s`;
   return `${Math.floor(ms / 3_600_000)} h ${Math.round(ms % 3_600_000 / 60_000)} min`;
+}
+
+// A number that may be small.
+export function amount(number) {
+  if (Number.isInteger(number)) return number.toLocaleString("en");
+  if (number < 0.01) return "< 0.01";
+  if (number < 1) return number.toPrecision(2);
+  return number < 10 ? number.toFixed(1) : Math.round(number).toLocaleString("en");
+}
+
+// A share from 0 to 1.
+export function percent(share) {
+  return `${amount(share * 100)} %`;
 }
 
 // A time as one says it: "3 min ago", "in 2 h".

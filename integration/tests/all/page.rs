@@ -1,6 +1,6 @@
 //! The page: each screen at three widths in two themes, and what it looks like to a screen reader.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
@@ -19,6 +19,10 @@ struct World {
     browser: Browser,
     deploy: String,
     run: String,
+    /// A request of the blog.
+    request: String,
+    /// The versions of the shop, the newest first.
+    versions: Vec<String>,
 }
 
 const TALKS: &str = "console.log('listening');\nexport default { fetch(request) {\n  \
@@ -59,8 +63,13 @@ impl World {
         let started = bridge.client.send(start).await;
         let run = started.json()["run"]["id"].as_str().map(str::to_owned);
         let run = run.unwrap_or_else(|| panic!("{}", started.text()));
+        let requests = bridge.client.get("/projects/blog/requests").await.json();
+        let request = requests["requests"][0]["id"].as_str().expect("it is recorded").to_owned();
+        let versions = bridge.client.get("/projects/shop/versions").await.json();
+        let digest = |version: &Value| version["digest"].as_str().map(|digest| digest[..12].to_owned());
+        let versions = versions["versions"].as_array().into_iter().flatten().filter_map(digest).collect();
         let browser = Browser::start().await;
-        Self { _volume: volume, routers, bridge, browser, deploy, run }
+        Self { _volume: volume, routers, bridge, browser, deploy, run, request, versions }
     }
 
     async fn open(&self, path: &str) -> Page {
@@ -77,6 +86,9 @@ fn screens(world: &World) -> Vec<(&'static str, String, &'static str)> {
         ("project-now", "#/projects/shop", ".facts"),
         ("project-versions", "#/projects/shop/versions", ".timeline li"),
         ("project-logs", "#/projects/blog/logs", ".log .l"),
+        ("project-requests", "#/projects/blog/requests", "tbody tr"),
+        ("project-requests-none", "#/projects/shop/requests?q=nothing", ".empty"),
+        ("project-metrics", "#/projects/blog/metrics", ".u-over"),
         ("project-settings", "#/projects/shop/settings", ".facts"),
         ("project-unknown", "#/projects/none", "h1"),
         ("deploys", "#/deploys", "tbody tr"),
@@ -91,6 +103,11 @@ fn screens(world: &World) -> Vec<(&'static str, String, &'static str)> {
     let mut all: Vec<_> =
         fixed.into_iter().map(|(name, path, there)| (name, path.to_owned(), there)).collect();
     all.push(("deploy", format!("#/deploys/{}", world.deploy), ".progress"));
+    let request = format!("#/projects/blog/requests?id={}", world.request);
+    all.push(("project-request", request, "dialog .log"));
+    let [newest, before, ..] = &world.versions[..] else { panic!("{:?}", world.versions) };
+    let compared = format!("#/projects/shop/versions?from={before}&to={newest}");
+    all.push(("project-compare", compared, "dialog .diff"));
     all.push(("run", format!("#/runs/{}", world.run), ".log .l"));
     all
 }
@@ -179,7 +196,7 @@ async fn a_thousand_projects_are_painted_once_the_page_has_them() {
     let browser = Browser::start().await;
     // The answer is made up, and the time is taken from when the page has it until the frame with its rows.
     let script = "const ask = fetch; window.fetch = async (url, ...rest) => {\
-        if (!String(url).endsWith('/projects')) return ask(url, ...rest);\
+        if (new URL(url).pathname !== '/projects') return ask(url, ...rest);\
         const one = await (await ask(url, ...rest)).json();\
         const make = (_, i) => ({ ...one.projects[0], project: 'project-' + i });\
         one.projects = Array.from({ length: 1000 }, make);\

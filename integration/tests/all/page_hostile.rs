@@ -10,7 +10,10 @@ const HOSTILE: &str = r#"
 console.log("<img src=x onerror=window.owned=1><script>window.owned=2</script>");
 console.log("\u001b]0;title\u0007\u001b[31mred\u001b[0m \u202egnp.exe");
 console.error("y".repeat(1_000_000));
-export default { fetch: () => new Response("ok") };
+export default { fetch: () => {
+  console.log("<img src=x onerror=window.owned=5>");
+  return new Response("ok");
+} };
 "#;
 
 #[tokio::test]
@@ -24,6 +27,9 @@ async fn what_projects_print_throw_and_are_called_is_text() {
     let message = Part::field("message", "<img src=x onerror=window.owned=4>\u{1b}[31m");
     let main = Part::file("main.ts", HOSTILE.to_owned() + "// 2");
     bridge.deploy_live("a", &Upload::raw("-----x", &[message, main])).await;
+    routers[0].public.get("/a/\"onerror=window.owned=6{}").await;
+    let asked = bridge.client.get("/projects/a/requests").await.json();
+    let asked = format!("#/projects/a/requests?id={}", asked["requests"][0]["id"].as_str().unwrap_or("none"));
     let browser = Browser::start().await;
     let url = format!("http://{}/ui/", bridge.client.address);
 
@@ -48,6 +54,9 @@ async fn what_projects_print_throw_and_are_called_is_text() {
         ("#/projects/a/versions", "window.owned=4"),
         ("#/deploys", "window.owned=4"),
         ("#/events", "window.owned=3"),
+        ("#/projects/a/requests", "window.owned=6"),
+        (&asked, "window.owned=5"),
+        ("#/projects/a/metrics", "Requests per second"),
     ] {
         let mut page = browser.open(&format!("{url}{path}")).await;
         page.until(&format!("document.body.innerText.includes({there:?})")).await;

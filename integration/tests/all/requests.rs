@@ -103,8 +103,13 @@ async fn requests_at_all_routers_are_counted_together() {
     assert_eq!((sum("requests"), sum("errors")), (4, 1), "{metrics}");
     assert!(minutes[0]["p95_ms"].is_f64(), "{metrics}");
     let loads = api.get("/metrics/projects").await.json();
-    assert_eq!(loads["projects"].as_array().map(Vec::len), Some(1), "{loads}");
-    assert_eq!((&loads["projects"][0]["project"], &loads["errors"]), (&"a".into(), &Value::Array(vec![])));
+    let [a, quiet] = &loads["projects"].as_array().expect("it is a list")[..] else { panic!("{loads}") };
+    assert_eq!(
+        (&a["project"], &a["requests"], &loads["errors"]),
+        (&"a".into(), &4.into(), &Value::Array(vec![]))
+    );
+    assert!(a["used"]["memory"].as_u64() < a["used"]["max_memory"].as_u64(), "{loads}");
+    assert_eq!((&quiet["requests"], &quiet["used"]["processes"]), (&0.into(), &1.into()));
 
     let listed = run(&fronts.bridge, &["requests", "a", "--status", "5xx"]).await;
     let lines: Vec<_> = listed.stdout.lines().collect();

@@ -17,8 +17,8 @@ pub use self::files::{CURRENT_FILES, FileInput, FileOffer, FileOutcome, InvalidF
 pub use self::grants::{Grants, ProjectLimits, Rights};
 pub use self::overrides::ProjectOverride;
 pub use self::requests::{
-    InvalidStatus, ProjectLoad, ProjectLoads, RequestInfo, RequestSample, RequestSamples, Requests,
-    StatusFilter,
+    InvalidStatus, ProjectLoad, ProjectLoads, ProjectUse, RequestInfo, RequestSample, RequestSamples,
+    Requests, StatusFilter,
 };
 pub use self::runs::{
     CancelRequest, HookCheck, JournalEntry, KnownRun, KnownRuns, RunAccepted, RunEnd, RunEvent, RunRequest,

@@ -238,7 +238,7 @@ pub struct ProjectMetrics {
 /// `GET /metrics/projects` of the bridge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LoadsOverview {
-    /// The projects that had requests in the last minute at any router, by name.
+    /// The projects that had requests in the last minute at any router, or have processes, by name.
     pub projects: Vec<ProjectLoad>,
     /// The routers that did not answer.
     #[serde(default)]

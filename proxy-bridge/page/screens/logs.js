@@ -133,12 +133,12 @@ export function Logs({ name }) {
           <p>Lines of <code>console.log</code> appear here as they are printed.</p>
           <//>
       `
-      : html`<${Screen} lines=${drawn} />`
+      : html`<${Screen} lines=${drawn} find=${(request) => setQuery({ request })} />`
   }`;
 }
 
-// The lines. At its end it follows, as a terminal does.
-export function Screen({ lines }) {
+// The lines. At its end it follows, as a terminal does. `find` shows those of one request.
+export function Screen({ lines, find = undefined }) {
   const box = useRef();
   const atEnd = useRef(true);
   useLayoutEffect(() => {
@@ -151,12 +151,12 @@ export function Screen({ lines }) {
   return html`
     <div class="log" ref=${box} onScroll=${onScroll} tabindex="0" role="log" aria-label="Lines"
       aria-live="off">${lines.map((line, index) =>
-        html`<${Line} key=${line.id ?? `gap ${index}`} line=${line} />`
+        html`<${Line} key=${line.id ?? `gap ${index}`} line=${line} find=${find} />`
       )}</div>
   `;
 }
 
-function Line({ line }) {
+function Line({ line, find }) {
   const [all, setAll] = useState(false);
   if (line.lost !== undefined) {
     return html`<div class="gap">${plural(line.lost, "line")} lost: they came too fast</div>`;
@@ -170,9 +170,9 @@ function Line({ line }) {
       setAll(true)}>show all ${line.line.length.toLocaleString("en")} characters</button>`
   }</span>
     ${
-    line.request && html`
+    find && line.request && html`
       <button class="icon" aria-label="Lines of this request" title=${visible(line.request)}
-        onClick=${() => setQuery({ request: line.request })}><${Icon} name="find" /></button>
+        onClick=${() => find(line.request)}><${Icon} name="find" /></button>
     `
   }</div>`;
 }

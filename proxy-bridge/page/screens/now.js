@@ -2,10 +2,12 @@
 // A project now: its processes, requests, reloads and crashes at each router.
 
 import { html } from "../lib.js";
+import { loads, useLoads } from "../loads.js";
 import { Empty, Failure, Loading, State, Time, Version } from "../parts.js";
 import { usePolled } from "../poll.js";
 import { part } from "../api.js";
-import { bytes, host, millis, visible } from "../text.js";
+import { bytes, host, millis, percent, visible } from "../text.js";
+import { Memory, Rate } from "./load.js";
 
 const TRIGGERS = {
   watch: "a file event",
@@ -17,10 +19,36 @@ const TRIGGERS = {
 const PHASES = ["debounce", "snapshot", "build", "publish"];
 
 export function Now({ name }) {
+  useLoads();
   const { data, error } = usePolled(`projects/${part(name)}/status`, 2000);
   if (error) return html`<${Failure} error=${error} />`;
   if (!data) return html`<${Loading} />`;
-  return data.routers.map((router) => html`<${AtRouter} key=${router.router} at=${router} />`);
+  const load = loads.value?.get(name);
+  return html`
+    <dl class="facts">
+      <div>
+        <dt>Requests per second</dt>
+        <dd>
+          <${Rate} load=${load} />
+        </dd>
+      </div>
+      <div>
+        <dt>95 % are answered within</dt>
+        <dd>${millis(load?.p95_ms)}</dd>
+      </div>
+      <div>
+        <dt>Answered with 5xx</dt>
+        <dd>${load?.requests ? percent(load.error_share) : "–"}</dd>
+      </div>
+      <div>
+        <dt>Memory</dt>
+        <dd>
+          <${Memory} load=${load} />
+        </dd>
+      </div>
+    </dl>
+        ${data.routers.map((router) => html`<${AtRouter} key=${router.router} at=${router} />`)}
+  `;
 }
 
 function AtRouter({ at: { router, status, error } }) {
@@ -124,17 +152,19 @@ function Reloads({ reloads }) {
 
 // A bar of what took how long, with the same in words.
 export function Phases({ timings, names }) {
-  const parts = names.map((name) => [name, timings[name] ?? 0]).filter(([, ms]) => ms > 0);
+  // Each has the same colour in every bar.
+  const parts = names.map((name, index) => [name, timings[name] ?? 0, `b${index % 5 + 1}`])
+    .filter(([, ms]) => ms > 0);
   const sum = parts.reduce((all, [, ms]) => all + ms, 0) || 1;
   const words = parts.map(([name, ms]) => `${name} ${millis(ms)}`).join(", ");
   let x = 0;
   return html`
     <span class="phases"
       title=${words}><svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">${parts
-        .map(([name, ms], index) => {
+        .map(([name, ms, colour]) => {
           const width = ms / sum * 100;
           x += width;
-          return html`<rect key=${name} class=${`b${index % 5 + 1}`} x=${
+          return html`<rect key=${name} class=${colour} x=${
             x - width
           } width=${width} height="6" />`;
         })}</svg><span class="dim">${millis(

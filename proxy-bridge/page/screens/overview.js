@@ -2,6 +2,7 @@
 // All projects: their states, versions and errors.
 
 import { html } from "../lib.js";
+import { loads, useLoads } from "../loads.js";
 import { Chips, Empty, Loading, State, Time, useMore, Version } from "../parts.js";
 import { route, setQuery, to } from "../route.js";
 import { may } from "../session.js";
@@ -18,7 +19,8 @@ import {
   useEvents,
   useProjects,
 } from "../store.js";
-import { plural, visible } from "../text.js";
+import { amount, millis, percent, plural, visible } from "../text.js";
+import { InFlight, Memory, Rate } from "./load.js";
 
 const ROWS = 60;
 const ORDER = [
@@ -32,7 +34,18 @@ const ORDER = [
   "idle",
   "removed",
 ];
-const COLUMNS = [["name", "Project"], ["state", "State"], ["", "Version"], ["changed", "Changed"]];
+// Key of the order, title, class.
+const COLUMNS = [
+  ["name", "Project", ""],
+  ["state", "State", ""],
+  ["", "Version", "wide"],
+  ["changed", "Changed", "wide"],
+  ["rate", "Requests/s", "n"],
+  ["p95", "p95", "n wider"],
+  ["errors", "5xx", "n wider"],
+  ["flight", "In flight", "n wider"],
+  ["memory", "Memory", "n wider"],
+];
 const TRIGGERS = {
   watch: "save",
   poll: "save",
@@ -72,6 +85,11 @@ function sorted(rows, sort) {
     name: (a, b) => (a.project.project < b.project.project ? -1 : 1),
     state: (a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state),
     changed: (a, b) => Date.parse(b.changed?.at ?? 0) - Date.parse(a.changed?.at ?? 0),
+    rate: (a, b) => (a.load?.per_second ?? 0) - (b.load?.per_second ?? 0),
+    p95: (a, b) => (a.load?.p95_ms ?? 0) - (b.load?.p95_ms ?? 0),
+    errors: (a, b) => (a.load?.error_share ?? 0) - (b.load?.error_share ?? 0),
+    flight: (a, b) => (a.load?.used.in_flight ?? 0) - (b.load?.used.in_flight ?? 0),
+    memory: (a, b) => (a.load?.used.memory ?? 0) - (b.load?.used.memory ?? 0),
   }[sort.replace("-", "")];
   if (by) rows.sort((a, b) => down ? by(b, a) : by(a, b));
   return rows;
@@ -82,8 +100,10 @@ function Strip({ counts }) {
   const ready = list.filter((router) => router.ready).length;
   const under =
     [...deploys.value?.values() ?? []].filter((deploy) => deploy.outcome === null).length;
+  const total = [...loads.value?.values() ?? []].reduce((sum, load) => sum + load.per_second, 0);
   return html`<div class="strip"><span><b>${projects.value.size}</b> projects</span>
     <a href="#/routers"><b>${ready} / ${list.length}</b> routers ready</a>
+    ${loads.value && html`<span><b>${amount(total)}</b> requests/s</span>`}
     <a href="#/deploys"><b>${under}</b> ${under === 1 ? "deploy" : "deploys"} under way</a>
     ${
     ["stale", "failed", "stopped", "skew"].filter((state) => counts.get(state)).map((state) =>
@@ -92,7 +112,7 @@ function Strip({ counts }) {
   }</div>`;
 }
 
-function Row({ row: { project, state, changed } }) {
+function Row({ row: { project, state, changed, load } }) {
   const live = liveOf(project);
   const error = errorOf(project);
   const on = project.routers.filter((router) => router.live).length;
@@ -103,26 +123,36 @@ function Row({ row: { project, state, changed } }) {
         project.project,
       )}</a></th>
       <td><${State} state=${state} />${many &&
-        html`<span class="dim">${` ${on} of ${project.routers.length}`}</span>`}</td>
+        html`<span class="dim">${` ${on} of ${project.routers.length}`}</span>`}${error &&
+        html`<span class="err cut why">${visible(error.message.split("\n")[0])}</span>`}</td>
       <td class="wide">
         <${Version} version=${live?.version} />
       </td>
       <td class="dim wide">${changed
         ? html`<${Time} at=${changed.at} />, ${visible(changed.how)}`
         : "–"}</td>
-      <td class="err"><span class="cut">${error &&
-        visible(error.message.split("\n")[0])}</span></td>
+      <td class="n">
+        <${Rate} load=${load} />
+      </td>
+      <td class="n wider">${millis(load?.p95_ms)}</td>
+      <td class="n wider">${load?.requests ? percent(load.error_share) : "–"}</td>
+      <td class="n wider">
+        <${InFlight} load=${load} />
+      </td>
+      <td class="n wider">
+        <${Memory} load=${load} />
+      </td>
     </tr>
   `;
 }
 
-function Heading({ column: [key, title], sort }) {
-  const wide = key === "" || key === "changed" ? "wide" : "";
-  if (!key) return html`<th scope="col" class=${wide}>${title}</th>`;
+function Heading({ column: [key, title, looks], sort }) {
+  if (!key) return html`<th scope="col" class=${looks}>${title}</th>`;
   const is = sort.replace("-", "") === key;
   const down = sort.startsWith("-");
-  const next = is && !down ? `-${key}` : key;
-  return html`<th scope="col" class=${wide} aria-sort=${
+  // Of numbers the largest are looked for.
+  const next = (is ? !down : looks.startsWith("n")) ? `-${key}` : key;
+  return html`<th scope="col" class=${looks} aria-sort=${
     is ? (down ? "descending" : "ascending") : "none"
   }>
     <button class="sort" onClick=${() => setQuery({ sort: next })}>${title}${
@@ -134,6 +164,7 @@ export function Overview() {
   useProjects();
   useDeploys();
   useEvents();
+  useLoads();
   const { query } = route.value;
   const [state, text, sort] = ["state", "q", "sort"].map((name) => query.get(name) ?? "");
   const changed = changes();
@@ -141,6 +172,7 @@ export function Overview() {
     project,
     state: stateOf(project),
     changed: changed.get(project.project),
+    load: loads.value?.get(project.project),
   }));
   const counts = new Map();
   for (const row of all) counts.set(row.state, (counts.get(row.state) ?? 0) + 1);
@@ -172,9 +204,8 @@ export function Overview() {
           <table>
             <thead>
               <tr>${COLUMNS.map((column) =>
-                html`<${Heading} key=${column[0]} column=${column} sort=${sort} />`
-              )}
-                <th scope="col">Last error</th></tr>
+                html`<${Heading} key=${column[1]} column=${column} sort=${sort} />`
+              )}</tr>
             </thead>
             <tbody>${rows.slice(0, shown).map((row) =>
               html`<${Row} key=${row.project.project} row=${row} />`

@@ -10,7 +10,9 @@ import { errorOf, liveOf, projects, routers, stateOf, useProjects } from "../sto
 import { short, visible } from "../text.js";
 import { LockBanner, LockButton, useLock } from "./lock.js";
 import { Logs } from "./logs.js";
+import { Metrics } from "./metrics.js";
 import { Now } from "./now.js";
+import { Requests } from "./requests.js";
 import { Settings } from "./settings.js";
 import { Versions } from "./versions.js";
 
@@ -18,6 +20,8 @@ const TABS = {
   now: ["Now", Now],
   versions: ["Versions", Versions],
   logs: ["Logs", Logs],
+  requests: ["Requests", Requests],
+  metrics: ["Metrics", Metrics],
   settings: ["Settings", Settings],
 };
 

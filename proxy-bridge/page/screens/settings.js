@@ -8,6 +8,7 @@ import { usePolled } from "../poll.js";
 import { may } from "../session.js";
 import { bytes, host, millis, plural, visible } from "../text.js";
 
+const EVERY = 5000;
 const RIGHTS = ["read", "write", "net", "env", "sys", "run", "ffi", "import"];
 /** @type {[string, string, (value: any) => string][]} */
 const LIMITS = [
@@ -16,16 +17,29 @@ const LIMITS = [
   ["event_loop_ms", "One turn of the event loop", millis],
   ["workers", "Web workers", String],
   ["files", "Open files", String],
-  ["disk", "Disk", bytes],
+  ["disk", "Data and temporary files", bytes],
+  ["disk_files", "Names of files in both", String],
   ["request_ms", "Until an answer begins", millis],
   ["body", "Request body", bytes],
   ["max_in_flight", "Requests at once", String],
   ["max_queued", "Requests that wait", String],
   ["queue_timeout_ms", "Wait for a slot", millis],
+  ["project_size", "Files of the project", bytes],
+  ["project_files", "Number of its files", String],
+  ["project_folders", "Number of its folders", String],
+  ["file_size", "One of its files", bytes],
+  ["read_ms", "Reading its files", millis],
 ];
 
+// What of a limit is in use, where the router says so.
+const USED = {
+  cells: (status) => status.pids.length,
+  max_in_flight: (status) => status.in_flight,
+  max_queued: (status) => status.waiting,
+};
+
 export function Settings({ name, project }) {
-  const { data, error } = usePolled(`projects/${part(name)}/status`, 0, [project]);
+  const { data, error } = usePolled(`projects/${part(name)}/status`, EVERY, [project]);
   if (error) return html`<${Failure} error=${error} />`;
   if (!data) return html`<${Loading} />`;
   const at = data.routers.find((router) => router.status?.grants) ??
@@ -75,7 +89,7 @@ export function Settings({ name, project }) {
         html`
           <div key=${key}>
             <dt>${title}</dt>
-            <dd>${show(status.grants.limits[key])}</dd>
+            <dd>${USED[key] && `${USED[key](status)} of `}${show(status.grants.limits[key])}</dd>
           </div>
         `
       )}</dl>

@@ -9,7 +9,9 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
-use switchyard_contract::admin::{ProjectLoads, RequestInfo, RequestSamples, Requests};
+use switchyard_contract::admin::{
+    ProjectLoad, ProjectLoads, ProjectUse, RequestInfo, RequestSamples, Requests,
+};
 use switchyard_edge::api::answer::json;
 use switchyard_edge::api::path::Path;
 use switchyard_edge::api::query::{Query, RequestsQuery};
@@ -19,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::logs::Gap;
 use super::{Admin, AdminState, unknown_project};
-use crate::live::ProjectEntry;
+use crate::live::{ProjectEntry, ProjectStatus};
 use crate::requests::{RequestBatch, RequestReader};
 
 /// The minimum interval between two batches of requests: a project that answers without pause does
@@ -67,17 +69,36 @@ pub(super) async fn samples(State(admin): AdminState, Path(name): Path<String>) 
     Ok(json(StatusCode::OK, &RequestSamples { minutes }))
 }
 
-/// The load of all projects in the last minute
+/// The load of all projects in the last minute, and what they use now
 #[utoipa::path(get, path = "/metrics/projects", tag = "projects", responses(
-    (status = 200, description = "The projects that had requests", body = ProjectLoads),
+    (status = 200, description = "The projects that had requests, or have processes", body = ProjectLoads),
 ))]
 pub(super) async fn loads(State(admin): AdminState) -> Result<Response, Problem> {
     let loads = admin.blocking(|admin| {
-        let (table, now) = (admin.live.load(), now());
-        let load = |entry: &Arc<ProjectEntry>| entry.ended.load(entry.project.as_str(), now);
-        ProjectLoads { projects: table.values().filter_map(load).collect() }
+        let (table, usage, now) = (admin.live.load(), admin.cells.usage(), now());
+        let load = |project: &Arc<ProjectStatus>| {
+            let name = project.status.name.as_str();
+            let usage = usage.get(name).copied().unwrap_or_default();
+            let used = used(project, usage.processes, usage.memory);
+            let load = table.get(name).and_then(|entry| entry.ended.load(name, now));
+            let idle = || ProjectLoad::new(name.to_owned(), [0; 2], Vec::new());
+            let load = load.or_else(|| (used.processes > 0).then(idle))?;
+            Some(ProjectLoad { used, ..load })
+        };
+        ProjectLoads { projects: admin.board.all().iter().filter_map(load).collect() }
     });
     Ok(json(StatusCode::OK, &loads.await?))
+}
+
+fn used(project: &ProjectStatus, processes: u64, memory: u64) -> ProjectUse {
+    let limits = project.grant.as_ref().map(|grant| grant.shown.limits).unwrap_or_default();
+    ProjectUse {
+        in_flight: project.all_in_flight(),
+        max_in_flight: limits.max_in_flight,
+        processes,
+        memory,
+        max_memory: limits.memory.saturating_mul(processes),
+    }
 }
 
 fn entry(admin: &Admin, name: &str) -> Result<Arc<ProjectEntry>, Problem> {

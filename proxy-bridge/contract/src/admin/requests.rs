@@ -103,7 +103,7 @@ impl RequestSample {
 /// `GET /metrics/projects`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProjectLoads {
-    /// The projects that had requests in the last minute, by name.
+    /// The projects that had requests in the last minute, or have processes, by name.
     pub projects: Vec<ProjectLoad>,
 }
 
@@ -126,6 +126,24 @@ pub struct ProjectLoad {
     pub errors: u64,
     /// The durations by bucket: see [`RequestSample::durations`].
     pub durations: Vec<u64>,
+    /// The resources that it uses now.
+    #[serde(default)]
+    pub used: ProjectUse,
+}
+
+/// The resources that a project uses now, and its limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProjectUse {
+    /// Requests that the project is handling.
+    pub in_flight: usize,
+    /// Requests that it may handle at once.
+    pub max_in_flight: usize,
+    /// Its processes: those that serve, that finish requests, and those of runs.
+    pub processes: u64,
+    /// Bytes of memory that belong to these processes alone.
+    pub memory: u64,
+    /// Bytes that so many processes may use.
+    pub max_memory: u64,
 }
 
 impl ProjectLoad {
@@ -134,14 +152,29 @@ impl ProjectLoad {
         let per_second = requests as f64 / 60.0;
         let error_share = errors as f64 / requests.max(1) as f64;
         let p95_ms = quantile_ms(&durations, 0.95);
-        Self { project, per_second, error_share, p95_ms, requests, errors, durations }
+        let used = ProjectUse::default();
+        Self { project, per_second, error_share, p95_ms, requests, errors, durations, used }
     }
 
     /// The load of a project at two routers.
     #[must_use]
     pub fn merged(self, other: &Self) -> Self {
         let counts = [self.requests + other.requests, self.errors + other.errors];
-        Self::new(self.project, counts, sum(self.durations, &other.durations))
+        let used = self.used.merged(other.used);
+        Self { used, ..Self::new(self.project, counts, sum(self.durations, &other.durations)) }
+    }
+}
+
+impl ProjectUse {
+    /// The use at two routers.
+    fn merged(self, other: Self) -> Self {
+        Self {
+            in_flight: self.in_flight + other.in_flight,
+            max_in_flight: self.max_in_flight + other.max_in_flight,
+            processes: self.processes + other.processes,
+            memory: self.memory + other.memory,
+            max_memory: self.max_memory + other.max_memory,
+        }
     }
 }
 

@@ -1,0 +1,260 @@
+// @ts-check
+// The last requests of a project, and one of them with the lines that belong to it.
+
+import { call, part } from "../api.js";
+import { html, useEffect, useRef, useState } from "../lib.js";
+import {
+  Chips,
+  Copy,
+  CopyButton,
+  Dialog,
+  Empty,
+  Failure,
+  Loading,
+  State,
+  useMore,
+  Version,
+} from "../parts.js";
+import { usePolled } from "../poll.js";
+import { route, setQuery, to } from "../route.js";
+import { readEvents } from "../sse.js";
+import { routers } from "../store.js";
+import { bytes, clock, full, host, plural, visible } from "../text.js";
+import { Lines, Screen } from "./logs.js";
+import { Phases } from "./now.js";
+
+// What a router keeps of a project.
+const KEPT = 500;
+const EVERY = 2000;
+const ROWS = 100;
+const PAST = 1000;
+// Methods that can be chosen: clients may send any.
+const METHODS = 12;
+const PHASES = ["queue", "head", "body"];
+// No status: the client left before the answer began.
+const LEFT = "left";
+const CLASSES = ["2xx", "3xx", "4xx", "5xx", LEFT];
+
+function classOf({ status }) {
+  return status === null ? LEFT : `${Math.floor(status / 100)}xx`;
+}
+
+function timings(request) {
+  const head = request.head_ms ?? request.total_ms;
+  return {
+    queue: request.queued_ms,
+    head: Math.max(0, head - request.queued_ms),
+    body: request.total_ms - head,
+    total: request.total_ms,
+  };
+}
+
+const idOf = (request) => [request.router, request.timestamp, request.id].join(" ");
+
+export function Requests({ name }) {
+  const { data, error } = usePolled(`projects/${part(name)}/requests?limit=${KEPT}`, EVERY);
+  const [frozen, setFrozen] = useState(undefined);
+  const { query } = route.value;
+  const [status, method, text, id] = ["status", "method", "q", "id"].map((key) =>
+    query.get(key) ?? ""
+  );
+  const all = frozen ?? data?.requests ?? [];
+  const wanted = text.toLowerCase();
+  const found = all.filter((request) =>
+    (!status || classOf(request) === status || String(request.status) === status) &&
+    (!method || request.method === method) && request.path.toLowerCase().includes(wanted)
+  );
+  const { shown, more } = useMore(found.length, ROWS);
+  if (error && !data) return html`<${Failure} error=${error} />`;
+  if (!data) return html`<${Loading} />`;
+  const counts = new Map();
+  for (const request of all) counts.set(classOf(request), (counts.get(classOf(request)) ?? 0) + 1);
+  const methods = [
+    ...new Set([...all.map((request) => request.method), ...method ? [method] : []]),
+  ];
+  const chips = [["", `All ${all.length}`]];
+  for (const one of CLASSES) {
+    if (counts.get(one) || one === status) chips.push([one, `${one} ${counts.get(one) ?? 0}`]);
+  }
+  if (/^\d+$/.test(status)) chips.push([status, status]);
+  return html`
+    <${Failure} error=${error} />
+    ${data.errors.map((one) =>
+      html`<p key=${one.router} class="warning">${visible(host(one.router))}: ${
+        visible(
+          one.error,
+        )
+      }</p>`
+    )}
+    <div class="bar-of-filters">
+      <${Chips} label="Status" current=${status} chips=${chips}
+        choose=${(value) => setQuery({ status: value })} />
+      <select aria-label="Method" value=${method}
+        onChange=${(event) => setQuery({ method: event.target.value })}>
+        <option value="">All methods</option>
+        ${methods.sort().slice(0, METHODS).map((one) =>
+          html`<option key=${one} value=${one}>${visible(one)}</option>`
+        )}
+      </select>
+      <input type="search" aria-label="Search paths" placeholder="Search paths ( / )" value=${text}
+        onInput=${(event) => setQuery({ q: event.target.value })} />
+      <button class="btn" aria-pressed=${frozen ? "true" : "false"}
+        onClick=${() => setFrozen(frozen ? undefined : all)}>${frozen ? "Follow" : "Pause"}</button>
+    </div>
+    <p class="dim small" role="status">${plural(found.length, "request")}${all.length >= KEPT
+      ? `; each router keeps the last ${KEPT}`
+      : ""}${frozen ? "; paused" : ""}</p>
+    ${found.length === 0
+      ? html`
+        <${Empty} title=${all.length > 0 ? "No request is like that" : "No requests yet"}>
+          <p>Requests appear here as they end.</p>
+          <//>
+      `
+      : html`
+        <div class="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Time</th>
+                <th scope="col" class="wide">Method</th>
+                <th scope="col">Path</th>
+                <th scope="col">Status</th>
+                <th scope="col">Duration</th>
+                <th scope="col" class="wide">Version</th>
+                <th scope="col" class="wide">Id</th>
+              </tr>
+            </thead>
+            <tbody>${found.slice(0, shown).map((request) =>
+              html`<${Row} key=${idOf(request)} request=${request} />`
+            )}</tbody>
+          </table>
+        </div>${more}
+        <p class="dim small">Bars: queue, until the answer begins, its body.</p>
+      `}
+    ${id && html`<${Detail} key=${id} name=${name} id=${id} all=${all} />`}
+  `;
+}
+
+// The address of a request beside that of the list.
+function addressOf(id) {
+  const query = new URLSearchParams(route.value.query);
+  query.set("id", id);
+  return `#${route.value.path}?${query}`;
+}
+
+function Row({ request }) {
+  return html`
+    <tr>
+      <td class="dim"><time datetime=${request.timestamp} title=${full(request.timestamp)}>${clock(
+        request.timestamp,
+      )}</time></td>
+      <td class="wide">${visible(request.method)}</td>
+      <th scope="row"><a class="cut path" data-row href=${addressOf(request.id)}
+        title=${visible(request.path)}>${visible(request.path)}</a></th>
+      <td>
+        <${State} state=${classOf(request)} word=${request.status ?? LEFT} />
+      </td>
+      <td>
+        <${Phases} timings=${timings(request)} names=${PHASES} />
+      </td>
+      <td class="wide">
+        <${Version} version=${request.version} />
+      </td>
+      <td class="wide">
+        <${Copy} text=${request.id} shown=${request.id.slice(0, 8)} label="Copy id" />
+      </td>
+    </tr>
+  `;
+}
+
+function Detail({ name, id, all }) {
+  // It stays while newer ones take its slot in the list.
+  const request = useRef(undefined);
+  request.current ??= all.find((one) => one.id === id);
+  const close = () => setQuery({ id: "" });
+  const lines = `${to("projects", name, "logs")}?request=${part(id)}`;
+  const base = routers.value?.find((router) => router.public)?.public;
+  return html`
+    <${Dialog} title=${`Request ${visible(id)}`} onClose=${close}>
+      ${request.current
+        ? html`<${Facts} request=${request.current} />`
+        : html`<p>It is not among the last requests any more.</p>`}
+      <h3>Lines</h3>
+      <${RequestLines} name=${name} id=${id} />
+      <div class="buttons">
+        <a class="btn" href=${lines}>In the log</a>
+        ${request.current && base &&
+          html`<${CopyButton} text=${curl(base, request.current)}>Copy as curl<//>`}
+        <button class="btn" autofocus onClick=${close}>Close</button>
+      </div>
+      <//>
+  `;
+}
+
+function Facts({ request }) {
+  const note = request.websocket
+    ? "It became a WebSocket."
+    : request.status === null
+    ? "The client left before the answer began."
+    : request.cut_off
+    ? "The answer was cut off."
+    : "";
+  const facts = [
+    ["Request", html`<code>${visible(`${request.method} ${request.path}`)}</code>`],
+    ["Status", html`<${State} state=${classOf(request)} word=${request.status ?? LEFT} />`],
+    ["Time", full(request.timestamp)],
+    ["Duration", html`<${Phases} timings=${timings(request)} names=${PHASES} />`],
+    ["Answer", bytes(request.bytes)],
+    ["Version", html`<${Version} version=${request.version} />`],
+    ["Router", visible(host(request.router))],
+    ["Client", visible(request.client)],
+    ["Id", html`<${Copy} text=${request.id} label="Copy id" />`],
+  ];
+  return html`
+    ${note && html`<p class="warning">${note}</p>`}
+    <dl class="facts">${facts.map(([title, value]) =>
+      html`
+        <div key=${title}>
+          <dt>${title}</dt>
+          <dd>${value}</dd>
+        </div>
+      `
+    )}</dl>
+  `;
+}
+
+// What the project printed for a request, as far as it is kept.
+function RequestLines({ name, id }) {
+  const [answer, setAnswer] = useState(/** @type {{lines?: any[], error?: any}} */ ({}));
+  useEffect(() => {
+    const abort = new AbortController();
+    const lines = new Lines();
+    const read = async () => {
+      const path = `projects/${part(name)}/logs?lines=${PAST}`;
+      await readEvents(await call(path, { signal: abort.signal }), (kind, line) => {
+        if (kind === "line" && line.request === id) lines.add(line);
+      });
+      setAnswer({ lines: lines.all });
+    };
+    read().catch((error) => {
+      if (!abort.signal.aborted) setAnswer({ error });
+    });
+    return () => abort.abort();
+  }, [name, id]);
+  if (answer.error) return html`<${Failure} error=${answer.error} />`;
+  if (!answer.lines) return html`<${Loading} />`;
+  if (answer.lines.length === 0) return html`<p class="dim">None are kept.</p>`;
+  return html`<${Screen} lines=${answer.lines} />`;
+}
+
+// The command that asks the same. A query, headers and a body are not recorded.
+export function curl(base, { method, path }) {
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const url = base + path.replace(/[^!-~]/gu, encodeURIComponent);
+  const verb = method === "GET"
+    ? ""
+    : method === "HEAD"
+    ? "--head "
+    : `--request ${quoted(method)} `;
+  return `curl --include ${verb}${quoted(url)}`;
+}
