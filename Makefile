@@ -16,7 +16,7 @@ PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/pr
 CARGO := tools/cargo
 DEPS := deps-build deps-client deps-test deps-lint deps-bench deps-compat
 
-.PHONY: help deps $(DEPS) build client native docs doc run test compat compat-ci bench bench-quick bench-docs soak \
+.PHONY: help deps $(DEPS) build client native docs doc run test pictures compat compat-ci bench bench-quick bench-docs soak \
 	attack lint advisories fmt fresh fresh-native clean
 
 help: ## list all targets
@@ -67,6 +67,10 @@ test: deps-test build $(PACKAGES) ## run all tests (installs the Debian packages
 	tools/clippy test $(CARGO_FLAGS) --no-fail-fast --lib --bins || failed=1; \
 	$(CARGO) test $(CARGO_FLAGS) --no-fail-fast --test '*' || failed=1; \
 	exit $$failed
+
+pictures: deps-test build ## draw the pictures of the page again (docs/images), with Chromium
+	$(CARGO) test $(CARGO_FLAGS) --test all -- page_pictures
+	cp target/screenshots/page-overview.png target/screenshots/page-versions.png docs/images/
 
 # Node 20 has WebSocket behind a flag.
 COMPAT = node $$(node -p 'typeof WebSocket == "function" ? "" : "--experimental-websocket"') tools/compat/main.mjs

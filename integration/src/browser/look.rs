@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Page;
 
@@ -51,7 +51,19 @@ impl Page {
 
     /// Writes a picture of what is seen to `target/screenshots/NAME.png`.
     pub async fn screenshot(&mut self, name: &str) {
-        let shot = self.call("Page.captureScreenshot", json!({ "format": "png" })).await;
+        self.capture(name, json!({ "format": "png" })).await;
+    }
+
+    /// The same, without the empty rest below.
+    pub async fn picture(&mut self, name: &str) {
+        let size = "[innerWidth, document.querySelector('main').getBoundingClientRect().bottom]";
+        let size = self.evaluate(size).await;
+        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
+        self.capture(name, json!({ "format": "png", "clip": clip })).await;
+    }
+
+    async fn capture(&mut self, name: &str, what: Value) {
+        let shot = self.call("Page.captureScreenshot", what).await;
         let data = shot["data"].as_str().expect("a screenshot has data");
         let folder = root().join("target/screenshots");
         fs::create_dir_all(&folder).expect("a folder can be made");

@@ -105,6 +105,7 @@ mod packages_change;
 mod page;
 mod page_deploys;
 mod page_hostile;
+mod page_pictures;
 mod page_requests;
 mod page_tabs;
 mod pipelines;
