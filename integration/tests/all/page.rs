@@ -150,6 +150,8 @@ async fn the_page_shows_what_happens_without_being_asked() {
     logs.until("document.body.innerText.includes('asked for /now')").await;
     let count = "[...document.querySelectorAll('.log .text')].filter((e) => e.innerText.includes('asked for /now')).length";
     assert_eq!(logs.evaluate(count).await, 1, "each line is there once");
+    logs.evaluate("location.hash += '?q=' + encodeURIComponent('/asked.+now$/')").await;
+    logs.until("document.querySelectorAll('.log .l').length === 1").await;
     assert_eq!(page.errors().await, [] as [String; 0]);
     assert_eq!(logs.errors().await, [] as [String; 0]);
 }

@@ -160,6 +160,8 @@ async fn versions_are_compared_and_a_project_is_locked_by_keyboard_alone() {
     page.until("document.querySelector('.banner')?.innerText.includes('Locked: Sale until Monday')").await;
     let refused = bridge.client.send(Upload::main(hello("four")).to("/deploy/shop")).await;
     refused.assert_problem(409, "locked");
+    let mut overview = open(&browser, &bridge, "").await;
+    overview.until("document.querySelector('tbody .tag')?.innerText === 'locked'").await;
     page.tab_to("e.innerText === 'Unlock'").await;
     page.press(Key::Enter).await;
     page.until("!document.querySelector('.banner')").await;

@@ -2,7 +2,7 @@
 // The lock of a project, which keeps everyone from changing it.
 
 import { part, send } from "../api.js";
-import { html, useState } from "../lib.js";
+import { html, useMemo, useState } from "../lib.js";
 import { Dialog, Failure, Time } from "../parts.js";
 import { usePolled } from "../poll.js";
 import { may } from "../session.js";
@@ -11,10 +11,16 @@ import { visible } from "../text.js";
 // The stream does not have locks.
 const EVERY = 10_000;
 
-// Returns the lock of a project, and what asks for it at once.
-export function useLock(name) {
+// Returns the locks by project, and what asks for them at once.
+export function useLocks() {
   const { data, again } = usePolled("locks", EVERY);
-  return { lock: data?.locks.find((one) => one.project === name), again };
+  const locks = useMemo(() => new Map(data?.locks.map((lock) => [lock.project, lock])), [data]);
+  return { locks, again };
+}
+
+// Who locked a project, and why.
+export function wordsOf({ by, reason }) {
+  return visible(`Locked${by ? ` by ${by}` : ""}${reason ? `: ${reason}` : ""}`);
 }
 
 export function LockBanner({ name, lock, again }) {
@@ -32,9 +38,8 @@ export function LockBanner({ name, lock, again }) {
   return html`
     <${Failure} error=${problem} />
     <div class="banner warn row">
-      <p class="grow"><b>Locked${lock.by ? ` by ${visible(lock.by)}` : ""}${lock.reason
-        ? `: ${visible(lock.reason)}`
-        : ""}</b> <span class="dim"><${Time} at=${lock.at} />. Deploys, rollbacks and removal are
+      <p class="grow"><b>${wordsOf(lock)}</b> <span class="dim"><${Time} at=${lock
+        .at} />. Deploys, rollbacks and removal are
         refused.</span></p>
       ${may("publish", name) && html`<button class="btn" onClick=${unlock}>Unlock</button>`}
     </div>

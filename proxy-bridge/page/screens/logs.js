@@ -2,7 +2,7 @@
 // The lines of a project: those of the past, and new ones as they are printed.
 
 import { call, part } from "../api.js";
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../lib.js";
 import { Chips, Empty, Failure } from "../parts.js";
 import { route, setQuery } from "../route.js";
 import { readEvents } from "../sse.js";
@@ -89,12 +89,12 @@ export function Logs({ name }) {
       clearTimeout(due);
     };
   }, [name]);
-  const wanted = text.toLowerCase();
+  const { wanted, wrong } = useMemo(() => matcher(text), [text]);
   const shown = lines.current.all.filter((line) =>
     line.lost !== undefined ||
     (!stream || line.stream === stream) && (!request || line.request === request) &&
       (!version || line.version === version) &&
-      (!wanted || line.line.toLowerCase().includes(wanted))
+      wanted(line.line)
   );
   const [frozen, setFrozen] = useState(undefined);
   const pause = () => {
@@ -114,13 +114,14 @@ export function Logs({ name }) {
     version && html`<button class="chip" aria-pressed="true" onClick=${() =>
       setQuery({ version: "" })}>${visible(short(version))} ✕</button>`
   }
-      <input type="search" aria-label="Search lines" placeholder="Search lines ( / )" value=${text} onInput=${(
+      <input type="search" aria-label="Search lines" placeholder="Text or /regex/ ( / )" value=${text} onInput=${(
     event,
   ) => setQuery({ q: event.target.value })} />
       <button class="btn" aria-pressed=${paused ? "true" : "false"} onClick=${pause}>${
     paused ? "Follow" : "Pause"
   }</button>
       <button class="btn" onClick=${() => download(name, shown)}>Download</button></div>
+    ${wrong && html`<p class="err" role="alert">${visible(wrong)}</p>`}
     <p class="dim small" role="status">${plural(shown.length, "line")}${
     shown.length > drawn.length ? `, the last ${drawn.length} are shown` : ""
   }${lines.current.dropped > 0 ? `; ${plural(lines.current.dropped, "older line")} dropped` : ""}${
@@ -135,6 +136,21 @@ export function Logs({ name }) {
       `
       : html`<${Screen} lines=${drawn} find=${(request) => setQuery({ request })} />`
   }`;
+}
+
+// What a search looks for: text, or a regular expression between slashes.
+function matcher(text) {
+  const expression = /^\/(.+)\/$/.exec(text)?.[1];
+  if (!expression) {
+    const part = text.toLowerCase();
+    return { wanted: (line) => line.toLowerCase().includes(part) };
+  }
+  try {
+    const found = new RegExp(expression, "i");
+    return { wanted: (line) => found.test(line) };
+  } catch (error) {
+    return { wanted: () => true, wrong: error.message };
+  }
 }
 
 // The lines. At its end it follows, as a terminal does. `find` shows those of one request.

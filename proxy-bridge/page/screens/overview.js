@@ -20,6 +20,7 @@ import {
   useProjects,
 } from "../store.js";
 import { amount, millis, percent, plural, visible } from "../text.js";
+import { useLocks, wordsOf } from "./lock.js";
 import { InFlight, Memory, Rate } from "./load.js";
 
 const ROWS = 60;
@@ -112,7 +113,7 @@ function Strip({ counts }) {
   }</div>`;
 }
 
-function Row({ row: { project, state, changed, load } }) {
+function Row({ row: { project, state, changed, load, lock } }) {
   const live = liveOf(project);
   const error = errorOf(project);
   const on = project.routers.filter((router) => router.live).length;
@@ -121,7 +122,9 @@ function Row({ row: { project, state, changed, load } }) {
     <tr>
       <th scope="row"><a class="name" data-row href=${to("projects", project.project)}>${visible(
         project.project,
-      )}</a></th>
+      )}</a>${lock && html`
+        ${" "}<span class="tag" title=${wordsOf(lock)}>locked</span>
+      `}</th>
       <td><${State} state=${state} />${many &&
         html`<span class="dim">${` ${on} of ${project.routers.length}`}</span>`}${error &&
         html`<span class="err cut why">${visible(error.message.split("\n")[0])}</span>`}</td>
@@ -165,6 +168,7 @@ export function Overview() {
   useDeploys();
   useEvents();
   useLoads();
+  const { locks } = useLocks();
   const { query } = route.value;
   const [state, text, sort] = ["state", "q", "sort"].map((name) => query.get(name) ?? "");
   const changed = changes();
@@ -173,6 +177,7 @@ export function Overview() {
     state: stateOf(project),
     changed: changed.get(project.project),
     load: loads.value?.get(project.project),
+    lock: locks.get(project.project),
   }));
   const counts = new Map();
   for (const row of all) counts.set(row.state, (counts.get(row.state) ?? 0) + 1);

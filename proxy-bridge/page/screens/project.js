@@ -8,7 +8,7 @@ import { to } from "../route.js";
 import { may } from "../session.js";
 import { errorOf, liveOf, projects, routers, stateOf, useProjects } from "../store.js";
 import { short, visible } from "../text.js";
-import { LockBanner, LockButton, useLock } from "./lock.js";
+import { LockBanner, LockButton, useLocks } from "./lock.js";
 import { Logs } from "./logs.js";
 import { Metrics } from "./metrics.js";
 import { Now } from "./now.js";
@@ -27,7 +27,8 @@ const TABS = {
 
 export function Project({ name, tab }) {
   useProjects();
-  const { lock, again } = useLock(name);
+  const { locks, again } = useLocks();
+  const lock = locks.get(name);
   const [title, Screen] = TABS[tab] ?? TABS.now;
   const current = TABS[tab] ? tab : "now";
   const project = projects.value?.get(name);
