@@ -39,9 +39,8 @@ client: deps-client ## build the client commands alone (deploy, status, ...): wi
 		{ ! grep -E '^($(SERVER_CRATES)) ' || { echo "the client contains crates of the servers" >&2; exit 1; }; }
 	$(CARGO) build --release --locked --target-dir target/client -p switchyard --no-default-features
 
-docs: build ## write the reference of all commands and flags (docs/reference/flags.md)
-	@mkdir -p docs/reference
-	target/release/switchyard reference > docs/reference/flags.md
+docs: build ## write what is generated in docs/reference: flags, schemas, OpenAPI documents and types
+	target/release/switchyard reference --dir docs/reference
 
 # The documentation of our own crates; private items too, since most of them are.
 doc: deps-build ## build the documentation of our crates (target/doc)

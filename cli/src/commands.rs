@@ -66,26 +66,42 @@ pub(crate) enum Command {
     Target(crate::target::TargetCommand),
 
     /// Print the completions for a shell
-    #[command(visible_alias = "completions")]
+    #[command(visible_alias = "completions", after_help = COMPLETION)]
     Completion {
         /// Shell to complete in
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
 
-    /// Print the JSON Schema of tasks and pipelines in deno.json
-    Schema,
-
-    /// Write the manual pages
-    Man {
-        /// Folder for the pages, created if missing
-        #[arg(value_name = "DIR")]
-        folder: PathBuf,
+    /// Print a JSON Schema or the OpenAPI document of an API, or write all of them into a folder
+    #[command(after_help = SCHEMA)]
+    Schema {
+        /// Name of the document; without it, all names are listed
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        /// Write every document into this folder instead, which is created if missing
+        #[arg(long, value_name = "DIR", conflicts_with = "name")]
+        dir: Option<PathBuf>,
     },
 
-    /// Print the reference of all commands, in Markdown
+    /// Print the manual page of a command, or write all pages into a folder
+    #[command(after_help = MAN)]
+    Man {
+        /// The command, such as deploy or source sync; without it, the page of the program is printed
+        #[arg(value_name = "COMMAND")]
+        names: Vec<String>,
+        /// Write every page into this folder instead, which is created if missing
+        #[arg(long, value_name = "DIR", conflicts_with = "names")]
+        dir: Option<PathBuf>,
+    },
+
+    /// Print the reference of all commands, in Markdown, or write all generated files of docs/reference
     #[command(hide = true)]
-    Reference,
+    Reference {
+        /// docs/reference
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// Shown below the flags of `dev`.
@@ -99,6 +115,19 @@ const DEV: &str = "Keys: o opens the project or the page, l shows or hides what 
 #[cfg(feature = "server")]
 const CHECK: &str = "The code is loaded in cells, with the sandbox and the policy, and its health check is asked.\n\
                      Exit status: 0 all projects build; 1 one does not; 64 wrong command line";
+
+/// Shown below the arguments of `completion`.
+const COMPLETION: &str = "bash: source <(switchyard completion bash) in ~/.bashrc\n\
+                          zsh: switchyard completion zsh > a file called _switchyard in a folder of $fpath\n\
+                          fish: switchyard completion fish > ~/.config/fish/completions/switchyard.fish";
+
+/// Shown below the arguments of `schema`.
+const SCHEMA: &str = "For editors: switchyard schema --dir .vscode/schemas, and docs/reference/README.md.\n\
+                      A bridge serves the schemas of files at /schema.";
+
+/// Shown below the arguments of `man`.
+const MAN: &str = "To read a page: switchyard man deploy | man -l -\n\
+                   To install all: switchyard man --dir /usr/local/share/man/man1";
 
 /// Shown below the flags of the commands that run as servers.
 #[cfg(feature = "server")]
@@ -125,9 +154,9 @@ impl Validate for Program {
             Command::Init(_)
             | Command::Target(_)
             | Command::Completion { .. }
-            | Command::Schema
+            | Command::Schema { .. }
             | Command::Man { .. }
-            | Command::Reference => {}
+            | Command::Reference { .. } => {}
         }
     }
 }

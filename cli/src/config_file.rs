@@ -3,18 +3,24 @@
 //! The keys of `[router]`, `[bridge]`, `[serve]` and `[dev]` are the commands' flags with `_` for `-`.
 //! A flag wins over its variable, that over the file, and that over the default.
 
+#[cfg(feature = "server")]
+mod schema;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Command};
+use clap::{Arg, ArgAction, Command};
 use switchyard_contract::settings_file::read_text;
 use switchyard_contract::suggest::did_you_mean;
 use switchyard_program::position::line_and_column;
 use switchyard_program::settings::{FileValue, FileValues, Problem};
 use toml::de::{DeTable, DeValue};
+
+#[cfg(feature = "server")]
+pub(crate) use self::schema::schema;
 
 /// The file's name in a folder of configuration.
 pub(crate) const FILE: &str = "switchyard.toml";
@@ -30,6 +36,9 @@ pub(crate) const DEFAULT_TARGET: &str = "default_target";
 
 /// The commands that have a table.
 const SERVERS: [&str; 4] = ["router", "bridge", "serve", "dev"];
+
+/// The keys of a target. The first one is required.
+const TARGET_KEYS: [&str; 2] = ["url", "token_file"];
 
 /// The content of the files. What is in an earlier one wins.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -193,7 +202,7 @@ impl Reader<'_> {
                     (field @ ("url" | "token_file"), _) => {
                         self.problem(at, format_args!("{field} must be a string"))
                     }
-                    (field, _) => self.unknown(at, field, &["url", "token_file"]),
+                    (field, _) => self.unknown(at, field, &TARGET_KEYS),
                 }
             }
             match url {
@@ -205,18 +214,12 @@ impl Reader<'_> {
 
     fn server(&mut self, name: &str, table: &DeTable<'_>, command: &Command) -> FileValues {
         let mut values = FileValues::new();
-        let flags: Vec<_> =
-            command.get_arguments().filter(|arg| arg.get_long().is_some_and(|name| name != "help")).collect();
+        let flags: Vec<_> = flags(command).collect();
         for (key, value) in table.iter() {
             let (field, at) = (key.get_ref().as_ref(), key.span());
             let flag = field.replace('_', "-");
-            let Some(arg) = flags.iter().find(|arg| arg.get_long() == Some(&flag) && !field.contains('-'))
-            else {
-                let known: Vec<_> = flags
-                    .iter()
-                    .filter_map(|arg| arg.get_long())
-                    .map(|name| name.replace('-', "_"))
-                    .collect();
+            let Some((_, arg)) = flags.iter().find(|(name, _)| key_of(name) == field) else {
+                let known: Vec<_> = flags.iter().map(|(name, _)| key_of(name)).collect();
                 let known: Vec<_> = known.iter().map(String::as_str).collect();
                 let hint = did_you_mean(field, &known);
                 self.problem(at, format_args!("unknown key {field:?} in [{name}]{hint}; its keys are the flags of switchyard {name}, with _ for -"));
@@ -273,6 +276,17 @@ impl Reader<'_> {
         let (line, column) = line_and_column(self.text, offset);
         format!("{}:{line}:{column}", self.path.display())
     }
+}
+
+/// Returns the flags of a command that have a key, with their names.
+fn flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
+    let named = command.get_arguments().filter_map(|arg| Some((arg.get_long()?, arg)));
+    named.filter(|(name, _)| *name != "help")
+}
+
+/// Returns the key of the flag with this name.
+fn key_of(flag: &str) -> String {
+    flag.replace('-', "_")
 }
 
 /// Returns the value as it stands on a command line.

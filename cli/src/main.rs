@@ -1,9 +1,10 @@
 //! The program `switchyard`: reads the command line and runs the command.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
-use switchyard_program::settings::{self, CommandLine, EXIT_USAGE};
+use switchyard_program::settings::{self, CommandLine, EXIT_USAGE, Problem};
 
 use self::commands::Command;
 
@@ -63,22 +64,59 @@ fn run(command: Command) -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Client(command) => client::main(*command),
         Command::Completion { shell } => {
-            reference::completions(commands::definition(), shell, &mut io::stdout());
+            reference::completions(&commands::definition(), shell, &mut io::stdout());
             ExitCode::SUCCESS
         }
-        Command::Schema => {
-            settings::print(switchyard_tasks::SCHEMA.trim_end());
+        Command::Schema { name, dir } => schema(name.as_deref(), dir.as_deref()),
+        Command::Man { names, dir } => manual(&names, dir.as_deref()),
+        Command::Reference { dir: Some(dir) } => {
+            written(&dir, reference::write_docs(&dir, commands::definition()))
+        }
+        Command::Reference { dir: None } => {
+            printed("reference", "", Ok(reference::markdown(commands::definition())))
+        }
+    }
+}
+
+fn schema(name: Option<&str>, dir: Option<&Path>) -> ExitCode {
+    let documents = reference::documents(&commands::definition());
+    match (name, dir) {
+        (_, Some(dir)) => written(dir, reference::write(dir, &documents)),
+        (None, None) => printed("schema", "NAME", Ok(reference::list(&documents))),
+        (Some(name), None) => {
+            printed("schema", "NAME", reference::find(&documents, name).map(|document| document.text.clone()))
+        }
+    }
+}
+
+fn manual(names: &[String], dir: Option<&Path>) -> ExitCode {
+    match dir {
+        Some(dir) => written(dir, reference::manual(commands::definition(), dir)),
+        None => printed("man", "COMMAND", reference::manual_page(commands::definition(), names)),
+    }
+}
+
+/// Prints a text, or the problem of a command's argument.
+fn printed(command: &str, argument: &str, text: Result<String, String>) -> ExitCode {
+    match text {
+        Ok(text) => {
+            settings::print(text.trim_end());
             ExitCode::SUCCESS
         }
-        Command::Man { folder } => match reference::manual(commands::definition(), &folder) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                client::fail(&format!("cannot write manual pages to {}: {error}", folder.display()))
-            }
-        },
-        Command::Reference => {
-            settings::print(reference::markdown(commands::definition()).trim_end());
-            ExitCode::SUCCESS
+        Err(error) => {
+            settings::report(
+                "switchyard",
+                &format!("switchyard {command}"),
+                &[Problem::new(argument, error)],
+            );
+            ExitCode::from(EXIT_USAGE)
         }
+    }
+}
+
+fn written(folder: &Path, result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => client::fail(&format!("cannot write to {}: {error}", folder.display())),
     }
 }

@@ -1,4 +1,8 @@
-//! Texts made from the definitions of the commands: completions, manual pages and the reference.
+//! Texts made from definitions in the code: completions, manual pages, the reference, schemas.
+
+mod schema;
+#[cfg(feature = "server")]
+mod types;
 
 use std::fmt::Write as _;
 use std::io;
@@ -6,11 +10,20 @@ use std::path::Path;
 
 use clap::{Arg, Command};
 use clap_complete::Shell;
+use switchyard_contract::suggest::did_you_mean;
 
-/// Writes the completions for a shell.
-pub(crate) fn completions(mut command: Command, shell: Shell, out: &mut dyn io::Write) {
+use self::schema::Document;
+pub(crate) use self::schema::{documents, find, list};
+
+/// Writes the completions for a shell: of what the help lists.
+pub(crate) fn completions(command: &Command, shell: Shell, out: &mut dyn io::Write) {
     let name = command.get_name().to_owned();
-    clap_complete::generate(shell, &mut command, name, out);
+    let mut listed = Command::new(name.clone())
+        .version(command.get_version().unwrap_or_default().to_owned())
+        .disable_help_subcommand(true)
+        .args(command.get_arguments())
+        .subcommands(shown(command));
+    clap_complete::generate(shell, &mut listed, name, out);
 }
 
 /// Writes a manual page of the program and of each command into `folder`, which is created if missing.
@@ -20,6 +33,61 @@ pub(crate) fn completions(mut command: Command, shell: Shell, out: &mut dyn io::
 pub(crate) fn manual(command: Command, folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     clap_mangen::generate_to(command.disable_help_subcommand(true), folder)
+}
+
+/// Writes these documents into `folder`, which is created if missing.
+///
+/// # Errors
+/// The folder or a document cannot be written.
+pub(crate) fn write(folder: &Path, documents: &[Document]) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    documents.iter().try_for_each(|document| std::fs::write(folder.join(&document.file), &document.text))
+}
+
+/// Writes the generated files of docs/reference into `folder`.
+///
+/// # Errors
+/// A file cannot be written.
+pub(crate) fn write_docs(folder: &Path, command: Command) -> io::Result<()> {
+    std::fs::create_dir_all(folder.join(SCHEMAS))?;
+    generated(command).into_iter().try_for_each(|(file, text)| std::fs::write(folder.join(file), text))
+}
+
+/// The folder of schemas in docs/reference.
+const SCHEMAS: &str = "schema";
+
+/// The generated files of docs/reference: their paths and texts.
+fn generated(command: Command) -> Vec<(String, String)> {
+    let made = documents(&command).into_iter().filter(|document| document.is_generated);
+    let made = made.map(|document| match document.is_schema() {
+        true => (format!("{SCHEMAS}/{}", document.file), document.text),
+        false => (document.file, document.text),
+    });
+    std::iter::once(("flags.md".to_owned(), markdown(command))).chain(made).collect()
+}
+
+/// Returns the manual page of a command, or of the program without `names`.
+///
+/// # Errors
+/// There is no such command. The error is the name that is wrong, and those that are possible.
+pub(crate) fn manual_page(command: Command, names: &[String]) -> Result<String, String> {
+    let mut command = command.disable_help_subcommand(true);
+    command.build();
+    let mut found = &command;
+    for name in names {
+        found = found.find_subcommand(name).ok_or_else(|| {
+            let known: Vec<_> = shown(found).map(Command::get_name).collect();
+            if known.is_empty() {
+                return format!("unknown command {name:?}: {} has no commands below it", found.get_name());
+            }
+            let hint = did_you_mean(name, &known);
+            format!("unknown command {name:?}: expected one of {}{hint}", known.join(", "))
+        })?;
+    }
+    let mut page = Vec::new();
+    let rendered = clap_mangen::Man::new(found.clone()).render(&mut page);
+    rendered.map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 /// Returns the reference of all commands and flags, in Markdown.
@@ -41,12 +109,16 @@ pub(crate) fn markdown(mut command: Command) -> String {
 
 /// Returns the commands that have no further ones below them, in the order of the help.
 fn leaves(command: &Command) -> Vec<&Command> {
-    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
-    let below = shown.flat_map(|command| match command.has_subcommands() {
+    let below = shown(command).flat_map(|command| match command.has_subcommands() {
         true => leaves(command),
         false => vec![command],
     });
     below.collect()
+}
+
+/// Returns the commands below one that the help lists.
+fn shown(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|command| !command.is_hide_set())
 }
 
 fn section(command: &Command) -> String {
@@ -111,7 +183,7 @@ mod tests {
     fn completions_know_every_command() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let mut out = Vec::new();
-            completions(definition(), shell, &mut out);
+            completions(&definition(), shell, &mut out);
             let text = String::from_utf8(out).unwrap();
             assert!(
                 ["deploy", "rollback", "logs", "publish"].iter().all(|name| text.contains(name)),
@@ -131,6 +203,18 @@ mod tests {
     }
 
     #[test]
+    fn a_page_is_that_of_the_command_that_is_named() {
+        let page = |names: &[&str]| {
+            manual_page(definition(), &names.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert!(page(&[]).unwrap().contains("switchyard\\-deploy(1)"), "{:?}", page(&[]));
+        assert!(page(&["deploy"]).unwrap().contains("\\-\\-dry\\-run"), "{:?}", page(&["deploy"]));
+        assert!(page(&["source", "sync"]).unwrap().contains(".TH switchyard-source-sync 1"));
+        assert!(page(&["deplyo"]).unwrap_err().contains("did you mean \"deploy\"?"));
+        assert!(page(&["deploy", "x"]).unwrap_err().contains("deploy has no commands"));
+    }
+
+    #[test]
     fn the_reference_has_a_section_for_each_command_that_can_be_run() {
         let text = markdown(definition());
         assert!(text.contains("\n## switchyard deploy\n\nSend a folder"), "{text}");
@@ -142,8 +226,25 @@ mod tests {
     #[cfg(feature = "server")]
     #[test]
     fn the_reference_in_docs_is_that_of_the_code() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/flags.md");
-        let written = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(written == markdown(definition()), "{} is out of date: run make docs", file.display());
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
+        let files = generated(definition());
+        assert_eq!(files.len(), 6, "flags, a schema, and two documents of each API");
+        for (file, text) in files {
+            let written = std::fs::read_to_string(folder.join(&file)).unwrap_or_default();
+            assert!(written == text, "docs/reference/{file} is out of date: run make docs");
+        }
+    }
+
+    #[test]
+    fn each_document_has_a_title_and_is_found_by_its_name() {
+        let all = documents(&definition());
+        for document in &all {
+            assert!(!document.title().is_empty(), "{}", document.file);
+            assert_eq!(find(&all, document.name()).unwrap().file, document.file);
+            assert!(list(&all).contains(&document.title()), "{}", list(&all));
+        }
+        assert_eq!(find(&all, "deno.json").unwrap().name(), "deno");
+        let unknown = find(&all, "polcy").err().unwrap_or_default();
+        assert!(unknown.contains("did you mean \"policy\"?"), "{unknown}");
     }
 }

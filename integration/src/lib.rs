@@ -32,6 +32,7 @@ pub mod receiver;
 pub mod registry;
 pub mod router;
 pub mod runs;
+pub mod schemas;
 pub mod serve;
 pub mod sources;
 pub mod upload;

@@ -11,7 +11,7 @@ mod health;
 mod locks;
 mod logs;
 mod metrics;
-mod openapi;
+pub mod openapi;
 mod openapi_parts;
 mod overrides;
 mod page;
@@ -23,6 +23,7 @@ mod rollback;
 mod run_logs;
 mod run_queries;
 mod runs;
+mod schemas;
 mod source_commits;
 mod source_queries;
 mod sources;
@@ -142,7 +143,8 @@ fn routes(api: &Arc<Api>) -> Routes<Arc<Api>> {
     let guard = |router: axum::Router<_>| {
         router.fallback(unknown_path).layer(from_fn_with_state(api.clone(), identify))
     };
-    health_routes().merge(event_routes().map(count)).merge(page::routes(api)).merge(commands().map(guard))
+    let open = health_routes().merge(schema_routes()).merge(event_routes().map(count));
+    open.merge(page::routes(api)).merge(commands().map(guard))
 }
 
 /// Probes of an orchestrator: they come under any name, without a token, and learn nothing secret.
@@ -150,6 +152,11 @@ fn health_routes() -> Routes<Arc<Api>> {
     Routes::default()
         .add(get("/healthz").any_query().without_permit(), health::healthz)
         .add(get("/readyz").any_query().without_permit(), health::readyz)
+}
+
+/// Schemas, which editors read without a token: they are the same everywhere.
+fn schema_routes() -> Routes<Arc<Api>> {
+    Routes::default().add(get("/schema"), schemas::list).add(get("/schema/{file}"), schemas::schema)
 }
 
 /// Events of routers, which are signed instead of carrying a token, and which come under any name
@@ -224,7 +231,6 @@ fn task_routes() -> Routes<Arc<Api>> {
         .add(start("/tasks/{task}/run"), tasks::run_task)
         .add(get("/pipelines/{pipeline}"), pipelines::pipeline)
         .add(start("/pipelines/{pipeline}/run"), pipelines::run_pipeline)
-        .add(get("/schema"), tasks::schema)
 }
 
 fn run_routes() -> Routes<Arc<Api>> {

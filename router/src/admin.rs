@@ -10,7 +10,7 @@ mod hooks;
 mod inspect;
 mod logs;
 mod metrics;
-mod openapi;
+pub mod openapi;
 mod overrides;
 mod projects;
 mod reloads;

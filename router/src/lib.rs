@@ -1,11 +1,11 @@
 //! The router: watches a volume of projects, builds each version in a cell of its own, publishes
 //! it with one pointer swap and forwards requests to it. ARCHITECTURE.md describes how the parts meet.
 
+pub mod admin;
 pub mod config;
 pub mod inspect;
 pub mod server;
 
-mod admin;
 mod build;
 mod cells;
 mod checkout;

@@ -206,17 +206,3 @@ async fn the_linter_lists_what_would_be_registered_without_a_server() {
     let missing = lint(&volume, "nobody", &[]).await;
     assert_ne!(missing.code, Some(0), "{missing:#?}");
 }
-
-#[tokio::test]
-async fn the_bridge_has_the_schema_of_declarations() {
-    let volume = Volume::new();
-    let served = Served::start(&volume).await;
-    let reply = served.api.client.get("/schema").await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let schema = reply.json();
-    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    let keys = &schema["properties"]["switchyard"]["properties"];
-    for key in ["tasks", "pipelines", "registry", "crons"] {
-        assert!(keys[key].is_object(), "{key} is not in {keys}");
-    }
-}

@@ -15,6 +15,7 @@
 //! - [`publisher`]: the router's delivery of events to the ingress
 //! - [`route`]: a host or a path prefix that leads to a project
 //! - [`run`]: runs of tasks, as the history has them
+//! - [`schema`]: JSON Schemas of the files that people write
 //! - [`secret`]: the shared secret that signs events
 //! - [`settings_file`]: the content of a file that a setting names
 //! - [`source`]: git sources and their syncs, as the bridge reports them
@@ -41,6 +42,7 @@ pub mod project;
 pub mod publisher;
 pub mod route;
 pub mod run;
+pub mod schema;
 pub mod secret;
 pub mod settings_file;
 pub mod source;

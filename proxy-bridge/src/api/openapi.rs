@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use super::{
     deploy, deploys, diff, events, health, locks, logs, metrics, overrides, pipelines, projects, reload,
-    requests, rollback, run_logs, runs, source_commits, sources, stream, tasks, whoami,
+    requests, rollback, run_logs, runs, schemas, source_commits, sources, stream, tasks, whoami,
 };
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
 use switchyard_contract::overview::DeployChanges;
@@ -69,7 +69,8 @@ use switchyard_edge::api::openapi::complete;
         tasks::run_task,
         pipelines::pipeline,
         pipelines::run_pipeline,
-        tasks::schema,
+        schemas::list,
+        schemas::schema,
         runs::runs,
         runs::run,
         runs::delete,
@@ -82,8 +83,14 @@ use switchyard_edge::api::openapi::complete;
 )]
 struct BridgeApi;
 
-static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> =
-    LazyLock::new(|| complete(BridgeApi::openapi(), &["/healthz", "/readyz", "/events"]));
+static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| {
+    complete(BridgeApi::openapi(), &["/healthz", "/readyz", "/schema", "/schema/{file}", "/events"])
+});
+
+/// Returns the OpenAPI document of the API, as `GET /openapi.json` has it.
+pub fn document() -> String {
+    serde_json::to_string_pretty(&*DOCUMENT).expect("a document is plain data")
+}
 
 /// This document
 #[utoipa::path(get, path = "/openapi.json", tag = "health", responses(
@@ -97,12 +104,12 @@ pub(super) async fn openapi() -> Response {
 mod tests {
     use switchyard_edge::api::openapi::differences;
 
-    use super::super::{commands, event_routes, health_routes};
+    use super::super::{commands, event_routes, health_routes, schema_routes};
     use super::*;
 
     #[test]
     fn the_document_has_every_endpoint_and_no_other() {
-        let routes = health_routes().merge(event_routes()).merge(commands());
+        let routes = health_routes().merge(schema_routes()).merge(event_routes()).merge(commands());
         assert_eq!(differences(&DOCUMENT, routes.endpoints()), [""; 0]);
     }
 }

@@ -1,6 +1,5 @@
 //! Tasks: what the live versions declare, runs that somebody starts, and explanations.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::Extension;
@@ -9,7 +8,6 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::bodies::{START, check_start, wait};
@@ -174,16 +172,6 @@ pub(super) async fn run_task(
 ) -> Result<Response, Problem> {
     caller.check(Action::Run, &task.project)?;
     api.start_run(&caller, task, &query, &headers, body).await
-}
-
-/// The JSON schema of tasks and pipelines in deno.json
-#[utoipa::path(get, path = "/schema", tag = "tasks", responses(
-    (status = 200, description = "The schema", body = Object),
-))]
-pub(super) async fn schema() -> Response {
-    static SCHEMA: LazyLock<Value> =
-        LazyLock::new(|| serde_json::from_str(switchyard_tasks::SCHEMA).unwrap_or_default());
-    json(StatusCode::OK, &*SCHEMA)
 }
 
 impl Api {

@@ -10,6 +10,3 @@ pub mod lint;
 pub mod schedule;
 
 pub use self::lint::{LintReport, lint};
-
-/// The JSON Schema of deno.json's `switchyard.tasks`, `pipelines`, `registry` and `crons`.
-pub const SCHEMA: &str = include_str!("schema.json");

@@ -65,6 +65,11 @@ struct AdminApi;
 static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> =
     LazyLock::new(|| complete(AdminApi::openapi(), &["/healthz", "/readyz"]));
 
+/// Returns the OpenAPI document of the listener, as `GET /openapi.json` has it.
+pub fn document() -> String {
+    serde_json::to_string_pretty(&*DOCUMENT).expect("a document is plain data")
+}
+
 /// This document
 #[utoipa::path(get, path = "/openapi.json", tag = "health", responses(
     (status = 200, description = "The OpenAPI document", body = Object),

@@ -9,9 +9,6 @@ use super::{
     Fields, Folder, Found, Kind, Node, Pair, Report, Spelling, circle, json, object, params, task, triggers,
 };
 
-#[cfg(test)]
-pub(super) use self::steps::KEYS as STEP_KEYS;
-
 /// The keys of a pipeline besides those of its triggers.
 pub(super) const KEYS: [&str; 7] =
     ["description", "tasks", "steps", "taskConfig", "version", "params", "enabled"];

@@ -461,56 +461,6 @@ fn a_failure_chain_becomes_the_trigger_of_the_other_task() {
 }
 
 #[test]
-fn the_published_schema_has_the_keys_that_are_read() {
-    let schema: serde_json::Value = serde_json::from_str(crate::SCHEMA).unwrap();
-    let keys = |of: &serde_json::Value| {
-        assert_eq!(of["additionalProperties"], json!(false), "{of}");
-        let mut keys: Vec<_> = of["properties"].as_object().unwrap().keys().cloned().collect();
-        keys.sort();
-        keys
-    };
-    let sorted = |lists: &[&[&str]]| {
-        let mut all: Vec<_> = lists.concat().iter().map(|key| (*key).to_owned()).collect();
-        all.sort();
-        all
-    };
-    let defs = &schema["$defs"];
-    let own = schema["properties"]["switchyard"]["properties"].as_object().unwrap();
-    assert_eq!(
-        own.keys().map(String::as_str).collect::<std::collections::BTreeSet<_>>(),
-        KEYS.into_iter().collect()
-    );
-    for (name, lists) in [
-        ("task", &[&task::KEYS[..], &triggers::KEYS][..]),
-        ("pipeline", &[&pipelines::KEYS, &triggers::KEYS]),
-        ("step", &[&pipelines::STEP_KEYS]),
-        ("webhook", &[&webhook::KEYS]),
-        ("retry", &[&task::RETRY_KEYS]),
-        ("daemon", &[&triggers::DAEMON_KEYS]),
-        ("after", &[&triggers::AFTER_KEYS]),
-        ("param", &[&params::KEYS]),
-        ("permissions", &[&permissions::KEYS]),
-    ] {
-        assert_eq!(keys(&defs[name]), sorted(lists), "{name}");
-    }
-    fn words<T>(words: &[(&str, T)]) -> serde_json::Value {
-        words.iter().map(|(word, _)| *word).collect()
-    }
-    for (at, words) in [
-        (&defs["task"]["properties"]["overlap"], words(&triggers::OVERLAPS)),
-        (&defs["pipeline"]["properties"]["overlap"], words(&triggers::OVERLAPS)),
-        (&defs["task"]["properties"]["catchUp"], words(&triggers::CATCH_UPS)),
-        (&defs["task"]["properties"]["version"], words(&task::CONSISTENCIES)),
-        (&defs["daemon"]["properties"]["restart"], words(&triggers::RESTARTS)),
-        (&defs["after"]["properties"]["on"], words(&triggers::OUTCOMES)),
-        (&defs["webhook"]["properties"]["kind"], words(&webhook::SENDERS)),
-        (&defs["param"]["properties"]["type"], words(&params::TYPES)),
-    ] {
-        assert_eq!(at["enum"], words, "{at}");
-    }
-}
-
-#[test]
 fn a_required_parameter_without_a_default_is_refused_where_nobody_gives_it() {
     let of = |trigger: &str, more: &str| {
         let params = "\"params\": {\"day\": {\"type\": \"string\", \"required\": true}}";

@@ -12,7 +12,7 @@ use super::super::{Fields, Kind, Node, Report};
 use super::circle_of;
 
 /// The keys of a step.
-pub(in super::super) const KEYS: [&str; 6] = ["name", "task", "needs", "config", "timeout", "retry"];
+const KEYS: [&str; 6] = ["name", "task", "needs", "config", "timeout", "retry"];
 
 /// Kinds of steps that other programs have.
 pub(in super::super) const REFUSED: [&str; 2] = ["agent", "gate"];
