@@ -22,6 +22,7 @@ pub mod git;
 pub mod house;
 pub mod ingress;
 pub mod log;
+pub mod manager;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
 mod port;

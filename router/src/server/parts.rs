@@ -1,13 +1,13 @@
 //! Construction of the router's parts: nothing of a project runs yet, and no request is accepted.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use switchyard_contract::publisher::Publisher;
 use switchyard_edge::gate::Gate;
+use switchyard_edge::socket::Listener;
 use switchyard_program::descriptors;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -37,8 +37,8 @@ use crate::watch;
 pub(super) struct RouterParts {
     pub(super) config: RouterConfig,
     pub(super) projects: Root,
-    pub(super) listener: TcpListener,
-    pub(super) admin_listener: TcpListener,
+    pub(super) listener: Listener,
+    pub(super) admin_listeners: Vec<Listener>,
     pub(super) metrics: Metrics,
     pub(super) live: Arc<LiveTable>,
     pub(super) board: Arc<StatusBoard>,
@@ -122,13 +122,17 @@ impl RouterParts {
             tokens,
             publisher: publisher.as_ref().map(|(publisher, _)| publisher.clone()),
             authorities,
+            certificates: [&listener, &admin]
+                .into_iter()
+                .filter_map(|listener| listener.tls().cloned())
+                .collect(),
             commands: commands.clone(),
         };
         Ok(Self {
             config,
             projects,
             listener,
-            admin_listener: admin,
+            admin_listeners: [Some(admin), ready.own_admin].into_iter().flatten().collect(),
             metrics,
             live,
             board,

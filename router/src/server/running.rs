@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use switchyard_contract::publisher::Publisher;
 use switchyard_edge::listener::Server;
+use switchyard_edge::tls;
 use switchyard_program::signal::Reloads;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -73,8 +74,9 @@ pub(super) struct RunningRouter {
     end_control: Option<oneshot::Sender<Duration>>,
     control: JoinHandle<()>,
     crons: JoinHandle<()>,
-    admin: JoinHandle<()>,
+    admin: Vec<JoinHandle<()>>,
     reloads: JoinHandle<()>,
+    certificates: JoinHandle<()>,
     publisher: Option<(Publisher, JoinHandle<()>)>,
     _lock: File,
 }
@@ -96,7 +98,7 @@ impl RunningRouter {
         let http_settings = parts.http_settings();
         let crons = tokio::spawn(parts.cron_clock.run());
         let pickup = parts.pickups.start(parts.live.clone()).context("watch for files that start tasks")?;
-        let RouterParts { config, listener, admin_listener, live, board, mut control, commands, .. } = parts;
+        let RouterParts { config, listener, admin_listeners, live, board, mut control, commands, .. } = parts;
         let (end_control, control_ended) = oneshot::channel::<Duration>();
         // Before the first request: every project on the volume is then known, and has its routes.
         let start = control.take_inventory().await;
@@ -104,13 +106,12 @@ impl RunningRouter {
         let end = async { control_ended.await.unwrap_or_default() };
         let control = tokio::spawn(control.run(changes, parts.command_queue, end));
 
-        let admin_address = admin_listener.local_addr().context("read the admin address")?;
-        admin_listener.set_nonblocking(true).context("prepare the admin listener")?;
-        let admin_listener =
-            tokio::net::TcpListener::from_std(admin_listener).context("prepare the admin listener")?;
+        let admin_address = admin_listeners[0].address().context("read the admin address")?;
+        let certificates = tokio::spawn(tls::follow_files(parts.files.certificates.clone()));
         let reloads = tokio::spawn(parts.files.read_again(reloads));
-        let admin = tokio::spawn(parts.admin.serve(admin_listener));
-        let address = listener.local_addr().context("read the public address")?;
+        let admin =
+            admin_listeners.into_iter().map(|listener| tokio::spawn(parts.admin.clone().serve(listener)));
+        let address = listener.address().context("read the public address")?;
         let server = http::start(listener, &http_settings, &live, &commands, &parts.metrics)?;
         tracing::info!(
             listen = %address,
@@ -131,8 +132,9 @@ impl RunningRouter {
             end_control: Some(end_control),
             control,
             crons,
-            admin,
+            admin: admin.collect(),
             reloads,
+            certificates,
             publisher: parts.publisher,
             _lock: parts.lock,
         })
@@ -175,8 +177,11 @@ impl RunningRouter {
                     }
                     (&mut self.control).await.context("stop the control task")?;
                 }
-                StopStep::AdminListener => self.admin.abort(),
-                StopStep::Reloads => self.reloads.abort(),
+                StopStep::AdminListener => self.admin.iter().for_each(JoinHandle::abort),
+                StopStep::Reloads => {
+                    self.reloads.abort();
+                    self.certificates.abort();
+                }
                 StopStep::Events => {
                     if let Some((publisher, publishing)) = self.publisher.take() {
                         publisher.shutdown(LAST_EVENTS).await;
