@@ -36,6 +36,7 @@ pub mod runs;
 pub mod schemas;
 pub mod serve;
 pub mod sources;
+pub mod tls_client;
 pub mod upload;
 pub mod usage;
 pub mod volume;

@@ -158,6 +158,7 @@ mod tasks_saved;
 mod tasks_triggers;
 mod tasks_webhooks;
 mod tidy;
+mod tls;
 mod transports;
 mod trusted_proxy;
 mod unseen;

@@ -42,6 +42,7 @@ pub(super) struct RouterParts {
     pub(super) metrics: Metrics,
     pub(super) live: Arc<LiveTable>,
     pub(super) board: Arc<StatusBoard>,
+    pub(super) logs: Arc<LogBuffer>,
     pub(super) cells: Arc<Cells>,
     pub(super) cron_clock: CronClock,
     pub(super) control: Control,
@@ -80,7 +81,8 @@ impl RouterParts {
         board.set_gaps(gaps);
         let users = Arc::new(users);
         let events = Arc::new(Events::new(publisher.as_ref().map(|(publisher, _)| publisher.clone())));
-        let logs = Arc::new(LogBuffer::default());
+        let logs = LogBuffer::in_folder(config.state.join("logs")).context("open the folder for logs")?;
+        let logs = Arc::new(logs);
         let store = Arc::new(Store::open(&config.state)?);
         let install = installer_settings(&config, &cell, &users, &authorities);
         let packages = Arc::new(Packages::open(&config.state, install)?);
@@ -100,7 +102,7 @@ impl RouterParts {
             live: live.clone(),
             board: board.clone(),
             events,
-            logs,
+            logs: logs.clone(),
             crons: crons.clone(),
             metrics: metrics.clone(),
             policy: Arc::new(policy),
@@ -136,6 +138,7 @@ impl RouterParts {
             metrics,
             live,
             board,
+            logs,
             cells,
             cron_clock,
             control,

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::parts::RouterParts;
 use crate::http;
-use crate::live::StatusBoard;
+use crate::live::{LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
 use crate::pickup::PickupWatch;
 use crate::runs::Runs;
@@ -39,6 +39,8 @@ enum StopStep {
     CellTasks,
     /// Every cell runs its SIGTERM handlers within the rest of the grace, and ends.
     Control,
+    /// The last lines of projects are on the disk.
+    Logs,
     /// Health, projects and events are no longer shown.
     AdminListener,
     /// SIGHUP has no effect.
@@ -48,7 +50,7 @@ enum StopStep {
 }
 
 /// The order of stopping: a part stops after all parts that need it.
-const STOP_ORDER: [StopStep; 9] = [
+const STOP_ORDER: [StopStep; 10] = [
     StopStep::Delay,
     // Before the control task, which takes the changes that the watch waits to hand over.
     StopStep::Watch,
@@ -56,6 +58,7 @@ const STOP_ORDER: [StopStep; 9] = [
     StopStep::PublicListener,
     StopStep::CellTasks,
     StopStep::Control,
+    StopStep::Logs,
     StopStep::AdminListener,
     StopStep::Reloads,
     StopStep::Events,
@@ -64,6 +67,7 @@ const STOP_ORDER: [StopStep; 9] = [
 /// All tasks and threads of a router that serves.
 pub(super) struct RunningRouter {
     board: Arc<StatusBoard>,
+    logs: Arc<LogBuffer>,
     grace: Duration,
     drain_delay: Duration,
     watch: Option<Watch>,
@@ -122,6 +126,7 @@ impl RunningRouter {
         );
         Ok(Self {
             board,
+            logs: parts.logs,
             grace: config.grace,
             drain_delay: config.reload.drain_delay,
             watch: Some(watch),
@@ -176,6 +181,10 @@ impl RunningRouter {
                         let _ = end.send(rest);
                     }
                     (&mut self.control).await.context("stop the control task")?;
+                }
+                StopStep::Logs => {
+                    let logs = self.logs.clone();
+                    spawn_blocking(move || logs.stop()).await.context("keep the logs of projects")?;
                 }
                 StopStep::AdminListener => self.admin.iter().for_each(JoinHandle::abort),
                 StopStep::Reloads => {
@@ -234,6 +243,8 @@ mod tests {
             (StopStep::PublicListener, StopStep::Control),
             // A limit that is reached while cells end would report a crash.
             (StopStep::CellTasks, StopStep::Control),
+            // Cells print until their end.
+            (StopStep::Control, StopStep::Logs),
             // The end of every cell is shown and sent as an event.
             (StopStep::Control, StopStep::AdminListener),
             (StopStep::Control, StopStep::Events),

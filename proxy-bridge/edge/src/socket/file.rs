@@ -3,14 +3,23 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
 
 /// The mode: its user and its group may connect.
 const MODE: u32 = 0o660;
+
+/// Attempts to lock the folder, a second in all: others lock it for as long as one call takes.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The file of a socket, which is removed when this is dropped.
 #[derive(Debug)]
@@ -26,7 +35,7 @@ pub(super) fn bind_at(path: &Path, backlog: i32) -> io::Result<(UnixListener, So
     // Two processes that start at once would both find the same stale file, and one would remove
     // the other's.
     let folder = File::open(folder).map_err(|error| named(&folder.display().to_string(), &error))?;
-    flock(&folder, FlockOperation::LockExclusive)?;
+    lock(&folder)?;
     remove_stale(path)?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // The file gets the mode of the socket at first: nobody but its user can connect before the
@@ -39,6 +48,16 @@ pub(super) fn bind_at(path: &Path, backlog: i32) -> io::Result<(UnixListener, So
     Ok((UnixListener::from(socket), file))
 }
 
+fn lock(folder: &File) -> io::Result<()> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match flock(folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => sleep(LOCK_PAUSE),
+            locked => return Ok(locked?),
+        }
+    }
+    Err(io::Error::other("another process has locked its folder"))
+}
+
 /// Removes a socket at which nobody listens.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
@@ -49,11 +68,12 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         let message = "a file that is no socket is there: remove it, or name another path";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        // Its queue is full, or it is another kind of socket.
-        Err(_) => Err(io::ErrorKind::AddrInUse.into()),
+    // A server whose queue is full is not waited for.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&client, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => fs::remove_file(path),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
 

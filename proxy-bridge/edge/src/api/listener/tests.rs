@@ -1,8 +1,10 @@
+use std::net::TcpListener;
 use std::time::Duration;
 
 use axum::body::Body;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
