@@ -1,16 +1,15 @@
 //! All settings of the router: each flag with its help, its default and the reason for that default.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use switchyard_edge::gate::PublicHost;
 use switchyard_edge::listener::ListenerConfig;
-use switchyard_edge::socket::ListenSetting;
-use switchyard_edge::tls::CertificateFiles;
-use switchyard_program::log::LogConfig;
-use switchyard_program::settings::values::{InvalidValue, number, size, time};
+use switchyard_program::log::LogFormat;
+use switchyard_program::settings::values::{InvalidValue, address, number, size, time};
 use switchyard_program::settings::{Problems, Validate};
 
 use crate::inspect::Inspectable;
@@ -36,16 +35,17 @@ pub struct RouterConfig {
     #[arg(long, value_name = "DIR", default_value = ".switchyard")]
     pub state: PathBuf,
 
-    /// Address of the public listener: IP:PORT, or unix:PATH for a Unix socket
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
-    pub listen: ListenSetting,
+    /// Address of the public listener
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = address)]
+    pub listen: SocketAddr,
 
     /// TOML file with what projects may do, their limits and their environment; reloaded on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
 
-    #[command(flatten)]
-    pub log: LogConfig,
+    /// Format of the log on standard error: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    pub log_format: LogFormat,
 
     /// Time for a replaced version to finish its requests, and then its SIGTERM handlers
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time(ZERO))]
@@ -67,11 +67,10 @@ pub struct RouterConfig {
     pub requests: RequestConfig,
 
     #[command(flatten)]
-    pub connections: ListenerConfig,
+    pub access_log: AccessLogConfig,
 
-    /// One more admin listener, with plain HTTP, for a bridge in the same process.
-    #[arg(skip)]
-    pub own_admin: Option<ListenSetting>,
+    #[command(flatten)]
+    pub connections: ListenerConfig,
 }
 
 /// The admin listener, and where events go.
@@ -79,22 +78,13 @@ pub struct RouterConfig {
 #[command(next_help_heading = "Admin listener and events")]
 pub struct AdminConfig {
     /// Address of the admin listener
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001")]
-    pub admin: ListenSetting,
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001", value_parser = address)]
+    pub admin: SocketAddr,
 
     /// File with the tokens that the admin listener accepts, one per line; required unless --admin is a
     /// loopback address
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
-
-    /// File (PEM) with the certificate of the admin listener and its chain (requires --admin-tls-key);
-    /// reloaded when it changes
-    #[arg(long, value_name = "FILE")]
-    pub admin_tls_cert: Option<PathBuf>,
-
-    /// File (PEM) with the key of --admin-tls-cert
-    #[arg(long, value_name = "FILE")]
-    pub admin_tls_key: Option<PathBuf>,
 
     /// Host name other than localhost under which the admin listener answers requests without a token;
     /// repeatable
@@ -277,6 +267,33 @@ pub struct RequestConfig {
     pub max_in_flight: usize,
 }
 
+/// The access log.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Access log")]
+pub struct AccessLogConfig {
+    /// File to which a line about each request is added, or - for standard output; opened again on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
+
+    /// Format of the access log: json, or combined as Apache and nginx have it
+    #[arg(long, value_name = "FORMAT", default_value = "json", hide_possible_values = true)]
+    pub access_log_format: AccessLogFormat,
+
+    /// Add query strings to the access log, without the values of parameters that are secrets by their
+    /// names
+    #[arg(long)]
+    pub access_log_query: bool,
+}
+
+/// The format of the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccessLogFormat {
+    /// An object on each line.
+    Json,
+    /// The combined format of Apache and nginx.
+    Combined,
+}
+
 /// Text that is not a quiet time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}, or auto")]
@@ -301,22 +318,8 @@ impl Debounce {
     }
 }
 
-impl RouterConfig {
-    /// Returns the files with the certificates of the public and of the admin listener.
-    pub(crate) fn certificates(&self, problems: &mut Problems) -> [Option<CertificateFiles>; 2] {
-        let admin = &self.admin;
-        let files = [&admin.admin_tls_cert, &admin.admin_tls_key];
-        let has_ip = admin.admin.address().ip().is_some();
-        [
-            self.connections.certificate(&self.listen, problems),
-            CertificateFiles::of("admin-tls", files, has_ip, problems),
-        ]
-    }
-}
-
 impl Validate for RouterConfig {
     fn validate(&self, problems: &mut Problems) {
-        self.certificates(problems);
         self.admin.validate(problems);
         self.cells.validate(problems);
     }
@@ -324,7 +327,7 @@ impl Validate for RouterConfig {
 
 impl Validate for AdminConfig {
     fn validate(&self, problems: &mut Problems) {
-        if self.admin_token_file.is_none() && !self.admin.address().is_local() {
+        if self.admin_token_file.is_none() && !self.admin.ip().is_loopback() {
             let message = format!(
                 "{} is reachable from other machines, which could then do anything: set \
                  --admin-token-file, or listen on 127.0.0.1",

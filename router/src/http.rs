@@ -20,14 +20,16 @@ mod problem_answer;
 mod record;
 mod site;
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use switchyard_edge::forwarded::TrustedProxies;
 use switchyard_edge::listener::{ListenerLimits, ListenerSettings, Server};
-use switchyard_edge::socket::Listener;
 
 use self::handle::RequestHandler;
+use self::record::Recorder;
+use crate::access_log::AccessLog;
 use crate::live::{Commands, LiveTable};
 use crate::metrics::Metrics;
 
@@ -42,6 +44,8 @@ pub(crate) struct HttpSettings {
     pub(crate) trusted_proxies: TrustedProxies,
     /// The limits on clients.
     pub(crate) limits: ListenerLimits,
+    /// The access log, if there is one.
+    pub(crate) access_log: Option<Arc<AccessLog>>,
 }
 
 /// Serves the public listener with the projects of `live`.
@@ -49,16 +53,18 @@ pub(crate) struct HttpSettings {
 /// # Errors
 /// The listener cannot be prepared, or a thread cannot be made.
 pub(crate) fn start(
-    listener: Listener,
+    listener: TcpListener,
     settings: &HttpSettings,
     live: &Arc<LiveTable>,
     commands: &Commands,
     metrics: &Metrics,
 ) -> Result<Server> {
-    let HttpSettings { dev, overlay, trusted_proxies, limits } = settings.clone();
+    let HttpSettings { dev, overlay, trusted_proxies, limits, access_log } = settings.clone();
     let (live, commands, handler_limits) = (live.clone(), commands.clone(), limits.clone());
-    let make_handler =
-        move || RequestHandler::new([dev, overlay], &handler_limits, live.clone(), commands.clone());
+    let make_handler = move || {
+        let recorder = Recorder::new(access_log.clone());
+        RequestHandler::new([dev, overlay], &handler_limits, live.clone(), commands.clone(), recorder)
+    };
     let settings = ListenerSettings::new("http", trusted_proxies, limits);
     Server::start(listener, settings, Arc::new(metrics.clone()), make_handler)
         .context("start the public listener")

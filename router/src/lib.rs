@@ -6,6 +6,7 @@ pub mod config;
 pub mod inspect;
 pub mod server;
 
+mod access_log;
 mod build;
 mod cells;
 mod checkout;

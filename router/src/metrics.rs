@@ -77,6 +77,8 @@ pub(crate) struct Metrics {
     pub(crate) connections_refused: Family<RefusedLabels, Counter>,
     /// Refused requests: ambiguous, or with a head that is too large or too slow.
     pub(crate) requests_refused: Counter,
+    /// Requests that are missing from the access log.
+    pub(crate) access_log_dropped: Counter,
 }
 
 #[derive(Debug, Clone)]
@@ -206,6 +208,11 @@ impl Metrics {
             "switchyard_requests_refused",
             "Requests that are ambiguous, or have a head that is too large or too slow",
             requests_refused.clone(),
+        );
+        registry.register(
+            "switchyard_access_log_dropped",
+            "Requests that are missing from the access log: it could not be written, or not fast enough",
+            self.access_log_dropped.clone(),
         );
     }
 }

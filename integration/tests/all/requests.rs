@@ -1,6 +1,9 @@
 //! What is recorded of requests: their ids, the last ones of a project, and how many there were.
 
+use std::path::Path;
+
 use futures_util::{SinkExt as _, StreamExt as _};
+use rustix::process::Signal;
 use serde_json::Value;
 use switchyard_integration::bridge::cli::{Following, run};
 use switchyard_integration::bridge::fronts::Fronts;
@@ -120,4 +123,36 @@ async fn requests_at_all_routers_are_counted_together() {
     fronts.bridge.forward.get("/a/201").await;
     let line = following.printed("/a/201").await;
     assert_eq!(serde_json::from_str::<Value>(&line).expect("it is JSON")["status"], 201);
+}
+
+#[tokio::test]
+async fn the_access_log_has_every_request_without_secrets_and_follows_a_rotation() {
+    let volume = Volume::with("a", STATUSES);
+    let dir = tempfile::tempdir().unwrap();
+    let (path, moved) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
+    let router = Router::builder(&volume).flag("access-log", path.display()).start().await;
+    let secret = with_header(request("/a/200?token=hush"), "authorization", "Bearer hush");
+    router.public.send(secret).await;
+    router
+        .public
+        .send(with_header(request("/a/404?token=hush"), "connection", "keep-alive, x-unknown"))
+        .await;
+    router.public.get("/none/").await;
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    eventually("three requests are logged", || async { read(&path).lines().count() == 3 }).await;
+    let text = read(&path);
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    assert!(!text.contains("hush") && !text.contains("token"), "{text}");
+    let statuses: Vec<_> = lines.iter().filter_map(|line| line["status"].as_u64()).collect();
+    assert_eq!(statuses, [200, 404, 404]);
+    let projects: Vec<_> = lines.iter().map(|line| line["project"].as_str()).collect();
+    assert_eq!(projects, [Some("a"), Some("a"), None]);
+
+    std::fs::rename(&path, &moved).unwrap();
+    router.signal(Signal::HUP);
+    eventually("the file is there again", || async { path.exists() }).await;
+    router.public.get("/a/201").await;
+    assert_eq!(router.stop().await.status.code(), Some(0));
+    assert!(read(&path).contains("/a/201") && read(&moved) == text, "{}", read(&path));
 }

@@ -117,6 +117,9 @@ pub const RECORDED_PATH: usize = 256;
 /// See [`RECORDED_PATH`].
 pub const RECORDED_METHOD: usize = 20;
 
+/// Bytes of a header, or of a query, in the access log.
+pub const RECORDED_HEADER: usize = 512;
+
 /// Bytes of a request's id in a line of output: UUIDs have 36, traces with their spans 55.
 pub const REQUEST_ID: usize = 64;
 

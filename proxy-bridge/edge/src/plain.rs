@@ -206,6 +206,19 @@ impl<'h> PlainRequest<'h> {
         &self.target[..self.path]
     }
 
+    /// The query.
+    #[must_use]
+    pub fn query(&self) -> Option<&'h str> {
+        self.target.get(self.path + 1..)
+    }
+
+    /// The first value of a header, whose name is given in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'h [u8]> {
+        let header = self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        header.map(|header| header.value)
+    }
+
     /// The value of `Host`, as it came.
     #[must_use]
     pub fn host(&self) -> &'h [u8] {

@@ -71,7 +71,7 @@ pub(super) fn begin(
     let cell = &lease.running.cell;
     let socket = cell.transport().filter(|_| cell.takes_urls())?;
     let ours = caller.client().headers(&host, prefix)?;
-    let url = [caller.client().scheme(), "://", host.authority().to_str().ok()?, root, target];
+    let url = ["http://", host.authority().to_str().ok()?, root, target];
     let body = request.body();
     let mut new_id = [0; 16];
     let id = recorder.ids().choose(request.request_id(), &mut new_id);
@@ -82,10 +82,11 @@ pub(super) fn begin(
     let accept = request.accept().and_then(|accept| HeaderValue::from_bytes(accept).ok());
     let texts = [request.method(), id, request.path()];
     let mut recording = recorder.begin(texts, caller.client().peer(), now);
-    recording.set_project(&entry);
+    recording.set_details(request.host(), request.query(), "HTTP/1.1", |name| request.header(name));
     if let Some(live) = &entry.live {
         recording.set_version(live.version.digest.as_bytes());
     }
+    recording.set_project(entry);
     Some(DirectRequest { lease, slot, stream, accept, recording })
 }
 

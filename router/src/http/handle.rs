@@ -93,6 +93,7 @@ impl RequestHandler {
         limits: &ListenerLimits,
         live: Arc<LiveTable>,
         commands: Commands,
+        recorder: Recorder,
     ) -> Self {
         Self {
             dev,
@@ -100,7 +101,7 @@ impl RequestHandler {
             body_timeout: limits.body_timeout,
             entrance: Entrance::new(live, commands),
             cells: CellClient::new(limits.max_head),
-            recorder: Recorder::new(),
+            recorder,
         }
     }
 
@@ -130,12 +131,12 @@ impl RequestHandler {
         let cors = self.dev.then(|| Cors::of(&request)).flatten();
         match self.route(&mut request, caller) {
             Ok(destination) => {
-                recording.set_project(&destination.entry);
+                recording.set_project(destination.entry.clone());
                 self.serve(request, caller, destination, cors, recording).await
             }
             Err(Rejection { problem, entry }) => {
                 if let Some(entry) = &entry {
-                    recording.set_project(entry);
+                    recording.set_project(entry.clone());
                 }
                 let is_foreign = cors.as_ref().is_some_and(|cors| !cors.is_local());
                 if self.dev && !is_foreign && problem == RequestProblem::UnknownProject {

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Frame, SizeHint};
 use switchyard_contract::admin::VERSION;
+use switchyard_contract::project::ProjectName;
 use switchyard_edge::listener::{Caller, HandlerBody};
 use switchyard_edge::request_id::{REQUEST_ID, RequestIds};
 
 use super::body::{Body, BodyError};
+use crate::access_log::{AccessEntry, AccessLog, RequestDetails};
 use crate::live::ProjectEntry;
 use crate::requests::{RequestRecord, SHORT_DIGEST};
 
@@ -23,6 +25,7 @@ use crate::requests::{RequestRecord, SHORT_DIGEST};
 #[derive(Debug)]
 pub(super) struct Recorder {
     ids: RequestIds,
+    log: Option<Arc<AccessLog>>,
     /// A moment, and what the wall clock said then, in microseconds since 1970.
     clock: Cell<(Instant, u64)>,
 }
@@ -34,6 +37,8 @@ pub(super) struct Recording {
     entry: Option<Arc<ProjectEntry>>,
     began: Instant,
     record: RequestRecord,
+    /// The access log, if there is one, and what it has of the request besides.
+    log: Option<(Arc<AccessLog>, Box<RequestDetails>)>,
 }
 
 /// The body of an answer, with the recording of its request.
@@ -46,8 +51,8 @@ pub(super) struct RecordedBody {
 }
 
 impl Recorder {
-    pub(super) fn new() -> Self {
-        let recorder = Self { ids: RequestIds::default(), clock: Cell::new((Instant::now(), 0)) };
+    pub(super) fn new(log: Option<Arc<AccessLog>>) -> Self {
+        let recorder = Self { ids: RequestIds::default(), log, clock: Cell::new((Instant::now(), 0)) };
         recorder.set_clock();
         recorder
     }
@@ -71,14 +76,22 @@ impl Recorder {
         let id = self.ids.set(request.headers_mut());
         let texts = [request.method().as_str(), id.to_str().unwrap_or_default(), request.uri().path()];
         let client = caller.client().ip(request.headers());
-        (self.begin(texts, client, Instant::now()), id)
+        let mut recording = self.begin(texts, client, Instant::now());
+        let (headers, uri) = (request.headers(), request.uri());
+        let value = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+        let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+        let host = authority.or_else(|| value("host")).unwrap_or_default();
+        recording.set_details(host, uri.query(), protocol(request.version()), value);
+        (recording, id)
     }
 
     /// The recording of bytes that are no request, with its id.
     pub(super) fn begin_refused(&self, caller: &Caller) -> (Recording, HeaderValue) {
         let id = self.ids.next();
         let texts = ["-", id.to_str().unwrap_or_default(), "-"];
-        (self.begin(texts, caller.client().peer(), Instant::now()), id)
+        let mut recording = self.begin(texts, caller.client().peer(), Instant::now());
+        recording.set_details(b"", None, "-", |_| None);
+        (recording, id)
     }
 
     /// The recording of a request whose head is known since `began`.
@@ -87,14 +100,27 @@ impl Recorder {
         let began_us = at + micros(began.saturating_duration_since(moment));
         let mut record = RequestRecord::new(method, id, path);
         (record.client, record.began_us) = (client, began_us);
-        Recording { entry: None, began, record }
+        Recording { entry: None, began, record, log: self.log.clone().map(|log| (log, Box::default())) }
     }
 }
 
 impl Recording {
     /// Notes the project that the request is for.
-    pub(super) fn set_project(&mut self, entry: &Arc<ProjectEntry>) {
-        self.entry = Some(entry.clone());
+    pub(super) fn set_project(&mut self, entry: Arc<ProjectEntry>) {
+        self.entry = Some(entry);
+    }
+
+    /// Notes what the access log has of the request besides.
+    pub(super) fn set_details<'h>(
+        &mut self,
+        host: &[u8],
+        query: Option<&str>,
+        protocol: &'static str,
+        header: impl Fn(&str) -> Option<&'h [u8]>,
+    ) {
+        if let Some((log, details)) = &mut self.log {
+            **details = RequestDetails::new(host, query, protocol, header, log.has_queries());
+        }
     }
 
     /// Notes the time for which the request has waited for a slot.
@@ -150,6 +176,11 @@ impl Drop for Recording {
             return;
         }
         record.total_us = micros(self.began.elapsed());
+        if let Some((log, details)) = self.log.take() {
+            let project = self.entry.as_ref().map(|entry| entry.project.clone());
+            let request = record.info(project.as_ref().map_or("", ProjectName::as_str));
+            log.add(AccessEntry { project, request, details: *details });
+        }
         if let Some(entry) = &self.entry {
             entry.ended.add(record);
         }
@@ -161,6 +192,14 @@ fn version_in(headers: &HeaderMap) -> Option<[u8; SHORT_DIGEST]> {
     let (_, digits) = headers.get(VERSION)?.to_str().ok()?.rsplit_once('@')?;
     let number = u64::from_str_radix(digits.get(..2 * SHORT_DIGEST)?, 16).ok()?;
     number.to_be_bytes().last_chunk().copied()
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -115,7 +115,6 @@ impl Control {
             store: parts.store.clone(),
             packages: parts.packages.clone(),
             cells: parts.cells.clone(),
-            logs: parts.logs.clone(),
             record: record.clone(),
         };
         let builder = Builder {

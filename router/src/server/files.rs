@@ -6,11 +6,11 @@ use std::sync::Arc;
 use switchyard_contract::publisher::Publisher;
 use switchyard_contract::secret::Secret;
 use switchyard_contract::settings_file::read_text;
-use switchyard_edge::tls::Tls;
 use switchyard_program::settings::InvalidSetting;
 use switchyard_program::signal::{Reloads, log_reload};
 use tokio::task::spawn_blocking;
 
+use crate::access_log::AccessLog;
 use crate::admin::Tokens;
 use crate::config::RouterConfig;
 use crate::live::{Command, Commands};
@@ -24,8 +24,7 @@ pub(super) struct SettingsFiles {
     pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) publisher: Option<Publisher>,
     pub(super) authorities: Authorities,
-    /// TLS of the listeners that have it.
-    pub(super) certificates: Vec<Tls>,
+    pub(super) access_log: Option<Arc<AccessLog>>,
     pub(super) commands: Commands,
 }
 
@@ -33,7 +32,7 @@ impl SettingsFiles {
     /// Reloads all files on each SIGHUP, until it is dropped.
     pub(super) async fn read_again(self, mut reloads: Reloads) {
         loop {
-            let _reload = reloads.next().await;
+            reloads.next().await;
             let files = self.clone();
             // Fails only by a panic, which is logged.
             let policy = spawn_blocking(move || files.read()).await.ok().flatten();
@@ -46,9 +45,13 @@ impl SettingsFiles {
 
     /// Reads all files. Returns the policy, if there is a valid one.
     fn read(&self) -> Option<Policy> {
-        let read = [self.read_tokens(), self.read_event_secret(), self.read_certificates()];
-        self.certificates.iter().for_each(Tls::read_again);
-        if self.config.policy.is_none() && self.certificates.is_empty() && !read.contains(&true) {
+        let read = [
+            self.read_tokens(),
+            self.read_event_secret(),
+            self.read_certificates(),
+            self.reopen_access_log(),
+        ];
+        if self.config.policy.is_none() && !read.contains(&true) {
             tracing::info!("SIGHUP: no setting names a file to reload (--policy and others)");
         }
         self.read_policy()
@@ -73,6 +76,14 @@ impl SettingsFiles {
         });
         log_reload("event-secret-file", read.map_err(|error| vec![error]));
         true
+    }
+
+    /// Returns true if the settings name an access log.
+    fn reopen_access_log(&self) -> bool {
+        if let Some(log) = &self.access_log {
+            log.reopen();
+        }
+        self.access_log.is_some()
     }
 
     /// Returns true if there is a file with certificates.

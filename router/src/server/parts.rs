@@ -1,13 +1,13 @@
 //! Construction of the router's parts: nothing of a project runs yet, and no request is accepted.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use switchyard_contract::publisher::Publisher;
 use switchyard_edge::gate::Gate;
-use switchyard_edge::socket::Listener;
 use switchyard_program::descriptors;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -16,6 +16,7 @@ use super::crons::ProjectCrons;
 use super::files::SettingsFiles;
 use super::prepare::Ready;
 use super::sandbox::Sandbox;
+use crate::access_log::AccessLog;
 use crate::admin::{self, Admin, Tokens};
 use crate::cells::{Caches, CellSettings, Cells, DataFolders, Groups};
 use crate::checkout::Store;
@@ -37,12 +38,11 @@ use crate::watch;
 pub(super) struct RouterParts {
     pub(super) config: RouterConfig,
     pub(super) projects: Root,
-    pub(super) listener: Listener,
-    pub(super) admin_listeners: Vec<Listener>,
+    pub(super) listener: TcpListener,
+    pub(super) admin_listener: TcpListener,
     pub(super) metrics: Metrics,
     pub(super) live: Arc<LiveTable>,
     pub(super) board: Arc<StatusBoard>,
-    pub(super) logs: Arc<LogBuffer>,
     pub(super) cells: Arc<Cells>,
     pub(super) cron_clock: CronClock,
     pub(super) control: Control,
@@ -53,6 +53,7 @@ pub(super) struct RouterParts {
     pub(super) pickups: Pickups,
     pub(super) files: SettingsFiles,
     pub(super) publisher: Option<(Publisher, JoinHandle<()>)>,
+    pub(super) access_log: Option<Arc<AccessLog>>,
     /// Limits of the largest project that the policy allows: folders and files.
     pub(super) largest_project: [u64; 2],
     pub(super) lock: File,
@@ -74,6 +75,8 @@ impl RouterParts {
         let authorities = Authorities::new(ready.authorities);
         let publisher = events.map(Publisher::start).transpose()?;
         let metrics = Metrics::default();
+        let access_log =
+            AccessLog::start(&config.access_log, metrics.clone()).context("open the access log")?;
         let live = Arc::new(LiveTable::new());
         let Sandbox { users, groups, missing, gaps } = sandbox;
         missing.into_iter().for_each(|missing| gaps.add(missing));
@@ -81,8 +84,7 @@ impl RouterParts {
         board.set_gaps(gaps);
         let users = Arc::new(users);
         let events = Arc::new(Events::new(publisher.as_ref().map(|(publisher, _)| publisher.clone())));
-        let logs = LogBuffer::in_folder(config.state.join("logs")).context("open the folder for logs")?;
-        let logs = Arc::new(logs);
+        let logs = Arc::new(LogBuffer::default());
         let store = Arc::new(Store::open(&config.state)?);
         let install = installer_settings(&config, &cell, &users, &authorities);
         let packages = Arc::new(Packages::open(&config.state, install)?);
@@ -102,7 +104,7 @@ impl RouterParts {
             live: live.clone(),
             board: board.clone(),
             events,
-            logs: logs.clone(),
+            logs,
             crons: crons.clone(),
             metrics: metrics.clone(),
             policy: Arc::new(policy),
@@ -124,21 +126,17 @@ impl RouterParts {
             tokens,
             publisher: publisher.as_ref().map(|(publisher, _)| publisher.clone()),
             authorities,
-            certificates: [&listener, &admin]
-                .into_iter()
-                .filter_map(|listener| listener.tls().cloned())
-                .collect(),
+            access_log: access_log.clone(),
             commands: commands.clone(),
         };
         Ok(Self {
             config,
             projects,
             listener,
-            admin_listeners: [Some(admin), ready.own_admin].into_iter().flatten().collect(),
+            admin_listener: admin,
             metrics,
             live,
             board,
-            logs,
             cells,
             cron_clock,
             control,
@@ -149,6 +147,7 @@ impl RouterParts {
             pickups,
             files,
             publisher,
+            access_log,
             largest_project: [most.folders, most.files],
             lock: ready.lock,
         })
@@ -173,6 +172,7 @@ impl RouterParts {
             overlay: !self.config.reload.no_overlay,
             trusted_proxies: connections.trusted_proxy.clone().unwrap_or_default(),
             limits: connections.limits(),
+            access_log: self.access_log.clone(),
         }
     }
 }
