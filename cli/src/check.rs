@@ -17,6 +17,7 @@ use switchyard_contract::event::{Event, EventType};
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::visible;
 use switchyard_program::color::ColorChoice;
+use switchyard_program::log::{self, LogLevel};
 use switchyard_program::settings::values::time;
 use switchyard_program::settings::{self, CommandLine, Problem, Problems, Validate};
 use switchyard_router::config::RouterConfig;
@@ -103,7 +104,7 @@ pub(crate) fn run(config: &CheckConfig) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&format!("cannot write {}: {error}", folder.log().display())),
     };
-    let _log = switchyard_program::log::init_in_file(log);
+    let _log = log::init_in_file(log, LogLevel::Info);
     match check(config, &folder) {
         Ok(status) => status,
         Err(error) => fail(&format!("{error:#}")),
@@ -126,7 +127,8 @@ fn check(config: &CheckConfig, folder: &DevFolder) -> Result<ExitCode> {
     };
     let names: BTreeSet<_> = projects.keys().cloned().collect();
     ready.set_overrides(projects);
-    let admin = ready.addresses().context("read the router's addresses")?.admin;
+    let admin = ready.addresses().context("read the router's addresses")?.admin.ip();
+    let admin = admin.context("the admin listener of a check has an IP address")?;
     let signals = StopSignals::watch(&runtime)?;
     let (sender, outcomes) = mpsc::channel();
     let (within, stop) = (config.within, signals.clone());

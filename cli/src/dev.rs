@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Args, Command};
 use switchyard_program::color::ColorChoice;
+use switchyard_program::log::{self, LogLevel};
 use switchyard_program::settings::values::address;
 use switchyard_program::settings::{self, CommandLine, Problem, Problems, Validate};
 use switchyard_router::server;
@@ -68,6 +69,10 @@ pub(crate) struct DevConfig {
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     color: ColorChoice,
 
+    /// Least severe records in the log, a file in the state folder: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true)]
+    log_level: LogLevel,
+
     /// Do not show what the projects print (the key l shows it)
     #[arg(long)]
     no_logs: bool,
@@ -95,7 +100,7 @@ pub(crate) fn run(config: &DevConfig) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&format!("{error:#}; name another folder with --state")),
     };
-    let _log = switchyard_program::log::init_in_file(log);
+    let _log = log::init_in_file(log, config.log_level);
     let serve = match serve_config(config, &folder) {
         Ok(serve) => serve,
         Err(problems) => return fail_usage("dev", problems),
@@ -123,7 +128,14 @@ fn start(config: &DevConfig, serve: &ServeConfig, folder: DevFolder) -> Result<E
     let terminal = Terminal::prepare();
     let has_color = config.color.is_on(io::stdout().is_terminal());
     let screen = Screen::new(has_color, !config.no_logs);
-    let links = session::Links { public: router.public, api, admin: router.admin };
+    let links = [router.public, api, router.admin].map(|address| address.ip());
+    let [Some(public), Some(api), Some(admin)] = links else {
+        return Ok(fail_usage(
+            "dev",
+            vec![Problem::new("--", "the listeners of dev have no paths: leave out unix:")],
+        ));
+    };
+    let links = session::Links { public, api, admin };
     let session = Session::new(folder, links, screen, terminal.as_ref().map(Terminal::keys).transpose()?);
     let session = session.start(signals.clone()).context("start the display")?;
     let result = serve::run_both(runtime, ready, reloads, signals.clone());

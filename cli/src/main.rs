@@ -24,6 +24,8 @@ mod serve;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
+mod sockets;
+#[cfg(feature = "server")]
 mod stop;
 mod target;
 
@@ -49,11 +51,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     match command {
         #[cfg(feature = "server")]
-        Command::Router(config) => server::with_log(config.log_format, || server::router(*config)),
+        Command::Router(config) => server::with_log(config.log, || server::router(*config)),
         #[cfg(feature = "server")]
-        Command::Bridge(config) => server::with_log(config.log_format, || server::bridge(*config)),
+        Command::Bridge(config) => server::with_log(config.log, || server::bridge(*config)),
         #[cfg(feature = "server")]
-        Command::Serve(config) => server::with_log(config.log_format(), || serve::run(*config)),
+        Command::Serve(config) => server::with_log(config.log(), || serve::run(*config)),
         #[cfg(feature = "server")]
         Command::Dev(config) => dev::run(&config),
         #[cfg(feature = "server")]

@@ -13,13 +13,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use switchyard_bridge::config::{
-    BridgeConfig, DeployConfig, ForwardConfig, RouterSetConfig, RunConfig, SourceConfig, UploadConfig,
+    ApiTlsConfig, BridgeConfig, DeployConfig, ForwardConfig, RouterSetConfig, RunConfig, SourceConfig,
+    UploadConfig,
 };
 use switchyard_bridge::start;
 use switchyard_edge::gate::PublicHost;
 use switchyard_edge::listener::ListenerConfig;
-use switchyard_program::log::LogFormat;
-use switchyard_program::settings::values::{address, time};
+use switchyard_edge::socket::{ListenAddress, ListenSetting};
+use switchyard_program::log::LogConfig;
+use switchyard_program::service;
+use switchyard_program::settings::values::time;
 use switchyard_program::settings::{Problem, Problems, Validate};
 use switchyard_program::signal::Reloads;
 use switchyard_router::config::{
@@ -29,6 +32,7 @@ use switchyard_router::server::{self, Addresses};
 use tokio::sync::watch;
 
 use crate::server::{fail, fail_usage, with_reloads};
+use crate::sockets::{self, Slot};
 use crate::stop::StopSignals;
 
 /// Settings of a router and a bridge that share a process.
@@ -42,22 +46,34 @@ pub(crate) struct ServeConfig {
     #[arg(long, value_name = "DIR", default_value = ".switchyard")]
     state: PathBuf,
 
-    /// Address of the public listener, for requests to projects
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = address)]
-    listen: SocketAddr,
+    /// Address of the public listener, for requests to projects: IP:PORT, or unix:PATH for a Unix socket
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    listen: ListenSetting,
 
     /// Address of the bridge's API, for deploys
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000", value_parser = address)]
-    api: SocketAddr,
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    api: ListenSetting,
+
+    #[command(flatten)]
+    tls: ApiTlsConfig,
 
     /// Address of the router's admin listener
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001", value_parser = address)]
-    admin: SocketAddr,
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001")]
+    admin: ListenSetting,
 
     /// File with the tokens that the admin listener accepts, one per line; required unless --admin is a
     /// loopback address
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
+
+    /// File (PEM) with the certificate of the admin listener and its chain (requires --admin-tls-key);
+    /// reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    admin_tls_cert: Option<PathBuf>,
+
+    /// File (PEM) with the key of --admin-tls-cert
+    #[arg(long, value_name = "FILE")]
+    admin_tls_key: Option<PathBuf>,
 
     /// Host name other than localhost under which API and admin listener answer requests without a token;
     /// repeatable
@@ -76,9 +92,8 @@ pub(crate) struct ServeConfig {
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
-    /// Format of the log on standard error: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
-    log_format: LogFormat,
+    #[command(flatten)]
+    log: LogConfig,
 
     /// Time for deploys, and then for requests and SIGTERM handlers of projects, to finish
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time(Duration::ZERO))]
@@ -119,48 +134,56 @@ impl Validate for ServeConfig {
     fn validate(&self, problems: &mut Problems) {
         self.router().validate(problems);
         let mut of_bridge = Problems::default();
-        match self.bridge(self.addresses()) {
+        match self.bridge(&self.addresses()) {
             Ok(bridge) => bridge.validate(&mut of_bridge),
             Err(error) => problems.flag("listen", format!("{error:#}")),
         }
         of_bridge.into_vec().into_iter().map(as_of_serve).for_each(|problem| problems.add(problem));
         for (name, address, others) in [
-            ("api", self.api, &[("listen", self.listen)][..]),
-            ("admin", self.admin, &[("listen", self.listen), ("api", self.api)][..]),
+            ("api", &self.api, &[("listen", &self.listen)][..]),
+            ("admin", &self.admin, &[("listen", &self.listen), ("api", &self.api)][..]),
         ] {
-            let same = others.iter().find(|(_, other)| *other == address && address.port() != 0);
+            let address = address.address();
+            let is_chosen = address.ip().is_some_and(|address| address.port() == 0);
+            let same = others.iter().find(|(_, other)| other.address() == address && !is_chosen);
             if let Some((other, _)) = same {
-                problems.flag(name, format!("{address} is the address of --{other} too: name another port"));
+                problems.flag(name, format!("{address} is the address of --{other} too: name another one"));
             }
         }
     }
 }
 
 impl ServeConfig {
-    /// Format of the log.
-    pub(crate) fn log_format(&self) -> LogFormat {
-        self.log_format
+    /// Options of the log.
+    pub(crate) fn log(&self) -> LogConfig {
+        self.log
     }
 
     /// The addresses in the settings: those that the listeners are bound to, unless a port is 0.
     fn addresses(&self) -> Addresses {
-        Addresses { public: self.listen, admin: self.admin }
+        Addresses {
+            public: self.listen.address().clone(),
+            admin: self.admin.address().clone(),
+            own_admin: None,
+        }
     }
 
     fn router(&self) -> RouterConfig {
         RouterConfig {
             projects: self.projects.clone(),
             state: self.state.join("router"),
-            listen: self.listen,
+            listen: self.listen.clone(),
             admin: AdminConfig {
-                admin: self.admin,
+                admin: self.admin.clone(),
                 admin_token_file: self.admin_token_file.clone(),
+                admin_tls_cert: self.admin_tls_cert.clone(),
+                admin_tls_key: self.admin_tls_key.clone(),
                 public_host: self.public_host.clone(),
                 event_url: self.event_url.clone(),
                 event_secret_file: self.event_secret_file.clone(),
             },
             policy: self.policy.clone(),
-            log_format: self.log_format,
+            log: self.log,
             grace: self.grace,
             reload: self.reload.clone(),
             cells: self.cells.clone(),
@@ -168,19 +191,27 @@ impl ServeConfig {
             requests: self.requests.clone(),
             access_log: self.access_log.clone(),
             connections: self.connections.clone(),
+            // The bridge need not know whom the certificate is for.
+            own_admin: self
+                .admin_tls_cert
+                .as_ref()
+                .map(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()),
         }
     }
 
     /// The bridge of the router at these addresses. Requests reach that router directly: nothing is
     /// forwarded.
-    fn bridge(&self, router: Addresses) -> Result<BridgeConfig> {
-        let urls = format!("http://{},http://{}", reachable(router.public), reachable(router.admin));
+    fn bridge(&self, router: &Addresses) -> Result<BridgeConfig> {
+        let admin = router.own_admin.as_ref().unwrap_or(&router.admin);
+        let public = if self.connections.tls_cert.is_some() { "https" } else { "http" };
+        let urls = format!("{},{}", reachable(public, &router.public), reachable("http", admin));
         Ok(BridgeConfig {
             projects: self.projects.clone(),
             state: Some(self.state.join("bridge")),
-            listen: self.api,
+            listen: self.api.clone(),
+            tls: self.tls.clone(),
             public_host: self.public_host.clone(),
-            log_format: self.log_format,
+            log: self.log,
             grace: self.grace,
             routers: RouterSetConfig {
                 router: vec![urls.parse().context("name the router for the bridge")?],
@@ -202,27 +233,38 @@ impl ServeConfig {
     }
 }
 
-/// Returns the address under which this machine itself reaches a listener.
-fn reachable(listener: SocketAddr) -> SocketAddr {
-    let ip = match listener.ip() {
+/// Returns the URL under which this machine itself reaches a listener.
+fn reachable(scheme: &str, listener: &ListenAddress) -> String {
+    let Some(address) = listener.ip() else { return listener.to_string() };
+    let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, listener.port())
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// Checks everything that router and bridge need, runs both, and stops the bridge before the router.
-pub(crate) fn run(config: ServeConfig) -> ExitCode {
+pub(crate) fn run(mut config: ServeConfig) -> ExitCode {
+    service::start(2);
     // Before anything that takes time: SIGHUP must not end the process then either.
     let (runtime, reloads) = match server::runtime().and_then(with_reloads) {
         Ok(started) => started,
         Err(error) => return fail("serve", &error),
     };
-    let ready = match prepare(&config) {
+    let inherited = sockets::inherit(&mut config, |config| {
+        vec![
+            ("public", Slot::Always(&mut config.listen)),
+            ("api", Slot::Always(&mut config.api)),
+            ("admin", Slot::Always(&mut config.admin)),
+            ("hooks", Slot::Optional(&mut config.runs.hooks)),
+        ]
+    });
+    let ready = match inherited.and_then(|()| prepare(&config)) {
         Ok(ready) => ready,
         Err(problems) => return fail_usage("serve", problems),
     };
+    runtime.spawn(service::keep_alive());
     let run = StopSignals::watch(&runtime).and_then(|signals| run_both(runtime, ready, reloads, signals));
     match run {
         Ok(()) => ExitCode::SUCCESS,
@@ -242,7 +284,7 @@ impl Ready {
     ///
     /// # Errors
     /// The kernel does not say.
-    pub(crate) fn addresses(&self) -> Result<(Addresses, SocketAddr)> {
+    pub(crate) fn addresses(&self) -> Result<(Addresses, ListenAddress)> {
         let router = self.router.addresses().context("read the router's addresses")?;
         Ok((router, self.bridge.address().context("read the address of the API")?))
     }
@@ -258,7 +300,7 @@ pub(crate) fn prepare(config: &ServeConfig) -> Result<Ready, Vec<Problem>> {
     // The bridge is checked even if the router cannot start: all problems are reported together.
     let addresses = router.as_ref().and_then(|router| router.addresses().ok());
     let bridge = config
-        .bridge(addresses.unwrap_or_else(|| config.addresses()))
+        .bridge(&addresses.unwrap_or_else(|| config.addresses()))
         .map_err(|error| vec![Problem::flag("listen", format!("{error:#}"))])
         .and_then(start::prepare);
     let bridge = bridge.map_err(|found| add_problems_of_bridge(&mut problems, found)).ok();
@@ -371,8 +413,8 @@ mod tests {
     #[test]
     fn the_volume_alone_is_enough() {
         let config = parse(&["--projects", "/srv"]).unwrap();
-        let bridge = config.bridge(config.addresses()).unwrap();
-        assert_eq!((bridge.listen, bridge.routers.router.len()), (config.api, 1));
+        let bridge = config.bridge(&config.addresses()).unwrap();
+        assert_eq!((bridge.listen.address(), bridge.routers.router.len()), (config.api.address(), 1));
     }
 
     #[test]
@@ -389,7 +431,7 @@ mod tests {
     #[test]
     fn every_listener_has_an_address_of_its_own() {
         let problems = parse(&["--projects=/srv", "--api=127.0.0.1:8001"]).unwrap_err();
-        assert_eq!(problems, ["--admin: 127.0.0.1:8001 is the address of --api too: name another port"]);
+        assert_eq!(problems, ["--admin: 127.0.0.1:8001 is the address of --api too: name another one"]);
         let same = ["--projects=/srv", "--api=127.0.0.1:8000", "--admin=127.0.0.1:8000"];
         assert_eq!(parse(&same).unwrap_err().len(), 2);
         let chosen = ["--projects=/srv", "--listen=127.0.0.1:0", "--api=127.0.0.1:0", "--admin=127.0.0.1:0"];

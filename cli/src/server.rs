@@ -8,13 +8,16 @@ use anyhow::{Context as _, Result};
 use switchyard_bridge::config::BridgeConfig;
 use switchyard_bridge::git;
 use switchyard_bridge::start::{self, Prepared};
-use switchyard_program::log::{self, LogFormat, LogGuard};
+use switchyard_program::log::{self, LogConfig, LogGuard};
+use switchyard_program::service;
 use switchyard_program::settings::{self, EXIT_USAGE, Problem};
 use switchyard_program::signal::{self, Reloads, Stops};
 use switchyard_router::config::RouterConfig;
 use switchyard_router::server;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
+
+use crate::sockets::{self, Slot};
 
 /// Answers git, which runs this program to ask for the credential of a source. `None`: this process was
 /// not started by it.
@@ -32,8 +35,8 @@ pub(crate) fn answer_git() -> Option<ExitCode> {
 }
 
 /// Runs `serve` with a log. Its result is the exit status.
-pub(crate) fn with_log(format: LogFormat, serve: impl FnOnce() -> ExitCode) -> ExitCode {
-    let _log: LogGuard = match log::init(format) {
+pub(crate) fn with_log(config: LogConfig, serve: impl FnOnce() -> ExitCode) -> ExitCode {
+    let _log: LogGuard = match log::init(config) {
         Ok(guard) => guard,
         Err(error) => {
             return fail_usage("router", vec![Problem::flag("log-format", format!("cannot log: {error}"))]);
@@ -43,16 +46,21 @@ pub(crate) fn with_log(format: LogFormat, serve: impl FnOnce() -> ExitCode) -> E
 }
 
 /// Serves the projects of a volume until SIGTERM or SIGINT.
-pub(crate) fn router(config: RouterConfig) -> ExitCode {
+pub(crate) fn router(mut config: RouterConfig) -> ExitCode {
+    service::start(1);
     // Before anything that takes time: SIGHUP must not end the process then either.
     let (runtime, reloads) = match server::runtime().and_then(with_reloads) {
         Ok(started) => started,
         Err(error) => return fail("router", &error),
     };
-    let ready = match server::prepare(config) {
+    let inherited = sockets::inherit(&mut config, |config| {
+        vec![("public", Slot::Always(&mut config.listen)), ("admin", Slot::Always(&mut config.admin.admin))]
+    });
+    let ready = match inherited.and_then(|()| server::prepare(config)) {
         Ok(ready) => ready,
         Err(problems) => return fail_usage("router", problems),
     };
+    runtime.spawn(service::keep_alive());
     match server::run(runtime, ready, reloads, signal::on_signal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail("router", &error),
@@ -60,17 +68,26 @@ pub(crate) fn router(config: RouterConfig) -> ExitCode {
 }
 
 /// Serves the bridge's API until SIGTERM or SIGINT.
-pub(crate) fn bridge(config: BridgeConfig) -> ExitCode {
+pub(crate) fn bridge(mut config: BridgeConfig) -> ExitCode {
+    service::start(1);
     // Before anything that takes time: SIGHUP must not end the process then either.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let (runtime, reloads) = match runtime.context("create a runtime").and_then(with_reloads) {
         Ok(started) => started,
         Err(error) => return fail("bridge", &error),
     };
-    let prepared = match start::prepare_or_wait(config) {
+    let inherited = sockets::inherit(&mut config, |config| {
+        vec![
+            ("api", Slot::Always(&mut config.listen)),
+            ("hooks", Slot::Optional(&mut config.runs.hooks)),
+            ("public", Slot::Optional(&mut config.forward.forward)),
+        ]
+    });
+    let prepared = match inherited.and_then(|()| start::prepare_or_wait(config)) {
         Ok(prepared) => prepared,
         Err(problems) => return fail_usage("bridge", problems),
     };
+    runtime.spawn(service::keep_alive());
     let result = runtime.block_on(wait_and_run(prepared, reloads));
     // Not awaited: a thread that reads from a file system that hangs would keep the process.
     runtime.shutdown_background();

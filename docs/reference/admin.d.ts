@@ -461,11 +461,13 @@ export interface ProjectLoad {
   project: string;
   /** The number of requests. */
   requests: number;
+  /** The resources that it uses now. */
+  used?: ProjectUse;
 }
 
 /** `GET /metrics/projects` */
 export interface ProjectLoads {
-  /** The projects that had requests in the last minute, by name. */
+  /** The projects that had requests in the last minute, or have processes, by name. */
   projects: ProjectLoad[];
 }
 
@@ -499,6 +501,20 @@ export type ProjectTasks = TaskSet & ({
   /** The version, as in `blog@3f9a1c2b7d4e`. */
   version: string;
 });
+
+/** The resources that a project uses now, and its limits. */
+export interface ProjectUse {
+  /** Requests that the project is handling. */
+  in_flight: number;
+  /** Requests that it may handle at once. */
+  max_in_flight: number;
+  /** Bytes that so many processes may use. */
+  max_memory: number;
+  /** Bytes of memory that belong to these processes alone. */
+  memory: number;
+  /** Its processes: those that serve, that finish requests, and those of runs. */
+  processes: number;
+}
 
 /**
  * `GET /projects`: every project, or with `?since=REVISION&router=ID` (both from an earlier answer)
@@ -1278,7 +1294,7 @@ export interface Requests {
   "GET /metrics": {
     answer: string;
   };
-  /** The load of all projects in the last minute */
+  /** The load of all projects in the last minute, and what they use now */
   "GET /metrics/projects": {
     answer: ProjectLoads;
   };

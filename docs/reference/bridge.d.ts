@@ -396,7 +396,7 @@ export type Incarnation = string;
 export interface LoadsOverview {
   /** The routers that did not answer. */
   errors?: LogError[];
-  /** The projects that had requests in the last minute at any router, by name. */
+  /** The projects that had requests in the last minute at any router, or have processes, by name. */
   projects: ProjectLoad[];
 }
 
@@ -594,6 +594,8 @@ export interface ProjectLoad {
   project: string;
   /** The number of requests. */
   requests: number;
+  /** The resources that it uses now. */
+  used?: ProjectUse;
 }
 
 /**
@@ -685,6 +687,20 @@ export interface ProjectStatuses {
   project: ProjectName;
   /** One entry for each router, in the order of the configuration. */
   routers: RouterStatus[];
+}
+
+/** The resources that a project uses now, and its limits. */
+export interface ProjectUse {
+  /** Requests that the project is handling. */
+  in_flight: number;
+  /** Requests that it may handle at once. */
+  max_in_flight: number;
+  /** Bytes that so many processes may use. */
+  max_memory: number;
+  /** Bytes of memory that belong to these processes alone. */
+  memory: number;
+  /** Its processes: those that serve, that finish requests, and those of runs. */
+  processes: number;
 }
 
 /** `GET /projects/{name}/versions` of the bridge. */

@@ -14,6 +14,7 @@ mod server;
 mod sshd;
 mod store;
 
+pub use certificate::certify;
 pub use change::Change;
 pub use command::git;
 pub use cutting_proxy::{CuttingProxy, Fault};

@@ -22,6 +22,7 @@ pub mod git;
 pub mod house;
 pub mod ingress;
 pub mod log;
+pub mod manager;
 #[cfg(target_arch = "x86_64")]
 pub mod native;
 mod port;
@@ -35,6 +36,7 @@ pub mod runs;
 pub mod schemas;
 pub mod serve;
 pub mod sources;
+pub mod tls_client;
 pub mod upload;
 pub mod usage;
 pub mod volume;

@@ -24,9 +24,14 @@ pub struct ServerExit {
 
 impl Process {
     /// Removes the settings of the user who runs the tests.
-    pub(crate) fn start(mut command: Command) -> (Self, Log) {
+    pub(crate) fn start(command: Command) -> (Self, Log) {
+        Self::start_with_input(command, Stdio::null())
+    }
+
+    /// The same with something else as standard input.
+    pub(crate) fn start_with_input(mut command: Command, input: Stdio) -> (Self, Log) {
         forget_settings(&mut command);
-        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(input).stderr(Stdio::piped());
         let mut child = command.spawn().expect("a server can be started");
         let stderr = child.stderr.take().expect("standard error is piped");
         (Self(child), Log::read(stderr))

@@ -1,5 +1,6 @@
 //! Starts and ends `switchyard serve`: a router and a bridge in one process.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,6 +13,7 @@ use crate::bridge::record::Record;
 use crate::client::Client;
 use crate::eventually;
 use crate::log::Log;
+use crate::manager::Service;
 use crate::process::{self, Process, ServerExit, binary};
 use crate::router::State;
 use crate::upload::Upload;
@@ -150,14 +152,23 @@ impl Builder {
         process.ended(log).await
     }
 
+    /// Starts with these open sockets, which take the place of addresses, and returns at once.
+    pub fn launch(&self, sockets: Vec<(&str, OwnedFd)>) -> Service {
+        Service::start(self.command(), sockets, self.state.clone())
+    }
+
     fn spawn(&self) -> (Process, Log) {
+        Process::start(self.command())
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(binary("switchyard"));
         command.arg("serve").arg("--projects").arg(&self.projects).arg("--state").arg(self.state.path());
         for (name, value) in &self.flags {
             command.arg(format!("--{name}")).arg(value);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        Process::start(command)
+        command
     }
 }
 

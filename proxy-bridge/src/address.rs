@@ -1,7 +1,8 @@
-//! The addresses of routers: as URLs on the command line, or as addresses behind one name.
+//! The addresses of routers: as URLs or paths on the command line, or as addresses behind one name.
 
 use std::fmt::{self, Display};
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -9,8 +10,26 @@ use reqwest::Url;
 /// A router's two listeners: `PUBLIC,ADMIN` as in `http://10.0.0.7:8000,http://10.0.0.7:8001`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterAddress {
-    public: Url,
-    admin: Url,
+    public: ListenerUrl,
+    admin: ListenerUrl,
+}
+
+/// One of a router's listeners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ListenerUrl {
+    /// `http://HOST:PORT`, or https for the admin listener.
+    Http(Url),
+    /// `unix:PATH`.
+    Unix(PathBuf),
+}
+
+/// The destination of forwarded requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A host name or an address, and the port.
+    Host(String, u16),
+    /// The path of a Unix socket.
+    Path(PathBuf),
 }
 
 /// Routers that have one name: `dns://NAME:PUBLIC,ADMIN`, as in `dns://routers.internal:8000,8001`.
@@ -29,12 +48,12 @@ pub struct Dns {
 pub enum InvalidAddress {
     #[error(
         "invalid router {0:?}: expected its public and its admin URL, as \
-         http://10.0.0.7:8000,http://10.0.0.7:8001"
+         http://10.0.0.7:8000,http://10.0.0.7:8001 or unix:/PATH,unix:/PATH"
     )]
     NotTwo(String),
     #[error("invalid URL {url:?} ({why}): expected a URL like http://10.0.0.7:8000")]
     NoUrl { url: String, why: String },
-    #[error("the public URL {0} must be http: routers speak plain HTTP, TLS ends before them")]
+    #[error("the public URL {0} must be http or https")]
     PublicScheme(Url),
     #[error("the admin URL {0} must be http or https")]
     AdminScheme(Url),
@@ -45,19 +64,18 @@ pub enum InvalidAddress {
 }
 
 impl RouterAddress {
-    /// Creates an address from the two URLs.
-    ///
-    /// # Errors
-    /// The public URL is not `http`, the admin URL neither `http` nor `https`, or one of them has a
-    /// path, a query or a user.
-    pub fn new(public: Url, admin: Url) -> Result<Self, InvalidAddress> {
-        if public.scheme() != "http" {
-            return Err(InvalidAddress::PublicScheme(public));
+    /// Creates an address from the texts of two URLs.
+    fn new(public: &str, admin: &str) -> Result<Self, InvalidAddress> {
+        let (public, admin) = (ListenerUrl::parse(public)?, ListenerUrl::parse(admin)?);
+        if let Some(url) = public.url().filter(|url| !is_web(url)) {
+            return Err(InvalidAddress::PublicScheme(url.clone()));
         }
-        if !matches!(admin.scheme(), "http" | "https") {
-            return Err(InvalidAddress::AdminScheme(admin));
+        if let Some(url) = admin.url().filter(|url| !is_web(url)) {
+            return Err(InvalidAddress::AdminScheme(url.clone()));
         }
-        if let Some(url) = [&public, &admin].into_iter().find(|url| !is_bare(url)) {
+        if let Some(url) =
+            [&public, &admin].into_iter().filter_map(ListenerUrl::url).find(|url| !is_bare(url))
+        {
             return Err(InvalidAddress::More(url.clone()));
         }
         Ok(Self { public, admin })
@@ -65,21 +83,69 @@ impl RouterAddress {
 
     /// The router's name: its admin URL without a slash at the end.
     pub(crate) fn name(&self) -> String {
-        without_slash(&self.admin)
+        self.admin.to_string()
     }
 
     pub(crate) fn public(&self) -> String {
-        without_slash(&self.public)
+        self.public.to_string()
     }
 
-    pub(crate) fn admin(&self) -> &Url {
-        &self.admin
+    /// Returns true if clients speak TLS with the public listener.
+    pub(crate) fn has_public_tls(&self) -> bool {
+        self.public.url().is_some_and(|url| url.scheme() == "https")
     }
 
-    /// Returns the destination of requests: a host name or an address, and the port.
-    pub(crate) fn target(&self) -> (String, u16) {
-        let host = self.public.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        (host.to_owned(), self.public.port_or_known_default().unwrap_or(80))
+    /// Returns the URL of requests to the admin listener.
+    pub(crate) fn admin(&self) -> Url {
+        match &self.admin {
+            ListenerUrl::Http(url) => url.clone(),
+            ListenerUrl::Unix(_) => Url::parse("http://localhost/").expect("it is a URL"),
+        }
+    }
+
+    /// Returns the socket that requests to the admin listener go to, whatever their URL.
+    pub(crate) fn admin_socket(&self) -> Option<&Path> {
+        match &self.admin {
+            ListenerUrl::Http(_) => None,
+            ListenerUrl::Unix(path) => Some(path),
+        }
+    }
+
+    /// Returns the destination of requests.
+    pub(crate) fn target(&self) -> Target {
+        match &self.public {
+            ListenerUrl::Http(url) => {
+                let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+                Target::Host(host.to_owned(), url.port_or_known_default().unwrap_or(80))
+            }
+            ListenerUrl::Unix(path) => Target::Path(path.clone()),
+        }
+    }
+}
+
+impl ListenerUrl {
+    fn parse(text: &str) -> Result<Self, InvalidAddress> {
+        let text = text.trim();
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
+            return Ok(Self::Unix(path.into()));
+        }
+        url(text).map(Self::Http)
+    }
+
+    fn url(&self) -> Option<&Url> {
+        match self {
+            Self::Http(url) => Some(url),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl Display for ListenerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -90,13 +156,13 @@ impl Display for RouterAddress {
     }
 }
 
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+}
+
 fn is_bare(url: &Url) -> bool {
     let user = !url.username().is_empty() || url.password().is_some();
     url.has_host() && url.path() == "/" && url.query().is_none() && url.fragment().is_none() && !user
-}
-
-fn without_slash(url: &Url) -> String {
-    url.as_str().trim_end_matches('/').to_owned()
 }
 
 impl FromStr for RouterAddress {
@@ -104,20 +170,20 @@ impl FromStr for RouterAddress {
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
         let (public, admin) = text.split_once(',').ok_or_else(|| InvalidAddress::NotTwo(text.to_owned()))?;
-        Self::new(url(public)?, url(admin)?)
+        Self::new(public, admin)
     }
 }
 
 fn url(text: &str) -> Result<Url, InvalidAddress> {
     let no_url = |why: &dyn Display| InvalidAddress::NoUrl { url: text.to_owned(), why: why.to_string() };
-    text.trim().parse().map_err(|error| no_url(&error))
+    text.parse().map_err(|error| no_url(&error))
 }
 
 impl Dns {
     /// The router at one of the name's addresses.
     pub(crate) fn at(&self, address: IpAddr) -> RouterAddress {
         let url = |port| format!("http://{}", SocketAddr::new(address, port));
-        let url = |port| url(port).parse().expect("an address and a port make a URL");
+        let url = |port| ListenerUrl::Http(url(port).parse().expect("an address and a port make a URL"));
         RouterAddress { public: url(self.public_port), admin: url(self.admin_port) }
     }
 }
@@ -151,16 +217,22 @@ mod tests {
     fn a_router_is_two_urls_and_is_called_by_its_admin_url() {
         let address: RouterAddress = "http://10.0.0.7:8000,https://[::1]:8001/".parse().unwrap();
         assert_eq!(address.name(), "https://[::1]:8001");
-        assert_eq!(address.target(), ("10.0.0.7".to_owned(), 8000));
+        assert_eq!(address.target(), Target::Host("10.0.0.7".to_owned(), 8000));
         let address: RouterAddress = "http://[::1],http://b".parse().unwrap();
-        assert_eq!(address.target(), ("::1".to_owned(), 80));
+        assert_eq!(address.target(), Target::Host("::1".to_owned(), 80));
+        let address: RouterAddress = "unix:/run/public,unix:/run/admin".parse().unwrap();
+        assert_eq!(
+            (address.name().as_str(), address.admin_socket()),
+            ("unix:/run/admin", Some("/run/admin".as_ref()))
+        );
+        assert_eq!(address.target(), Target::Path("/run/public".into()));
     }
 
     #[test]
     fn an_invalid_router_is_refused_with_the_fix() {
         let error = |text: &str| text.parse::<RouterAddress>().unwrap_err().to_string();
         assert!(error("http://a:1").contains("public and its admin URL"));
-        assert!(error("https://a:1,http://a:2").contains("routers speak plain HTTP"));
+        assert!(error("ftp://a:1,http://a:2").contains("http or https"));
         assert!(error("http://a:1,ftp://a:2").contains("http or https"));
         assert!(error("a:1,http://a:2").contains("must be http"));
         assert!(error("nowhere,http://a:2").contains("invalid URL \"nowhere\""));

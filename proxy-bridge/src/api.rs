@@ -39,7 +39,6 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use http::StatusCode;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::bodies::{RESUME, RETRY, START};
@@ -71,6 +70,7 @@ use switchyard_edge::connections::{ConnectionLimits, RequestKind};
 use switchyard_edge::gate::{BodyKind, Gate};
 use switchyard_edge::guarded;
 use switchyard_edge::problem::Problem;
+use switchyard_edge::socket::Listener;
 
 /// The listener. Deploys end before it does, and their answers are written within its grace.
 const LISTENER: ApiListener = ApiListener {
@@ -130,7 +130,7 @@ type Shared = State<Arc<Api>>;
 
 impl Api {
     /// Serves `listener` until the bridge stops. Answers that are due then are still written.
-    pub async fn serve(self, listener: TcpListener) {
+    pub async fn serve(self, listener: Listener) {
         let (api, stop) = (Arc::new(self.clone()), self.stopping);
         let app = routes(&api).into_router(api);
         LISTENER.serve(listener, app, stop).await;

@@ -1,6 +1,5 @@
 //! All settings of the bridge: each flag with its help, its default and the reason for that default.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +7,10 @@ use clap::{Arg, Args};
 use switchyard_contract::admin::Hold;
 use switchyard_edge::gate::PublicHost;
 use switchyard_edge::listener::ListenerConfig;
-use switchyard_program::log::LogFormat;
-use switchyard_program::settings::values::{address, number, size, time};
+use switchyard_edge::socket::ListenSetting;
+use switchyard_edge::tls::CertificateFiles;
+use switchyard_program::log::LogConfig;
+use switchyard_program::settings::values::{number, size, time};
 use switchyard_program::settings::{Problems, Validate};
 use switchyard_program::units::Span;
 
@@ -29,9 +30,12 @@ pub struct BridgeConfig {
     #[arg(long, value_name = "DIR")]
     pub projects: PathBuf,
 
-    /// Address of the API, for deploys and events
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000", value_parser = address)]
-    pub listen: SocketAddr,
+    /// Address of the API, for deploys and events: IP:PORT, or unix:PATH for a Unix socket
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    pub listen: ListenSetting,
+
+    #[command(flatten)]
+    pub tls: ApiTlsConfig,
 
     /// Folder for the history of runs, mirrors of git repositories and the states of git sources [default:
     /// .switchyard-bridge/state on the volume]
@@ -42,9 +46,8 @@ pub struct BridgeConfig {
     #[arg(long, value_name = "NAME")]
     pub public_host: Vec<PublicHost>,
 
-    /// Format of the log on standard error: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
-    pub log_format: LogFormat,
+    #[command(flatten)]
+    pub log: LogConfig,
 
     /// Time for deploys and requests to finish when the bridge stops
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time(Duration::ZERO))]
@@ -70,6 +73,19 @@ pub struct BridgeConfig {
 
     #[command(flatten)]
     pub runs: RunConfig,
+}
+
+/// TLS of the API.
+#[derive(Debug, Clone, Args)]
+pub struct ApiTlsConfig {
+    /// File (PEM) with the certificate of the API and its chain (requires --api-tls-key); reloaded when
+    /// it changes
+    #[arg(long, value_name = "FILE")]
+    pub api_tls_cert: Option<PathBuf>,
+
+    /// File (PEM) with the key of --api-tls-cert
+    #[arg(long, value_name = "FILE")]
+    pub api_tls_key: Option<PathBuf>,
 }
 
 /// The routers, and how they and the bridge know each other.
@@ -98,8 +114,8 @@ pub struct RouterSetConfig {
 #[command(next_help_heading = "Forwarding")]
 pub struct ForwardConfig {
     /// Address at which requests for projects are accepted and forwarded to routers [default: off]
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub forward: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    pub forward: Option<ListenSetting>,
 
     /// Time for a router to begin its response to a forwarded request, from the end of the request
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time(MILLISECOND))]
@@ -150,8 +166,8 @@ pub struct SourceConfig {
 #[command(next_help_heading = "Tasks and runs")]
 pub struct RunConfig {
     /// Address at which webhooks of tasks and of git servers are received [default: off]
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub hooks: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    pub hooks: Option<ListenSetting>,
 
     // Thirty days: a run of the last month's end is still there.
     /// Time for which ended runs and their logs are kept; those that failed, twice as long
@@ -233,14 +249,25 @@ fn adapt_to_forwarding(arg: Arg) -> Arg {
     if is_idle_timeout { arg.default_value(Span(FORWARD_IDLE_TIMEOUT).to_string()) } else { arg }
 }
 
+impl BridgeConfig {
+    /// Returns the files with the certificates of the API and of the listener that forwards.
+    pub(crate) fn certificates(&self, problems: &mut Problems) -> [Option<CertificateFiles>; 2] {
+        let files = [&self.tls.api_tls_cert, &self.tls.api_tls_key];
+        let api = CertificateFiles::of("api-tls", files, self.listen.address().ip().is_some(), problems);
+        let forward = self.forward.forward.as_ref();
+        [api, forward.and_then(|forward| self.connections.certificate(forward, problems))]
+    }
+}
+
 impl Validate for BridgeConfig {
     fn validate(&self, problems: &mut Problems) {
-        if self.deploys.token_file.is_none() && !self.listen.ip().is_loopback() {
+        self.certificates(problems);
+        let reachable = self.listen.address().ip().filter(|address| !address.ip().is_loopback());
+        if let (None, Some(address)) = (&self.deploys.token_file, reachable) {
             let message = format!(
-                "{} is reachable from other machines: set --token-file, or listen on a loopback address such as \
-                 127.0.0.1:{}",
-                self.listen,
-                self.listen.port()
+                "{address} is reachable from other machines: set --token-file, or listen on a loopback address such \
+                 as 127.0.0.1:{}",
+                address.port()
             );
             problems.flag("listen", message);
         }
@@ -248,6 +275,12 @@ impl Validate for BridgeConfig {
             let message =
                 "is too long: at most 9m is possible, because routers hold a project for 10m at most";
             problems.flag("deploy-timeout", message);
+        }
+        if self.forward.forward.is_some() {
+            for router in self.routers.router.iter().filter(|router| router.has_public_tls()) {
+                let message = format!("{router}: requests are forwarded by plain HTTP: name its http:// URL");
+                problems.flag("router", message);
+            }
         }
         self.routers.validate(problems);
         self.sources.validate(problems);
@@ -329,7 +362,7 @@ mod tests {
     fn the_volume_and_a_router_are_enough() {
         let config = parse(&["--projects", "/srv", "--router", ROUTER_URLS]).unwrap();
         assert_eq!(config.routers.router.len(), 1);
-        assert_eq!((config.deploys.quorum, config.forward.forward), (None, None));
+        assert!(config.deploys.quorum.is_none() && config.forward.forward.is_none());
         assert_eq!(config.uploads.limits(), UploadLimits::default());
         assert_eq!(config.connections.idle_timeout, FORWARD_IDLE_TIMEOUT);
         assert_eq!(config.connections.max_connections, ListenerLimits::DEFAULT.max_connections);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use switchyard_contract::secret::Secret;
 use switchyard_contract::settings_file::read_text;
 use switchyard_contract::verifier::Verifier;
+use switchyard_edge::tls::Tls;
 use switchyard_program::settings::InvalidSetting;
 use switchyard_program::signal::{Reloads, log_reload};
 use tokio::task::spawn_blocking;
@@ -22,6 +23,7 @@ pub(super) struct SettingsFiles {
     admin_token_file: Option<PathBuf>,
     event_secret_file: Option<PathBuf>,
     sources: Option<Sources>,
+    certificates: Vec<Tls>,
     tokens: Arc<Tokens>,
     verifier: Arc<Verifier>,
     routers: Routers,
@@ -34,12 +36,14 @@ impl SettingsFiles {
         verifier: &Arc<Verifier>,
         routers: &Routers,
         sources: Option<&Sources>,
+        certificates: &[Tls],
     ) -> Self {
         Self {
             token_file: config.deploys.token_file.clone(),
             admin_token_file: config.routers.admin_token_file.clone(),
             event_secret_file: config.routers.event_secret_file.clone(),
             sources: sources.cloned(),
+            certificates: certificates.to_vec(),
             tokens: tokens.clone(),
             verifier: verifier.clone(),
             routers: routers.clone(),
@@ -49,7 +53,7 @@ impl SettingsFiles {
     /// Reloads all files on each SIGHUP, until it is dropped.
     pub(super) async fn read_again(self, mut reloads: Reloads) {
         loop {
-            reloads.next().await;
+            let _reload = reloads.next().await;
             let files = self.clone();
             // The task fails only by a panic, which is logged.
             let _ = spawn_blocking(move || files.read()).await;
@@ -69,8 +73,10 @@ impl SettingsFiles {
         if let Some(sources) = &self.sources {
             log_reload("sources", sources.reload().map(|count| format!("{count} sources")));
         }
+        self.certificates.iter().for_each(Tls::read_again);
         let files = [&self.token_file, &self.admin_token_file, &self.event_secret_file];
-        if self.sources.is_none() && files.into_iter().all(Option::is_none) {
+        let has_others = self.sources.is_some() || !self.certificates.is_empty();
+        if !has_others && files.into_iter().all(Option::is_none) {
             tracing::info!("SIGHUP: no setting names a file to reload (--token-file and others)");
         }
     }

@@ -3,7 +3,6 @@
 //!
 //! Bodies are streamed both ways. A request is sent again only if that cannot have an effect twice.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use switchyard_edge::forwarded::TrustedProxies;
 use switchyard_edge::listener::{ListenerLimits, ListenerSettings, Server};
+use switchyard_edge::socket::{ListenAddress, Listener};
 
 use self::handle::{RequestHandler, Shared};
 use super::routers::Routers;
@@ -51,7 +51,7 @@ impl ForwardServer {
     ///
     /// # Errors
     /// The listener cannot be prepared, or a thread cannot be made.
-    pub fn start(listener: TcpListener, settings: ForwardSettings, routers: Routers) -> anyhow::Result<Self> {
+    pub fn start(listener: Listener, settings: ForwardSettings, routers: Routers) -> anyhow::Result<Self> {
         let ForwardSettings { trusted, request_timeout, limits, threads } = settings;
         let metrics = Arc::new(ForwardMetrics::new(routers.clone()));
         let shared = Arc::new(Shared {
@@ -70,7 +70,7 @@ impl ForwardServer {
     }
 
     /// The address that it listens on.
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> &ListenAddress {
         self.server.address()
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use behind::BehindMarks;
+use clients::Clients;
 use recent::RecentEvents;
 use router::RouterContext;
 use state::StateChange;
@@ -35,6 +36,7 @@ pub use router::{Presence, Router};
 
 mod behind;
 mod calls;
+mod clients;
 mod follow;
 mod recent;
 mod router;
@@ -105,7 +107,8 @@ impl Routers {
     /// The HTTP client cannot be made, as with an unreadable token; the folder of `behind` cannot
     /// be read or written.
     pub fn start(settings: RoutersSettings) -> anyhow::Result<(Self, JoinHandle<()>)> {
-        let client = calls::client(settings.admin_token.as_deref())
+        let sockets = settings.fixed.iter().filter_map(RouterAddress::admin_socket);
+        let clients = Clients::new(settings.admin_token.as_deref(), sockets)
             .context("make the HTTP client that calls routers")?;
         let known = |name: &str| settings.fixed.iter().any(|router| router.name() == name);
         let behind = match settings.behind {
@@ -119,7 +122,7 @@ impl Routers {
         let (changed, stop) = (watch::Sender::new(0), watch::Sender::new(false));
         let changes = Changes::default();
         let shared = Arc::new(Shared {
-            common: Arc::new(RouterContext { client: RwLock::new(client), behind, changed, changes }),
+            common: Arc::new(RouterContext { clients: RwLock::new(clients), behind, changed, changes }),
             list: RwLock::new(Arc::new([])),
             table: RwLock::default(),
             making: Mutex::default(),
@@ -136,8 +139,9 @@ impl Routers {
     /// # Errors
     /// As for [`Routers::start`]; the token stays as it was.
     pub fn set_admin_token(&self, token: Option<&str>) -> anyhow::Result<()> {
-        let client = calls::client(token)?;
-        *self.shared.common.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        let clients = &self.shared.common.clients;
+        let changed = clients.read().unwrap_or_else(PoisonError::into_inner).with_token(token)?;
+        *clients.write().unwrap_or_else(PoisonError::into_inner) = changed;
         Ok(())
     }
 

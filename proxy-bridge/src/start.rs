@@ -4,6 +4,7 @@
 use std::future::Future;
 
 use anyhow::Result;
+use switchyard_program::service;
 use switchyard_program::signal::Reloads;
 
 use self::parts::BridgeParts;
@@ -16,6 +17,9 @@ mod prepare;
 mod running;
 mod standby;
 
+/// The bridge in reports to the service manager.
+const PART: &str = "bridge";
+
 /// Serves until the first future of `shutdown` resolves, then lets deploys and requests finish within
 /// the grace, unless the second one resolves before that. Each resolves with the name of its cause.
 ///
@@ -26,8 +30,11 @@ where
     S: Future<Output = Result<&'static str>>,
 {
     let first = shutdown();
+    let address = ready.address()?;
     let running = RunningBridge::start(BridgeParts::build(ready).await?, reloads)?;
+    service::ready(PART, format!("API at {address}"));
     let signal = first.await?;
+    service::stopping();
     tracing::info!(signal, "stopping: no new deploys and connections; those in progress may finish");
     tokio::select! {
         () = running.stop() => {}

@@ -36,7 +36,7 @@ use switchyard_edge::connections::{ConnectionLimits, RequestKind};
 use switchyard_edge::gate::{BodyKind, Gate};
 use switchyard_edge::guarded;
 use switchyard_edge::problem::Problem;
-use tokio::net::{TcpListener, TcpStream};
+use switchyard_edge::socket::{Listener, Stream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
@@ -124,7 +124,7 @@ type AdminState = State<Arc<Admin>>;
 
 impl Admin {
     /// Serves `listener`. Dropping the future ends all its connections.
-    pub(crate) async fn serve(self, listener: TcpListener) {
+    pub(crate) async fn serve(self, listener: Listener) {
         let admin = Arc::new(self);
         let app = routes(&admin).into_router(admin);
         let (_never, stop) = watch::channel(false);
@@ -254,7 +254,9 @@ async fn unknown_path() -> Problem {
 
 /// Has the kernel notice a client that vanished without a word. Otherwise its connection, and a
 /// project that its debugger has stopped, would stay forever.
-fn notice_lost_client(stream: &TcpStream) {
+fn notice_lost_client(stream: &Stream) {
+    // A client of this machine cannot vanish.
+    let Some(stream) = stream.tcp() else { return };
     let set = sockopt::set_socket_keepalive(stream, true)
         .and_then(|()| sockopt::set_tcp_keepidle(stream, LOST_AFTER / 2))
         .and_then(|()| sockopt::set_tcp_keepintvl(stream, LOST_AFTER / 6))

@@ -105,6 +105,8 @@ pub(crate) struct LaunchSpec {
     pub(crate) api: PlatformApi,
     /// The port of the server that gets the requests, where the project has several.
     pub(crate) port: Option<u16>,
+    /// `true`: its responses are compressed for clients that accept it.
+    pub(crate) compress: bool,
     /// The path of the import map, relative to the project, if no deno.json names one.
     pub(crate) import_map: Option<String>,
     /// The modules of its tasks, relative to the project.
@@ -164,6 +166,7 @@ impl LaunchSpec {
             args: arguments(&self.entry.args, &env),
             preload: self.entry.preload.clone(),
             port: self.port,
+            compress: self.compress,
             import_map: self.import_map.clone(),
             api: self.api.clone(),
             socket,

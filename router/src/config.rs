@@ -1,6 +1,5 @@
 //! All settings of the router: each flag with its help, its default and the reason for that default.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,8 +7,10 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use switchyard_edge::gate::PublicHost;
 use switchyard_edge::listener::ListenerConfig;
-use switchyard_program::log::LogFormat;
-use switchyard_program::settings::values::{InvalidValue, address, number, size, time};
+use switchyard_edge::socket::ListenSetting;
+use switchyard_edge::tls::CertificateFiles;
+use switchyard_program::log::LogConfig;
+use switchyard_program::settings::values::{InvalidValue, number, size, time};
 use switchyard_program::settings::{Problems, Validate};
 
 use crate::inspect::Inspectable;
@@ -35,17 +36,16 @@ pub struct RouterConfig {
     #[arg(long, value_name = "DIR", default_value = ".switchyard")]
     pub state: PathBuf,
 
-    /// Address of the public listener
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = address)]
-    pub listen: SocketAddr,
+    /// Address of the public listener: IP:PORT, or unix:PATH for a Unix socket
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    pub listen: ListenSetting,
 
     /// TOML file with what projects may do, their limits and their environment; reloaded on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
 
-    /// Format of the log on standard error: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
-    pub log_format: LogFormat,
+    #[command(flatten)]
+    pub log: LogConfig,
 
     /// Time for a replaced version to finish its requests, and then its SIGTERM handlers
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time(ZERO))]
@@ -71,6 +71,10 @@ pub struct RouterConfig {
 
     #[command(flatten)]
     pub connections: ListenerConfig,
+
+    /// One more admin listener, with plain HTTP, for a bridge in the same process.
+    #[arg(skip)]
+    pub own_admin: Option<ListenSetting>,
 }
 
 /// The admin listener, and where events go.
@@ -78,13 +82,22 @@ pub struct RouterConfig {
 #[command(next_help_heading = "Admin listener and events")]
 pub struct AdminConfig {
     /// Address of the admin listener
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001", value_parser = address)]
-    pub admin: SocketAddr,
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001")]
+    pub admin: ListenSetting,
 
     /// File with the tokens that the admin listener accepts, one per line; required unless --admin is a
     /// loopback address
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
+
+    /// File (PEM) with the certificate of the admin listener and its chain (requires --admin-tls-key);
+    /// reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub admin_tls_cert: Option<PathBuf>,
+
+    /// File (PEM) with the key of --admin-tls-cert
+    #[arg(long, value_name = "FILE")]
+    pub admin_tls_key: Option<PathBuf>,
 
     /// Host name other than localhost under which the admin listener answers requests without a token;
     /// repeatable
@@ -318,8 +331,22 @@ impl Debounce {
     }
 }
 
+impl RouterConfig {
+    /// Returns the files with the certificates of the public and of the admin listener.
+    pub(crate) fn certificates(&self, problems: &mut Problems) -> [Option<CertificateFiles>; 2] {
+        let admin = &self.admin;
+        let files = [&admin.admin_tls_cert, &admin.admin_tls_key];
+        let has_ip = admin.admin.address().ip().is_some();
+        [
+            self.connections.certificate(&self.listen, problems),
+            CertificateFiles::of("admin-tls", files, has_ip, problems),
+        ]
+    }
+}
+
 impl Validate for RouterConfig {
     fn validate(&self, problems: &mut Problems) {
+        self.certificates(problems);
         self.admin.validate(problems);
         self.cells.validate(problems);
     }
@@ -327,7 +354,7 @@ impl Validate for RouterConfig {
 
 impl Validate for AdminConfig {
     fn validate(&self, problems: &mut Problems) {
-        if self.admin_token_file.is_none() && !self.admin.ip().is_loopback() {
+        if self.admin_token_file.is_none() && !self.admin.address().is_local() {
             let message = format!(
                 "{} is reachable from other machines, which could then do anything: set \
                  --admin-token-file, or listen on 127.0.0.1",

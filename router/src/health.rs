@@ -87,7 +87,7 @@ async fn send(
     *request.uri_mut() = healthcheck.path.clone().into();
     let host = HeaderValue::from_str(&format!("{}.localhost", project.label()))?;
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let itself = Client::new(local, local, &TrustedProxies::default());
+    let itself = Client::new(local, local, false, &TrustedProxies::default());
     set_forwarded(request.headers_mut(), &itself, &host, "");
     request.headers_mut().insert(USER_AGENT, AGENT);
     set_form(&mut request, takes_urls);

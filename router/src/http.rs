@@ -20,12 +20,12 @@ mod problem_answer;
 mod record;
 mod site;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use switchyard_edge::forwarded::TrustedProxies;
 use switchyard_edge::listener::{ListenerLimits, ListenerSettings, Server};
+use switchyard_edge::socket::Listener;
 
 use self::handle::RequestHandler;
 use self::record::Recorder;
@@ -53,7 +53,7 @@ pub(crate) struct HttpSettings {
 /// # Errors
 /// The listener cannot be prepared, or a thread cannot be made.
 pub(crate) fn start(
-    listener: TcpListener,
+    listener: Listener,
     settings: &HttpSettings,
     live: &Arc<LiveTable>,
     commands: &Commands,

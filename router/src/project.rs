@@ -63,6 +63,8 @@ pub(crate) struct Manifest {
     pub(crate) import_map: Option<String>,
     /// The port of the server that is served, of several.
     pub(crate) port: Option<u16>,
+    /// `true`: its responses are compressed for clients that accept it.
+    pub(crate) compress: bool,
     /// The configuration of a Cloudflare Worker; `None` for other projects.
     pub(crate) worker: Option<Worker>,
     /// The files that are served without the project's code. A static site ([`Platform::Static`]) has no code.
@@ -123,6 +125,7 @@ impl Manifest {
             .and_then(|function| function.import_map.clone().or_else(|| functions::import_map(dir)));
         let lifecycle = config.as_ref().map(Document::lifecycle).transpose()?.unwrap_or_default();
         let port = config.as_ref().map_or(Ok(None), Document::port)?;
+        let compress = config.as_ref().map_or(Ok(false), Document::compress)?;
         if function.is_some() {
             routes.imply(name);
         }
@@ -138,6 +141,7 @@ impl Manifest {
             function,
             import_map,
             port,
+            compress,
             worker,
             assets,
             tasks,

@@ -13,6 +13,7 @@ mod users;
 use std::future::Future;
 
 use anyhow::{Context as _, Result};
+use switchyard_program::service;
 use switchyard_program::signal::Reloads;
 use tokio::runtime::{Builder, Runtime};
 
@@ -49,8 +50,11 @@ where
     S: Future<Output = Result<&'static str>>,
 {
     let first = shutdown();
+    let Addresses { public, admin, .. } = ready.addresses()?;
     let running = RunningRouter::start(RouterParts::build(ready)?, reloads).await?;
+    service::ready("router", format!("projects at {public}, admin listener at {admin}"));
     let signal = first.await?;
+    service::stopping();
     tokio::select! {
         stopped = running.stop(signal) => stopped?,
         signal = shutdown() => tracing::warn!(signal = signal?, "stopping at once"),

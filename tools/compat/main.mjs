@@ -222,7 +222,7 @@ function batches(chosen) {
 
 async function table(results) {
   const deno = (await run(join(TOOLS, "deno"), ["--version"])).stdout.split(" ")[1];
-  const own = /DENO_VERSION: &str = "([^"]+)"/.exec(await readFile(join(ROOT, "router/cell/src/deno.rs"), "utf8"))[1];
+  const own = /DENO_VERSION: &str = "([^"]+)"/.exec(await readFile(join(ROOT, "router/protocol/src/runtime.rs"), "utf8"))[1];
   return report(results, { date: new Date().toISOString().slice(0, 10), deno, own, node: process.versions.node });
 }
 

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "server")]
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The status of some ten thousand projects.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
+/// The scheme of Unix sockets: `unix:/PATH`.
+pub(super) const UNIX: &str = "unix";
+
 /// Longest silence of a bridge, which sends a comment every 15 seconds.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 
@@ -30,7 +34,10 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Bridge {
     http: Client,
+    /// As the user has named it.
     to: Url,
+    /// The beginning of the requests' URLs.
+    base: Url,
     authorization: Option<HeaderValue>,
     silence: Duration,
 }
@@ -69,10 +76,15 @@ impl Bridge {
             // An upload cannot be sent a second time elsewhere, and a token should not.
             .redirect(redirect::Policy::none())
             .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&to) {
+        let mut base = to.clone();
+        if let Some(path) = socket(&to) {
+            http = http.unix_socket(path);
+            base = Url::parse("http://localhost/").expect("it is a URL");
+        }
+        if is_loopback(&base) {
             http = http.no_proxy();
         }
-        Ok(Self { http: http.build()?, to, authorization, silence })
+        Ok(Self { http: http.build()?, to, base, authorization, silence })
     }
 
     /// A server of this process or machine, without a token.
@@ -90,6 +102,7 @@ impl Bridge {
         Self {
             http: self.http.clone(),
             to: self.to.clone(),
+            base: self.base.clone(),
             authorization: self.authorization.clone(),
             silence: self.silence.saturating_mul(times),
         }
@@ -97,7 +110,7 @@ impl Bridge {
 
     /// A request to a path below the bridge's URL.
     pub(crate) fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
-        let mut url = self.to.clone();
+        let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -244,6 +257,12 @@ fn reason(error: &reqwest::Error) -> (bool, String) {
         cause = deeper;
     }
     (error.is_connect(), cause.to_string())
+}
+
+/// Returns the path of the bridge's Unix socket, if the URL is one.
+fn socket(url: &Url) -> Option<PathBuf> {
+    let path = (url.scheme() == UNIX).then(|| format!("file://{}", url.path()))?;
+    Url::parse(&path).ok()?.to_file_path().ok()
 }
 
 /// A proxy from the environment cannot reach this machine's own addresses.

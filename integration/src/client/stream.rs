@@ -70,13 +70,26 @@ impl Streaming {
 
     /// Like `try_next`, without a time limit.
     pub(crate) async fn next_unbounded(&mut self) -> Option<Result<String, hyper::Error>> {
+        let chunk = self.next_chunk().await?;
+        Some(chunk.map(|data| String::from_utf8_lossy(&data).into_owned()))
+    }
+
+    /// The next chunk, or None at the end of the body.
+    ///
+    /// # Panics
+    /// The body is cut off.
+    pub async fn next_bytes(&mut self) -> Option<Bytes> {
+        within("a chunk of the body", self.next_chunk()).await.map(|chunk| chunk.expect("the body continues"))
+    }
+
+    async fn next_chunk(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         loop {
             let frame = match self.response.body_mut().frame().await? {
                 Ok(frame) => frame,
                 Err(error) => return Some(Err(error)),
             };
             if let Ok(data) = frame.into_data() {
-                return Some(Ok(String::from_utf8_lossy(&data).into_owned()));
+                return Some(Ok(data));
             }
         }
     }

@@ -9,7 +9,7 @@ use super::command::run;
 const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
 /// Writes `ca.pem`, and the server's `pem` and `key`.
-pub(super) async fn certify(folder: &Path) {
+pub async fn certify(folder: &Path) {
     let extensions = "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=critical,CA:FALSE\n";
     std::fs::write(folder.join("extensions"), extensions).expect("a file can be written");
     let openssl = |arguments: &[&str]| {

@@ -164,7 +164,7 @@ fn every_variable_that_the_runtime_reads_is_in_the_table() {
 /// of which release it has them.
 #[test]
 fn the_flags_in_the_table_are_those_of_the_pinned_release() {
-    let runtime = read(&root().join("router/cell/src/deno.rs"));
+    let runtime = read(&root().join("router/protocol/src/runtime.rs"));
     let (_, version) = runtime.split_once("DENO_VERSION: &str = \"").expect("it is listed there");
     let (version, _) = version.split_once('"').expect("it is listed there");
     let table = read(&root().join("docs/deno.md"));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use switchyard_integration::router::binary;
+use switchyard_integration::router::{binary, is_installed};
 
 /// Commands with documented flags.
 const PROGRAMS: [&str; 3] = ["switchyard router", "switchyard bridge", "switchyard deploy"];
@@ -112,7 +112,13 @@ fn command_lines(text: &str) -> Vec<(&'static str, Vec<String>)> {
 #[test]
 fn every_flag_of_a_command_line_is_one() {
     let (mut flags, mut seen) = (Flags::default(), 0);
-    for path in ["README.md", "examples/ingress/README.md", "examples/deploy/README.md"] {
+    let pages = [
+        "README.md",
+        "examples/ingress/README.md",
+        "examples/deploy/README.md",
+        "examples/deploy/systemd/README.md",
+    ];
+    for path in pages {
         let path = root().join(path);
         for (program, arguments) in command_lines(&read(&path)) {
             let command = program.to_owned();
@@ -123,4 +129,36 @@ fn every_flag_of_a_command_line_is_one() {
         }
     }
     assert!(seen > 10, "{seen} flags are too few to be all");
+}
+
+#[test]
+fn the_units_of_systemd_have_flags_that_exist_and_are_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut flags = Flags::default();
+    let mut units = Vec::new();
+    for path in files(&root().join("examples/deploy/systemd")) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".md") {
+            continue;
+        }
+        let text = read(&path);
+        for line in text.lines().filter_map(|line| line.strip_prefix("ExecStart=/usr/bin/")) {
+            let words: Vec<_> = line.split(' ').collect();
+            let command = words[..2].join(" ");
+            for flag in words.iter().filter(|word| word.starts_with("--")) {
+                flags.assert_has(&command, flag, &path);
+            }
+        }
+        // systemd looks for the program.
+        let own = binary("switchyard").display().to_string();
+        let unit = folder.path().join(name);
+        fs::write(&unit, text.replace("/usr/bin/switchyard", &own)).unwrap();
+        units.push(unit);
+    }
+    assert_eq!((flags.0.len(), units.len()), (1, 4));
+    if is_installed("systemd-analyze") {
+        let output = Command::new("systemd-analyze").arg("verify").args(&units).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.is_empty(), "{errors}");
+    }
 }

@@ -30,6 +30,8 @@ async fn signed_events_notify_the_ingress_of_the_serving_version() {
     let first = receiver.next().await.event;
     assert_eq!((first.kind, first.data.trigger), (EventType::ReloadLive, Some(Trigger::Scan)));
     assert_eq!(first.data.version.as_deref(), router.public.get("/a/").await.version());
+    let logged = router.log.wait_for(|record| record["trigger"] == "scan");
+    assert!(switchyard_integration::within("the log has the event's words", logged).await.is_some());
 
     volume.write("a/main.ts", hello("two"));
     let second = receiver.until(|event| is_live(event, "a", true)).await.pop().unwrap();

@@ -31,6 +31,28 @@ async fn after_a_restart_the_last_good_version_is_served_though_the_volume_is_br
 }
 
 #[tokio::test]
+async fn what_a_project_has_printed_is_shown_after_a_restart_with_its_version() {
+    let code =
+        "export default { fetch: (request) => { console.log(request.url); return new Response('ok'); } };";
+    let (volume, state) = (Volume::with("a", code), State::new());
+    let start = || Router::builder(&volume).state(&state).unwatched().start();
+    let router = start().await;
+    let version = router.public.get("/a/before").await.version().map(str::to_owned);
+    let lines = async |router: &Router| router.admin.client.get("/projects/a/logs").await.text();
+    eventually("the line is kept", || async { lines(&router).await.contains("/before") }).await;
+    assert!(router.stop().await.status.success());
+    let router = start().await;
+    let earlier = lines(&router).await;
+    let has_version = version.is_some_and(|version| earlier.contains(&format!("\"{version}\"")));
+    assert!(earlier.contains("/before") && has_version, "{earlier}");
+    router.public.get("/a/after").await;
+    eventually("the next line follows", || async { lines(&router).await.contains("/after") }).await;
+    let all = lines(&router).await;
+    assert_eq!(all.matches("event: line").count(), 2, "{all}");
+    assert!(all.find("/before") < all.find("/after"), "{all}");
+}
+
+#[tokio::test]
 async fn the_last_good_version_is_served_at_once_also_while_the_broken_one_still_builds() {
     let (volume, state) = (Volume::with("a", hello("one")), State::new());
     let router = Router::builder(&volume).state(&state).start().await;

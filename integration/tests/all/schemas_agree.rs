@@ -11,7 +11,7 @@ const DENO: Contents = &[
     (
         r#"{"switchyard": {"entry": "main.ts", "args": ["--level", "3"], "cells": 2, "env": {"MODE": "live", "KEY": true},
             "healthcheck": "/", "idle": "1h 30m", "include": ["../_shared"], "platform": "plain", "port": 3000,
-            "routes": ["www.example.com", "/shop"], "share": ["blog"], "stripPrefix": false}}"#,
+            "routes": ["www.example.com", "/shop"], "share": ["blog"], "stripPrefix": false, "compress": true}}"#,
         true,
     ),
     (
@@ -63,6 +63,7 @@ const DENO: Contents = &[
     (r#"{"switchyard": {"static": {"notFound": true}}}"#, false),
     (r#"{"switchyard": {"static": {"immutable": "assets"}}}"#, false),
     (r#"{"switchyard": {"stripPrefix": "no"}}"#, false),
+    (r#"{"switchyard": {"compress": "gzip"}}"#, false),
     (r#"{"switchyard": {"tasks": {"a": {}}}}"#, false),
     (r#"{"switchyard": {"tasks": {"a": {"entry": "a.py"}}}}"#, false),
     (r#"{"switchyard": {"tasks": {"a": {"entry": "a.ts", "zone": "UTC"}}}}"#, false),

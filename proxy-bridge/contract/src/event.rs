@@ -1,5 +1,7 @@
 //! Events about a project: the JSON that is posted to the ingress and replayed at `GET /events`.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -217,6 +219,19 @@ pub enum Trigger {
     Request,
     /// The operator's policy for the project has changed.
     Policy,
+}
+
+impl fmt::Display for Trigger {
+    /// Writes the name that JSON has.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scan => "scan",
+            Self::Watch => "watch",
+            Self::Poll => "poll",
+            Self::Request => "request",
+            Self::Policy => "policy",
+        })
+    }
 }
 
 /// The time that each phase took, in milliseconds of wall-clock time. A phase that did not happen

@@ -4,9 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
+use super::socket::{AsyncListener, Listener, Stream};
 use super::throttle::LogThrottle;
 
 /// Pause after an error that does not belong to a single connection (no descriptors left): long
@@ -18,20 +18,24 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub struct Acceptor {
     /// The listener's name in log lines.
     name: &'static str,
-    listener: TcpListener,
+    listener: AsyncListener,
     failures: LogThrottle,
 }
 
 impl Acceptor {
-    /// Accepts the connections of `listener`, which log lines call `name`.
-    pub fn new(name: &'static str, listener: TcpListener) -> Self {
-        Self { name, listener, failures: LogThrottle::default() }
+    /// Accepts the connections of `listener`, which log lines call `name`. Called in the context of
+    /// the runtime.
+    ///
+    /// # Errors
+    /// The listener cannot be used in the runtime.
+    pub fn new(name: &'static str, listener: Listener) -> io::Result<Self> {
+        Ok(Self { name, listener: AsyncListener::new(listener)?, failures: LogThrottle::default() })
     }
 
     /// Returns the next connection and its peer's address. Retries after every error.
     ///
     /// Cancel safe: no connection is lost when the future is dropped.
-    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    pub async fn accept(&mut self) -> (Stream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok(accepted) => return accepted,

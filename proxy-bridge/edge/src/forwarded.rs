@@ -129,15 +129,23 @@ pub struct Client {
     local: SocketAddr,
     ip: HeaderValue,
     address: HeaderValue,
+    /// `true`: it speaks TLS.
+    is_secure: bool,
     /// All trusted proxies, if the peer itself is one.
     trusted: Option<TrustedProxies>,
 }
 
 impl Client {
-    /// A client that has connected from `peer` to `local`.
-    pub fn new(peer: SocketAddr, local: SocketAddr, trusted: &TrustedProxies) -> Self {
+    /// A client that has connected from `peer` to `local`, and speaks TLS if `is_secure`.
+    pub fn new(peer: SocketAddr, local: SocketAddr, is_secure: bool, trusted: &TrustedProxies) -> Self {
         let trusted = trusted.contains(peer.ip()).then(|| trusted.clone());
-        Self { peer, local, ip: ascii(&peer.ip().to_string()), address: ascii(&peer.to_string()), trusted }
+        let (ip, address) = (ascii(&peer.ip().to_string()), ascii(&peer.to_string()));
+        Self { peer, local, ip, address, is_secure, trusted }
+    }
+
+    /// The scheme of the URLs that it requests.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_secure { "https" } else { "http" }
     }
 
     /// The headers that describe a client which is no trusted proxy, and `prefix`, the part that
@@ -154,7 +162,7 @@ impl Client {
         let headers = [
             (FORWARDED_FOR_NAME, self.ip.as_bytes()),
             (CLIENT_ADDRESS_NAME, self.address.as_bytes()),
-            (FORWARDED_PROTO_NAME, b"http"),
+            (FORWARDED_PROTO_NAME, self.scheme().as_bytes()),
             (FORWARDED_HOST_NAME, host),
             ("host", host),
         ];
@@ -188,7 +196,7 @@ pub fn set_forwarded(headers: &mut HeaderMap, client: &Client, host: &HeaderValu
         None => {
             headers.insert(FORWARDED_FOR, client.ip.clone());
             headers.insert(CLIENT_ADDRESS, client.address.clone());
-            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme()));
             headers.insert(FORWARDED_HOST, host.clone());
         }
         Some(trusted) => continue_chain(headers, client, trusted, host),
@@ -233,7 +241,7 @@ fn continue_chain(headers: &mut HeaderMap, client: &Client, trusted: &TrustedPro
     headers.insert(FORWARDED_FOR, chain);
     headers.insert(CLIENT_ADDRESS, address);
     if !has_one(headers, &FORWARDED_PROTO, |scheme| scheme.parse::<Scheme>().is_ok()) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme()));
     }
     if !has_one(headers, &FORWARDED_HOST, |host| !host.contains('@') && host.parse::<Authority>().is_ok()) {
         headers.insert(FORWARDED_HOST, host.clone());

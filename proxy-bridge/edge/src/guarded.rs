@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::framing::{Framing, Stop};
 use super::lingering::LingeringClose;
 use super::problem::Problem;
 use super::refusal::Refusal;
+use super::socket::Stream;
 use super::turn::Turn;
 
 /// The size of one read where hyper's buffer has less room (24 bytes for the first ones): more than
@@ -80,7 +80,7 @@ impl ConnState {
 /// connection is open.
 #[derive(Debug)]
 pub struct GuardedStream<K> {
-    stream: TcpStream,
+    stream: Stream,
     framing: Framing,
     state: Arc<ConnState>,
     /// Bytes that were read and not passed on yet: for want of room, or because they are part of an
@@ -119,18 +119,13 @@ pub struct Begun {
 
 impl<K> GuardedStream<K> {
     /// Guards `stream`. Returns the state that the connection's service needs as well.
-    pub fn new(stream: TcpStream, limits: StreamLimits, permit: K) -> (Self, Arc<ConnState>) {
+    pub fn new(stream: Stream, limits: StreamLimits, permit: K) -> (Self, Arc<ConnState>) {
         let begun = Begun { framing: Framing::new(limits.max_head), held: BytesMut::new(), head_until: None };
         Self::resume(stream, begun, limits, permit)
     }
 
     /// Guards a stream that was read from before.
-    pub fn resume(
-        stream: TcpStream,
-        begun: Begun,
-        limits: StreamLimits,
-        permit: K,
-    ) -> (Self, Arc<ConnState>) {
+    pub fn resume(stream: Stream, begun: Begun, limits: StreamLimits, permit: K) -> (Self, Arc<ConnState>) {
         let Begun { framing, held, head_until } = begun;
         let state = Arc::new(ConnState::default());
         let guarded = Self {
@@ -339,7 +334,9 @@ impl<K: Unpin> AsyncWrite for GuardedStream<K> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        this.in_time(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -16,9 +16,11 @@
 //! - [`refusal`]: the reason and the response for a refused request
 //! - [`request_id`]: request ids that logs can show
 //! - [`routes`]: the project that a request is for
+//! - [`socket`]: listeners at IP addresses and at paths, and their connections
 //! - [`sse`]: a parser of server-sent events
 //! - [`target`]: the canonical form of a request's host and path
 //! - [`throttle`]: log lines about frequent events, one per interval
+//! - [`tls`]: certificates of listeners, which are read again when they change
 //! - [`tunnel`]: the bytes of two connections, copied both ways after a protocol switch
 //! - [`upload`]: a request body with limits on its size and pace
 //! - [`upstream`]: a connection to a server behind, and the errors of its responses
@@ -41,9 +43,11 @@ pub mod problem;
 pub mod refusal;
 pub mod request_id;
 pub mod routes;
+pub mod socket;
 pub mod sse;
 pub mod target;
 pub mod throttle;
+pub mod tls;
 pub mod tunnel;
 mod turn;
 pub mod upload;

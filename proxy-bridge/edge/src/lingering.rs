@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::socket::Stream;
 use super::upload::MIN_RATE;
 
 /// The longest time for which a client is read from after its response. nginx's `lingering_time`.
@@ -53,7 +53,7 @@ impl LingeringClose {
     }
 
     /// Returns ready when the connection can be dropped.
-    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<()> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<()> {
         if self.until.as_mut().poll(cx).is_ready() || ready!(self.poll_send(cx, stream)).is_err() {
             return Poll::Ready(());
         }
@@ -72,7 +72,7 @@ impl LingeringClose {
         Poll::Ready(())
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             match ready!(Pin::new(&mut *stream).poll_write(cx, &self.unsent))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

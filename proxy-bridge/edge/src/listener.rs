@@ -8,7 +8,6 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -26,6 +25,7 @@ use self::worker::Dispatcher;
 use crate::forwarded::{Client, TrustedProxies};
 use crate::plain::PlainRequest;
 use crate::refusal::Refusal;
+use crate::socket::{ListenAddress, Listener};
 
 mod accepted;
 mod config;
@@ -37,11 +37,6 @@ mod worker;
 
 pub use self::config::ListenerConfig;
 pub use self::limiter::ConnectionLimit;
-
-/// Connections that the kernel holds until they are accepted. It drops those beyond, and their
-/// clients try again after a second, so that everybody would feel a flood. The kernel's own limit
-/// (`somaxconn`) is the same; the standard library's default is 128.
-const BACKLOG: i32 = 4096;
 
 /// The limits on the clients of a public listener.
 #[derive(Debug, Clone)]
@@ -212,7 +207,7 @@ impl std::fmt::Debug for Caller {
 /// A running listener. Dropping it cuts its connections off.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
+    address: ListenAddress,
     /// `Some` with the grace period after the stop.
     stop: watch::Sender<Option<Duration>>,
     threads: Vec<JoinHandle<()>>,
@@ -224,14 +219,12 @@ impl Server {
     /// # Errors
     /// The listener cannot be prepared, or a thread or its runtime cannot be made.
     pub fn start<H: Handler>(
-        listener: TcpListener,
+        listener: Listener,
         settings: ListenerSettings,
         metrics: Arc<dyn ListenerMetrics>,
         make_handler: impl Fn() -> H + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        rustix::net::listen(&listener, BACKLOG)?;
-        let address = listener.local_addr()?;
+        let (address, tls) = (listener.address()?, listener.tls().cloned());
         let stop = watch::Sender::new(None);
         let ListenerSettings { name, trusted, limits, threads } = settings;
         let limiter = ConnectionLimiter::new(&limits, trusted.clone(), metrics.clone());
@@ -242,13 +235,14 @@ impl Server {
             let (started, start) = mpsc::sync_channel(1);
             let (make_handler, limits, trusted) = (make_handler.clone(), limits.clone(), trusted.clone());
             let (metrics, stopped, dispatcher) = (metrics.clone(), stop.subscribe(), dispatcher.take());
+            let tls = tls.clone();
             let thread = std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
                 let runtime = match worker::runtime() {
                     Ok(runtime) => runtime,
                     Err(error) => return drop(started.send(error)),
                 };
                 drop(started);
-                let worker = Worker { handler: make_handler(), limits, trusted, metrics };
+                let worker = Worker { handler: make_handler(), limits, trusted, metrics, tls };
                 worker::run(&runtime, worker, accepted, dispatcher, stopped);
             });
             threads.push(thread?);
@@ -260,8 +254,8 @@ impl Server {
     }
 
     /// The address that it listens on.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
     }
 
     /// Accepts no more connections, closes idle ones, lets the others finish within `grace`, and

@@ -5,6 +5,8 @@ import { charts, html, useEffect, useRef, useState } from "../lib.js";
 import { Failure, Loading } from "../parts.js";
 
 const HEIGHT = 170;
+// Seconds that a chart shows at least.
+const LEAST = 60;
 const DAY = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 
 let styled = false;
@@ -77,7 +79,12 @@ export function Chart({ title, group, loaded: { plot, error }, times, lines, mar
       height: HEIGHT,
       legend: { show: false },
       cursor: { sync: { key: group }, drag: { x: false, y: false } },
-      scales: { y: { range: (_, __, highest) => [0, highest > 0 ? highest * 1.1 : 1] } },
+      scales: {
+        x: {
+          range: ({ data: [times] }) => [Math.min(times[0], times.at(-1) - LEAST), times.at(-1)],
+        },
+        y: { range: (_, __, highest) => [0, highest > 0 ? highest * 1.1 : 1] },
+      },
       axes: [
         { ...axis, font },
         {
@@ -95,7 +102,7 @@ export function Chart({ title, group, loaded: { plot, error }, times, lines, mar
           dash,
           stroke: colour(name),
           width: 1.5,
-          points: { show: false },
+          points: { size: 5, filter: lonely },
         })),
       ],
       hooks: {
@@ -145,6 +152,14 @@ function Stroke({ line: { colour, dash } }) {
       <line x1="0" x2="22" y1="2" y2="2" stroke-dasharray=${dash?.join(" ")} />
     </svg>
   `;
+}
+
+// The values without another one beside them, which no line shows.
+function lonely({ data }, line) {
+  const values = data[line];
+  return [...values.keys()].filter((index) =>
+    values[index] !== null && (values[index - 1] ?? values[index + 1] ?? null) === null
+  );
 }
 
 function drawMarks({ ctx, bbox, valToPos }, marks, colour) {

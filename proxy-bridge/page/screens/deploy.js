@@ -9,7 +9,7 @@ import { to } from "../route.js";
 import { deploys, useDeploys } from "../store.js";
 import { bytes, host, millis, plural, visible } from "../text.js";
 import { outcomeOf } from "./deploys.js";
-import { Phases } from "./now.js";
+import { Phases } from "./phases.js";
 import { DEPLOY_PHASES } from "./versions.js";
 
 export function Deploy({ id }) {

@@ -7,7 +7,7 @@ import { route, setQuery, to } from "../route.js";
 import { may } from "../session.js";
 import { deploys, useDeploys } from "../store.js";
 import { visible } from "../text.js";
-import { Phases } from "./now.js";
+import { Phases } from "./phases.js";
 import { DEPLOY_PHASES } from "./versions.js";
 
 const ROWS = 60;

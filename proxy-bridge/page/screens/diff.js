@@ -25,7 +25,9 @@ export function Diff({ name, from, to }) {
 function Files({ data: { files, truncated } }) {
   if (files.length === 0) return html`<p class="dim">The files are the same.</p>`;
   return html`
-    <p class="dim small">${plural(files.length, "file")}${truncated ? " and more" : ""} differ</p>
+    <p class="dim small">${plural(files.length, "file")}${truncated
+      ? " and more"
+      : ""} ${files.length === 1 ? "differs" : "differ"}</p>
     ${files.map((file, index) =>
       html`<${File} key=${file.path} file=${file} open=${index < OPEN} />`
     )}

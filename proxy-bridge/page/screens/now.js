@@ -6,15 +6,23 @@ import { loads, useLoads } from "../loads.js";
 import { Empty, Failure, Loading, State, Time, Version } from "../parts.js";
 import { usePolled } from "../poll.js";
 import { part } from "../api.js";
+import { to } from "../route.js";
 import { bytes, host, millis, percent, visible } from "../text.js";
 import { Memory, Rate } from "./load.js";
+import { Phases } from "./phases.js";
+import { RequestTable } from "./requesttable.js";
 
+const LAST = 5;
 const TRIGGERS = {
   watch: "a file event",
   poll: "a comparison of files",
   scan: "the scan at the start",
   request: "a request, as of a deploy",
   policy: "a change of the policy",
+};
+const OUTCOMES = {
+  unchanged: "the files are those of the version that is known",
+  built: "it waits for its deploy",
 };
 const PHASES = ["debounce", "snapshot", "build", "publish"];
 
@@ -47,7 +55,20 @@ export function Now({ name }) {
         </dd>
       </div>
     </dl>
+    <${Last} name=${name} />
         ${data.routers.map((router) => html`<${AtRouter} key=${router.router} at=${router} />`)}
+  `;
+}
+
+// The last requests at all routers.
+function Last({ name }) {
+  const { data } = usePolled(`projects/${part(name)}/requests?limit=${LAST}`, 2000);
+  const address = to("projects", name, "requests");
+  if (!data || data.requests.length === 0) return null;
+  return html`
+    <h3>Last requests</h3>
+    <${RequestTable} requests=${data.requests} addressOf=${(id) => `${address}?id=${part(id)}`} />
+    <p class="small"><a href=${address}>All requests</a></p>
   `;
 }
 
@@ -138,7 +159,10 @@ function Reloads({ reloads }) {
               <td>
                 <${Version} version=${reload.version} />
               </td>
-              <td class="dim wide">${TRIGGERS[reload.trigger] ?? visible(reload.trigger)}</td>
+              <td class="dim wide">${[
+                TRIGGERS[reload.trigger] ?? visible(reload.trigger),
+                OUTCOMES[reload.outcome],
+              ].filter(Boolean).join(": ")}</td>
               <td>
                 <${Phases} timings=${reload.timings_ms} names=${PHASES} />
               </td>
@@ -147,29 +171,6 @@ function Reloads({ reloads }) {
         )}</tbody>
       </table>
     </div>
-  `;
-}
-
-// A bar of what took how long, with the same in words.
-export function Phases({ timings, names }) {
-  // Each has the same colour in every bar.
-  const parts = names.map((name, index) => [name, timings[name] ?? 0, `b${index % 5 + 1}`])
-    .filter(([, ms]) => ms > 0);
-  const sum = parts.reduce((all, [, ms]) => all + ms, 0) || 1;
-  const words = parts.map(([name, ms]) => `${name} ${millis(ms)}`).join(", ");
-  let x = 0;
-  return html`
-    <span class="phases"
-      title=${words}><svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">${parts
-        .map(([name, ms, colour]) => {
-          const width = ms / sum * 100;
-          x += width;
-          return html`<rect key=${name} class=${colour} x=${
-            x - width
-          } width=${width} height="6" />`;
-        })}</svg><span class="dim">${millis(
-          timings.total ?? sum,
-        )}</span><span class="sr">${words}</span></span>
   `;
 }
 

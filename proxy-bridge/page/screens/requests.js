@@ -11,7 +11,6 @@ import {
   Empty,
   Failure,
   Loading,
-  State,
   useMore,
   Version,
 } from "../parts.js";
@@ -19,9 +18,9 @@ import { usePolled } from "../poll.js";
 import { route, setQuery, to } from "../route.js";
 import { readEvents } from "../sse.js";
 import { routers } from "../store.js";
-import { bytes, clock, full, host, plural, visible } from "../text.js";
+import { bytes, full, host, plural, visible } from "../text.js";
 import { Lines, Screen } from "./logs.js";
-import { Phases } from "./now.js";
+import { CLASSES, classOf, Duration, RequestTable, Status } from "./requesttable.js";
 
 // What a router keeps of a project.
 const KEPT = 500;
@@ -30,26 +29,6 @@ const ROWS = 100;
 const PAST = 1000;
 // Methods that can be chosen: clients may send any.
 const METHODS = 12;
-const PHASES = ["queue", "head", "body"];
-// No status: the client left before the answer began.
-const LEFT = "left";
-const CLASSES = ["2xx", "3xx", "4xx", "5xx", LEFT];
-
-function classOf({ status }) {
-  return status === null ? LEFT : `${Math.floor(status / 100)}xx`;
-}
-
-function timings(request) {
-  const head = request.head_ms ?? request.total_ms;
-  return {
-    queue: request.queued_ms,
-    head: Math.max(0, head - request.queued_ms),
-    body: request.total_ms - head,
-    total: request.total_ms,
-  };
-}
-
-const idOf = (request) => [request.router, request.timestamp, request.id].join(" ");
 
 export function Requests({ name }) {
   const { data, error } = usePolled(`projects/${part(name)}/requests?limit=${KEPT}`, EVERY);
@@ -69,9 +48,7 @@ export function Requests({ name }) {
   if (!data) return html`<${Loading} />`;
   const counts = new Map();
   for (const request of all) counts.set(classOf(request), (counts.get(classOf(request)) ?? 0) + 1);
-  const methods = [
-    ...new Set([...all.map((request) => request.method), ...method ? [method] : []]),
-  ];
+  const methods = new Set([...method ? [method] : [], ...all.map((request) => request.method)]);
   const chips = [["", `All ${all.length}`]];
   for (const one of CLASSES) {
     if (counts.get(one) || one === status) chips.push([one, `${one} ${counts.get(one) ?? 0}`]);
@@ -92,7 +69,7 @@ export function Requests({ name }) {
       <select aria-label="Method" value=${method}
         onChange=${(event) => setQuery({ method: event.target.value })}>
         <option value="">All methods</option>
-        ${methods.sort().slice(0, METHODS).map((one) =>
+        ${[...methods].slice(0, METHODS).sort().map((one) =>
           html`<option key=${one} value=${one}>${visible(one)}</option>`
         )}
       </select>
@@ -111,24 +88,7 @@ export function Requests({ name }) {
           <//>
       `
       : html`
-        <div class="scroll">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Time</th>
-                <th scope="col" class="wide">Method</th>
-                <th scope="col">Path</th>
-                <th scope="col">Status</th>
-                <th scope="col">Duration</th>
-                <th scope="col" class="wide">Version</th>
-                <th scope="col" class="wide">Id</th>
-              </tr>
-            </thead>
-            <tbody>${found.slice(0, shown).map((request) =>
-              html`<${Row} key=${idOf(request)} request=${request} />`
-            )}</tbody>
-          </table>
-        </div>${more}
+        <${RequestTable} requests=${found.slice(0, shown)} addressOf=${addressOf} />${more}
         <p class="dim small">Bars: queue, until the answer begins, its body.</p>
       `}
     ${id && html`<${Detail} key=${id} name=${name} id=${id} all=${all} />`}
@@ -140,31 +100,6 @@ function addressOf(id) {
   const query = new URLSearchParams(route.value.query);
   query.set("id", id);
   return `#${route.value.path}?${query}`;
-}
-
-function Row({ request }) {
-  return html`
-    <tr>
-      <td class="dim"><time datetime=${request.timestamp} title=${full(request.timestamp)}>${clock(
-        request.timestamp,
-      )}</time></td>
-      <td class="wide">${visible(request.method)}</td>
-      <th scope="row"><a class="cut path" data-row href=${addressOf(request.id)}
-        title=${visible(request.path)}>${visible(request.path)}</a></th>
-      <td>
-        <${State} state=${classOf(request)} word=${request.status ?? LEFT} />
-      </td>
-      <td>
-        <${Phases} timings=${timings(request)} names=${PHASES} />
-      </td>
-      <td class="wide">
-        <${Version} version=${request.version} />
-      </td>
-      <td class="wide">
-        <${Copy} text=${request.id} shown=${request.id.slice(0, 8)} label="Copy id" />
-      </td>
-    </tr>
-  `;
 }
 
 function Detail({ name, id, all }) {
@@ -201,9 +136,9 @@ function Facts({ request }) {
     : "";
   const facts = [
     ["Request", html`<code>${visible(`${request.method} ${request.path}`)}</code>`],
-    ["Status", html`<${State} state=${classOf(request)} word=${request.status ?? LEFT} />`],
+    ["Status", html`<${Status} request=${request} />`],
     ["Time", full(request.timestamp)],
-    ["Duration", html`<${Phases} timings=${timings(request)} names=${PHASES} />`],
+    ["Duration", html`<${Duration} request=${request} />`],
     ["Answer", bytes(request.bytes)],
     ["Version", html`<${Version} version=${request.version} />`],
     ["Router", visible(host(request.router))],

@@ -10,7 +10,7 @@ import { may } from "../session.js";
 import { deploys, useDeploys } from "../store.js";
 import { bytes, plural, short, visible } from "../text.js";
 import { Compare } from "./compare.js";
-import { Phases } from "./now.js";
+import { Phases } from "./phases.js";
 import { Rollback } from "./rollback.js";
 
 export const DEPLOY_PHASES = ["receive", "store", "hold", "build", "publish"];

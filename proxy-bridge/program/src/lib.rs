@@ -7,6 +7,7 @@
 //! - [`log`]: the log on standard error
 //! - [`position`]: lines and columns of text files
 //! - [`removal`]: removal of folders that untrusted processes wrote to
+//! - [`service`]: the service manager, and the sockets that it has opened
 //! - [`settings`]: settings from the command line and the environment
 //! - [`signal`]: signals that stop a program or make it reload its files
 //! - [`units`]: times and sizes as people write them
@@ -23,6 +24,8 @@ pub mod log;
 pub mod position;
 #[cfg(feature = "server")]
 pub mod removal;
+#[cfg(feature = "server")]
+pub mod service;
 pub mod settings;
 #[cfg(feature = "server")]
 pub mod signal;

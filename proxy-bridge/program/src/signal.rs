@@ -6,6 +6,8 @@ use std::fmt::Display;
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::service::{self, Reload};
+
 /// Resolves with the signal's name at the first SIGTERM, SIGINT or SIGQUIT.
 ///
 /// # Errors
@@ -68,11 +70,12 @@ impl Reloads {
         })
     }
 
-    /// Resolves at the next SIGHUP. The other signals are logged and otherwise ignored.
-    pub async fn next(&mut self) {
+    /// Resolves at the next SIGHUP. The reload goes on until the result is dropped. The other signals
+    /// are logged and otherwise ignored.
+    pub async fn next(&mut self) -> Reload {
         loop {
             let ignored = tokio::select! {
-                _ = self.hangups.recv() => return,
+                _ = self.hangups.recv() => return service::reload(),
                 _ = self.first_user.recv() => "SIGUSR1",
                 _ = self.second_user.recv() => "SIGUSR2",
             };

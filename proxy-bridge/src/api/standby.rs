@@ -8,7 +8,7 @@ use switchyard_edge::api::ApiListener;
 use switchyard_edge::api::answer::text;
 use switchyard_edge::api::endpoint::{Routes, get};
 use switchyard_edge::problem::Problem;
-use tokio::net::TcpListener;
+use switchyard_edge::socket::Listener;
 use tokio::sync::watch;
 
 use super::LISTENER;
@@ -24,7 +24,7 @@ pub struct StandbyApi;
 
 impl StandbyApi {
     /// Serves `listener` until `stop` is true.
-    pub async fn serve(listener: TcpListener, stop: watch::Receiver<bool>) {
+    pub async fn serve(listener: Listener, stop: watch::Receiver<bool>) {
         let app = routes().into_router(()).fallback(refuse);
         ApiListener { grace: GRACE, ..LISTENER }.serve(listener, app, stop).await;
     }

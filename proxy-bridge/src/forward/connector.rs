@@ -6,10 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{Either, Empty};
 use switchyard_edge::pool::{Connector, Pool, PoolSettings, PooledBody};
+use switchyard_edge::socket::Stream;
 use switchyard_edge::upload::Upload;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::address::Target;
 use crate::routers::Router;
 
 /// The time that a router has to accept a connection. Routers are near: they do so within
@@ -42,15 +44,24 @@ pub(super) fn pool() -> RouterPool {
 impl Connector for RouterConnector {
     type Target = Router;
     type Id = String;
-    type Stream = TcpStream;
+    type Stream = Stream;
 
     fn id(router: &Router) -> String {
         router.name().to_owned()
     }
 
-    async fn connect(router: &Router) -> io::Result<TcpStream> {
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(router.target())).await??;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+    async fn connect(router: &Router) -> io::Result<Stream> {
+        timeout(CONNECT_TIMEOUT, connect(router.target())).await?
+    }
+}
+
+async fn connect(target: &Target) -> io::Result<Stream> {
+    match target {
+        Target::Host(host, port) => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+        Target::Path(path) => UnixStream::connect(path).await.map(Stream::Unix),
     }
 }

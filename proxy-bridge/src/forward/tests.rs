@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use bytes::Bytes;
@@ -46,7 +47,7 @@ async fn forwarding_with(fakes: &[&FakeRouter], settings: ForwardSettings) -> (F
     let routers = following(fakes);
     all_ready(&routers).await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    (ForwardServer::start(listener, settings, routers.clone()).unwrap(), routers)
+    (ForwardServer::start(listener.into(), settings, routers.clone()).unwrap(), routers)
 }
 
 fn request(method: Method, uri: &str) -> Request<Body> {
@@ -63,7 +64,7 @@ fn post(uri: &str, body: &'static str) -> Request<Body> {
 
 /// Sends a request on a connection of its own.
 async fn ask(server: &ForwardServer, request: Request<Body>) -> Response<Incoming> {
-    try_ask(server.address(), request).await.unwrap()
+    try_ask(server.address().ip().unwrap(), request).await.unwrap()
 }
 
 async fn try_ask(address: SocketAddr, request: Request<Body>) -> hyper::Result<Response<Incoming>> {
@@ -262,7 +263,7 @@ async fn a_router_that_is_going_finishes_its_requests_and_gets_no_more() {
     let answer_now = Arc::new(Notify::new());
     let mut paths = waiting(&going, answer_now.clone());
     let (server, routers) = forwarding(&[&going, &other]).await;
-    let address = server.address();
+    let address = server.address().ip().unwrap();
     let first = tokio::spawn(async move { text(try_ask(address, post("/first", "")).await.unwrap()).await });
     assert_eq!(next(&mut paths).await, "/first");
     going.set_ready(false);
@@ -281,7 +282,7 @@ async fn the_router_with_the_fewest_requests_gets_the_next() {
     let answer_now = Arc::new(Notify::new());
     let mut paths = waiting(&busy, answer_now.clone());
     let (server, _routers) = forwarding(&[&busy, &idle]).await;
-    let address = server.address();
+    let address = server.address().ip().unwrap();
     let first = tokio::spawn(async move { try_ask(address, get("/first")).await.unwrap().status() });
     next(&mut paths).await;
     for _ in 0..4 {

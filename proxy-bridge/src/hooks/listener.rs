@@ -12,7 +12,6 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, Request, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -21,6 +20,7 @@ use switchyard_edge::api::{ApiListener, ClientConn, answer};
 use switchyard_edge::connections::{ConnectionLimits, PermitBody, RequestKind};
 use switchyard_edge::guarded;
 use switchyard_edge::problem::Problem;
+use switchyard_edge::socket::Listener;
 use switchyard_edge::throttle::LogThrottle;
 use switchyard_edge::webhook::{Refused, Verifier, WebhookSecret, has_proof, is_unsigned_ping};
 
@@ -102,7 +102,7 @@ impl Hooks {
     }
 
     /// Serves `listener` until `stop` is true or its sender is gone.
-    pub async fn serve(self, listener: TcpListener, stop: watch::Receiver<bool>) {
+    pub async fn serve(self, listener: Listener, stop: watch::Receiver<bool>) {
         let app = axum::Router::new()
             .route("/hooks/git/{source}", axum::routing::post(receive))
             .route("/hooks/{*path}", axum::routing::any(receive_task))

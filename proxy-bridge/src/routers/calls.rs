@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, future};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::{Method, StatusCode};
-use reqwest::{Client, RequestBuilder, Response, Url, redirect};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -22,9 +22,6 @@ use switchyard_contract::bounds;
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_edge::sse::{self, SseError, SseEvent, SseItem};
-
-/// Routers are neighbours: one that is there takes a connection within milliseconds.
-const CONNECT: Duration = Duration::from_secs(1);
 
 /// Time limit for answers that a router has in memory.
 pub(super) const SOON: Duration = Duration::from_secs(5);
@@ -78,29 +75,6 @@ impl From<SseError> for CallError {
     fn from(error: SseError) -> Self {
         Self::Unreachable(error.to_string())
     }
-}
-
-/// Makes the client for all routers. They are called directly: no proxy from the environment, and
-/// no redirect, which would send the token to an address that no one configured.
-///
-/// # Errors
-/// The token cannot be the value of a header, or the system's certificates cannot be read.
-pub(super) fn client(token: Option<&str>) -> anyhow::Result<Client> {
-    let mut headers = HeaderMap::new();
-    if let Some(token) = token {
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|_| anyhow::anyhow!("the admin token has characters that no header can have"))?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
-    }
-    let client = Client::builder()
-        .default_headers(headers)
-        .connect_timeout(CONNECT)
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .user_agent(concat!("switchyard-bridge/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    Ok(client)
 }
 
 impl Router {
@@ -294,7 +268,7 @@ impl Router {
         if let Some((router, revision)) = since {
             url.query_pairs_mut().append_pair("since", &revision.to_string()).append_pair("router", &router);
         }
-        let projects: Projects = json(self.common.client().get(url), SOON).await?;
+        let projects: Projects = json(self.client().get(url), SOON).await?;
         self.statuses.fetch_add(projects.projects.len() as u64, Relaxed);
         Ok(projects)
     }
@@ -309,17 +283,17 @@ impl Router {
     }
 
     pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        self.common.client().request(method, self.url(path))
+        self.client().request(method, self.url(path))
     }
 
     pub(super) fn client(&self) -> Client {
-        self.common.client()
+        self.common.client(&self.address)
     }
 
     fn query(&self, path: &[&str], query: &[(&'static str, String)]) -> RequestBuilder {
         let mut url = self.url(path);
         url.query_pairs_mut().extend_pairs(query);
-        self.common.client().get(url)
+        self.client().get(url)
     }
 
     fn of_incarnation(&self, path: &[&str], incarnation: Incarnation) -> RequestBuilder {
@@ -327,7 +301,7 @@ impl Router {
     }
 
     pub(super) fn url(&self, path: &[&str]) -> Url {
-        let mut url = self.address.admin().clone();
+        let mut url = self.address.admin();
         url.path_segments_mut().expect("an http URL has a path").clear().extend(path);
         url
     }

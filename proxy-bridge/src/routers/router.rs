@@ -9,7 +9,9 @@ use tokio::sync::{Notify, watch};
 
 use super::RouterAddress;
 use super::behind::BehindMarks;
+use super::clients::Clients;
 use super::state::RouterState;
+use crate::address::Target;
 use crate::changes::{Change, Changes};
 use switchyard_contract::admin::Status;
 use switchyard_contract::incarnation::Incarnation;
@@ -19,7 +21,7 @@ use switchyard_contract::task::RunLimits;
 /// The state that all routers share.
 #[derive(Debug)]
 pub(super) struct RouterContext {
-    pub(super) client: RwLock<Client>,
+    pub(super) clients: RwLock<Clients>,
     pub(super) behind: BehindMarks,
     /// Counts the changes of any router.
     pub(super) changed: watch::Sender<u64>,
@@ -28,8 +30,9 @@ pub(super) struct RouterContext {
 }
 
 impl RouterContext {
-    pub(super) fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns the client that calls a router at this address.
+    pub(super) fn client(&self, address: &RouterAddress) -> Client {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).of(address)
     }
 
     pub(super) fn notify(&self) {
@@ -44,7 +47,7 @@ pub struct Router {
     pub(super) common: Arc<RouterContext>,
     name: String,
     public: String,
-    target: (String, u16),
+    target: Target,
     /// `true`: the last probe succeeded, and no connection has failed since.
     takes_requests: AtomicBool,
     presence: Mutex<(Presence, String)>,
@@ -244,9 +247,9 @@ impl Router {
         std::array::from_fn(|class| self.answers[class].load(Relaxed))
     }
 
-    /// The host (a name or an address) and the port of the public listener.
-    pub(crate) fn target(&self) -> (&str, u16) {
-        (&self.target.0, self.target.1)
+    /// The destination of requests to the public listener.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Counts a request in.

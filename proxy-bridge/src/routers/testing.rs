@@ -100,8 +100,8 @@ impl FakeRouter {
         let shared = Arc::new(FakeShared { state: Mutex::new(state), calls: calls_in });
         let mut admin = Listener::bind();
         let mut public = Listener::bind();
-        let url = |listener: &Listener| format!("http://{}", listener.address).parse().unwrap();
-        let address = RouterAddress::new(url(&public), url(&admin)).unwrap();
+        let url = |listener: &Listener| format!("http://{}", listener.address);
+        let address = format!("{},{}", url(&public), url(&admin)).parse().unwrap();
         admin.serve(shared.admin()).await;
         public.serve(shared.public()).await;
         Self { address, shared, admin, public, calls }

@@ -309,7 +309,8 @@ async fn skew_means_that_routers_serve_different_versions() {
 #[tokio::test]
 async fn routers_come_and_go_with_the_addresses_of_their_name() {
     let fake = FakeRouter::start("r1").await;
-    let (public, admin) = (fake.address.target().1, fake.address.admin().port().unwrap());
+    let public = fake.address.public().rsplit(':').next().unwrap().parse().unwrap();
+    let admin = fake.address.admin().port().unwrap();
     // The fake listens at one of the name's addresses only; the other, if there is one, is not
     // ready.
     let settings = RoutersSettings {

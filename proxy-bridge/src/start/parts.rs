@@ -1,12 +1,13 @@
 //! Construction of the bridge's parts: no request is accepted yet.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use switchyard_edge::gate::Gate;
+use switchyard_edge::socket::Listener;
+use switchyard_edge::tls::Tls;
 use switchyard_program::descriptors;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -34,14 +35,16 @@ const GIT_TIMEOUT: Duration = Duration::from_secs(120);
 pub(super) struct BridgeParts {
     pub(super) projects: String,
     pub(super) grace: Duration,
-    pub(super) listener: TcpListener,
+    pub(super) listener: Listener,
     pub(super) deploys: Deploys,
     pub(super) forward: Option<ForwardServer>,
     pub(super) following: JoinHandle<()>,
     pub(super) files: SettingsFiles,
+    /// TLS of the listeners that have it.
+    pub(super) certificates: Vec<Tls>,
     pub(super) sources: Option<Sources>,
     pub(super) history: RunParts,
-    pub(super) hooks: Option<TcpListener>,
+    pub(super) hooks: Option<Listener>,
     pub(super) api: Api,
     /// Ends the API once it holds true.
     pub(super) stop_api: watch::Sender<bool>,
@@ -84,12 +87,19 @@ impl BridgeParts {
             sources.clone().map_or_else(no_maker, |sources| Arc::new(sources) as Arc<dyn VersionMaker>);
         let history = start_runs(&config, &deploys, &routers, maker).await;
         let history = history.context("start the control of runs")?;
+        let certificates: Vec<_> = [Some(&listener), forward.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(Listener::tls)
+            .cloned()
+            .collect();
         let forward = forward
             .map(|listener| ForwardServer::start(listener, forward_settings(&config), routers.clone()))
             .transpose()
             .context("start to forward requests")?;
         let (tokens, verifier) = (Arc::new(tokens), Arc::new(verifier));
-        let files = SettingsFiles::new(&config, &tokens, &verifier, &routers, sources.as_ref());
+        let files =
+            SettingsFiles::new(&config, &tokens, &verifier, &routers, sources.as_ref(), &certificates);
         let (stop_api, stopping) = watch::channel(false);
         let api = Api {
             deploys: deploys.clone(),
@@ -115,6 +125,7 @@ impl BridgeParts {
             forward,
             following,
             files,
+            certificates,
             sources,
             history,
             hooks,

@@ -1,11 +1,12 @@
 //! The checks before a start: everything that the settings name, such as folders, ports and files.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use switchyard_contract::secret::Secret;
 use switchyard_contract::verifier::Verifier;
+use switchyard_edge::socket::{ListenAddress, Listener};
+use switchyard_edge::tls::{Protocols, Tls};
 use switchyard_program::file_system;
 use switchyard_program::settings::{InvalidSetting, Problem, Problems};
 
@@ -21,8 +22,8 @@ use switchyard_contract::deploy::DeployRecord;
 /// Everything that a start needs, checked and opened.
 pub struct Ready {
     pub(super) config: BridgeConfig,
-    pub(super) listener: TcpListener,
-    pub(super) forward: Option<TcpListener>,
+    pub(super) listener: Listener,
+    pub(super) forward: Option<Listener>,
     pub(super) volume: Volume,
     /// Deploys that an earlier process left unfinished.
     pub(super) unfinished: Vec<UnfinishedDeploy>,
@@ -34,7 +35,7 @@ pub struct Ready {
     /// The user and the group that git runs as.
     pub(super) git_user: Option<(u32, u32)>,
     /// The listener of webhooks.
-    pub(super) hooks: Option<TcpListener>,
+    pub(super) hooks: Option<Listener>,
     /// Token for the routers' admin listeners.
     pub(super) admin_token: Option<String>,
 }
@@ -49,8 +50,8 @@ impl Ready {
     ///
     /// # Errors
     /// The kernel does not say.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    pub fn address(&self) -> io::Result<ListenAddress> {
+        self.listener.address()
     }
 }
 
@@ -75,13 +76,13 @@ pub(super) fn finish<T>(value: Option<T>, problems: Problems) -> Result<T, Vec<P
 /// A [`Ready`] without the volume.
 pub(super) struct Checked {
     pub(super) config: BridgeConfig,
-    pub(super) listener: TcpListener,
-    pub(super) forward: Option<TcpListener>,
+    pub(super) listener: Listener,
+    pub(super) forward: Option<Listener>,
     tokens: Tokens,
     verifier: Verifier,
     sources: Option<SourcesFile>,
     git_user: Option<(u32, u32)>,
-    pub(super) hooks: Option<TcpListener>,
+    pub(super) hooks: Option<Listener>,
     admin_token: Option<String>,
 }
 
@@ -146,8 +147,13 @@ pub(super) fn check(config: BridgeConfig) -> (Option<Checked>, Result<OpenVolume
     let tokens = Tokens::open(config.deploys.token_file.clone()).map_err(|faults| {
         faults.into_iter().for_each(|fault| problems.add(Problem::flag("token-file", fault.0)));
     });
-    let listener = problems.check("listen", bind(config.listen));
-    let forward = problems.check("forward", config.forward.forward.map(bind).transpose());
+    let listener = problems.check("listen", Listener::bind(&config.listen));
+    let forward = problems.check("forward", config.forward.forward.as_ref().map(Listener::bind).transpose());
+    // Their combinations are checked before.
+    let [tls, forward_tls] = config.certificates(&mut Problems::default());
+    let open = |files: Option<_>, protocols| files.map(|files| Tls::open(files, protocols)).transpose();
+    let tls = problems.check("api-tls-cert", open(tls, Protocols::Http1));
+    let forward_tls = problems.check("tls-cert", open(forward_tls, Protocols::Http2));
     let routers = &config.routers;
     let verifier = problems.check("event-secret-file", verifier(routers.event_secret_file.as_deref()));
     let admin_token = routers.admin_token_file.as_deref().map(read_admin_token).transpose();
@@ -157,15 +163,15 @@ pub(super) fn check(config: BridgeConfig) -> (Option<Checked>, Result<OpenVolume
     });
     let git_user = config.sources.git_user.as_ref().map(GitUser::find).transpose();
     let git_user = problems.check("git-user", git_user);
-    let hooks = problems.check("hooks", config.runs.hooks.map(bind).transpose());
+    let hooks = problems.check("hooks", config.runs.hooks.as_ref().map(Listener::bind).transpose());
     let state = problems.check("state", check_state(&config));
     let volume = OpenVolume::open(&config.projects);
     let checked = || {
         state?;
         Some(Checked {
             config,
-            listener: listener?,
-            forward: forward?,
+            listener: listener?.with_tls(tls?),
+            forward: forward?.zip(Some(forward_tls?)).map(|(forward, tls)| forward.with_tls(tls)),
             tokens: tokens.ok()?,
             verifier: verifier?,
             sources: sources.ok()?,
@@ -194,19 +200,6 @@ fn check_state(config: &BridgeConfig) -> Result<(), InvalidSetting> {
 fn sources(config: &SourceConfig) -> Result<Option<SourcesFile>, Vec<InvalidSetting>> {
     let Some(file) = &config.sources else { return Ok(None) };
     SourcesFile::open(file, &config.allow_local).map(Some)
-}
-
-fn bind(address: SocketAddr) -> Result<TcpListener, InvalidSetting> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    bound.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => InvalidSetting(format!(
-            "{address} is already in use: stop the process that listens there, or name another port"
-        )),
-        _ => InvalidSetting(format!("cannot listen on {address}: {error}")),
-    })
 }
 
 fn verifier(file: Option<&Path>) -> Result<Verifier, InvalidSetting> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use switchyard_edge::tls;
 use switchyard_program::signal::Reloads;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -60,6 +60,7 @@ pub(super) struct RunningBridge {
     hooks: Option<JoinHandle<()>>,
     forward: Option<ForwardServer>,
     reloads: JoinHandle<()>,
+    certificates: JoinHandle<()>,
     stop_api: watch::Sender<bool>,
     api: JoinHandle<()>,
     following: JoinHandle<()>,
@@ -71,9 +72,9 @@ impl RunningBridge {
     /// # Errors
     /// The listener cannot be used.
     pub(super) fn start(parts: BridgeParts, reloads: Reloads) -> Result<Self> {
-        let listener = TcpListener::from_std(parts.listener).context("prepare the listener")?;
+        let listener = parts.listener;
         tracing::info!(
-            listen = %listener.local_addr().context("read the address")?,
+            listen = %listener.address().context("read the address")?,
             forward = parts.forward.as_ref().map(|server| server.address().to_string()),
             projects = parts.projects,
             "listening"
@@ -81,8 +82,7 @@ impl RunningBridge {
         let (stop_hooks, stopping) = watch::channel(false);
         let hooks = match parts.hooks {
             Some(listener) => {
-                let listener = TcpListener::from_std(listener).context("prepare the listener of webhooks")?;
-                let address = listener.local_addr().context("read the address")?;
+                let address = listener.address().context("read the address")?;
                 tracing::info!(hooks = %address, "receiving webhooks");
                 let hooks = match &parts.sources {
                     Some(sources) => Hooks::new(Arc::new(sources.clone())),
@@ -102,6 +102,7 @@ impl RunningBridge {
             deploys: parts.deploys,
             forward: parts.forward,
             reloads: tokio::spawn(parts.files.read_again(reloads)),
+            certificates: tokio::spawn(tls::follow_files(parts.certificates)),
             stop_api: parts.stop_api,
             api: tokio::spawn(parts.api.serve(listener)),
             following: parts.following,
@@ -138,7 +139,10 @@ impl RunningBridge {
                         server.stop(self.grace).await;
                     }
                 }
-                StopStep::Reloads => self.reloads.abort(),
+                StopStep::Reloads => {
+                    self.reloads.abort();
+                    self.certificates.abort();
+                }
                 StopStep::Api => {
                     self.stop_api.send_replace(true);
                     // The task fails only by a panic, which is logged.

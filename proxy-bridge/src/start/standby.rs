@@ -2,22 +2,19 @@
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use rustix::net::{Shutdown, listen, shutdown};
+use switchyard_program::service;
 use switchyard_program::settings::Problem;
 use tokio::sync::{oneshot, watch};
 
+use super::PART;
 use super::prepare::{Checked, OpenVolume, Ready, VolumeFault, check, finish};
 use crate::api::StandbyApi;
 use crate::config::BridgeConfig;
 use crate::volume::OpenError;
-
-/// Connections that wait to be accepted at the listeners for requests and webhooks.
-const BACKLOG: i32 = 1024;
 
 /// Settings that are valid, and whether the volume is free.
 pub enum Prepared {
@@ -58,17 +55,18 @@ impl Standby {
     pub async fn wait(self, shutdown: impl Future<Output = Result<&'static str>>) -> Result<Option<Ready>> {
         let Self(checked) = self;
         for listener in [&checked.forward, &checked.hooks].into_iter().flatten() {
-            refuse(listener).context("close a listener for the time of the wait")?;
+            listener.refuse().context("close a listener for the time of the wait")?;
         }
         let (stop, stopping) = watch::channel(false);
-        let api = checked.listener.try_clone().and_then(tokio::net::TcpListener::from_std);
-        let api = tokio::spawn(StandbyApi::serve(api.context("prepare the listener")?, stopping));
+        let api = checked.listener.try_clone().context("prepare the listener")?;
+        let api = tokio::spawn(StandbyApi::serve(api, stopping));
         let taken = take(&checked.config.projects).context("start a thread")?;
         tracing::info!(
-            listen = %checked.listener.local_addr().context("read the address")?,
+            listen = %checked.listener.address().context("read the address")?,
             projects = %checked.config.projects.display(),
             "standby: another bridge has the volume; this one takes over when that one ends"
         );
+        service::ready(PART, "standby: another bridge has the volume".to_owned());
         let volume = tokio::select! {
             taken = taken => taken.context("the thread that waits for the volume has ended")??,
             signal = shutdown => {
@@ -81,7 +79,7 @@ impl Standby {
         // The task fails only by a panic, which is logged.
         let _ = api.await;
         for listener in [&checked.forward, &checked.hooks].into_iter().flatten() {
-            listen(listener, BACKLOG).context("listen again after the wait")?;
+            listener.accept_again().context("listen again after the wait")?;
         }
         Ok(Some(checked.with(volume)))
     }
@@ -96,30 +94,4 @@ fn take(projects: &Path) -> io::Result<oneshot::Receiver<Result<OpenVolume, Volu
         let _ = sender.send(OpenVolume::wait(&projects));
     })?;
     Ok(taken)
-}
-
-/// Refuses connections from now on. The address stays taken.
-fn refuse(listener: &TcpListener) -> io::Result<()> {
-    Ok(shutdown(listener, Shutdown::Read)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpStream;
-
-    use super::*;
-
-    #[test]
-    fn a_listener_that_was_closed_for_a_while_accepts_again() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        // Bound to the port by its number, as a setting names it.
-        drop(listener);
-        let listener = TcpListener::bind(address).unwrap();
-        refuse(&listener).unwrap();
-        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        listen(&listener, BACKLOG).unwrap();
-        let _client = TcpStream::connect(address).unwrap();
-        listener.accept().unwrap();
-    }
 }

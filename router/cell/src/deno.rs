@@ -24,7 +24,7 @@ mod tests {
 
     #[test]
     fn the_versions_that_a_router_reports_are_those_of_the_cell() {
-        assert_eq!(v8::V8::get_version(), V8_VERSION);
+        assert_eq!(deno_core::v8::V8::get_version(), V8_VERSION);
         assert_eq!(USER_AGENT, format!("Deno/{DENO_VERSION}"));
     }
 }

@@ -2,6 +2,7 @@
 //! inherits as its standard input. Private to the two, and free to change with them.
 
 pub mod assets;
+pub mod coding;
 pub mod frame;
 mod identity;
 mod install;

@@ -39,6 +39,9 @@ pub struct Start {
     pub preload: Vec<String>,
     /// The port whose server is served. `None`: the one that `PORT` names.
     pub port: Option<u16>,
+    /// `true`: responses are compressed for clients that accept it.
+    #[serde(default)]
+    pub compress: bool,
     /// The import map, relative to `checkout`, if no deno.json names it.
     pub import_map: Option<String>,
     /// The interfaces of the platform that the project was written for, besides Deno's.

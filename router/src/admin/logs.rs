@@ -45,6 +45,10 @@ pub(super) async fn logs(
     Path(name): Path<String>,
     Query(LogQuery { lines, follow }): Query<LogQuery>,
 ) -> Result<Response, Problem> {
+    let live = admin.live.load().get(&name).and_then(|entry| Some(entry.live.as_ref()?.version.tenant()));
+    if let Some(tenant) = live {
+        admin.blocking(move |admin| admin.logs.restore(&tenant)).await?;
+    }
     let mut reader = admin.logs.read(&name, lines).ok_or_else(|| unknown_project(&name))?;
     let first = stream::iter(encode(&reader.next_batch()));
     let later = stream::unfold((reader, Instant::now()), next).take(if follow { usize::MAX } else { 0 });

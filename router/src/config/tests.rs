@@ -22,7 +22,7 @@ fn parse(args: &[&str], env: &[(&str, &str)]) -> Result<RouterConfig, Vec<String
 #[test]
 fn the_volume_alone_is_enough() {
     let config = parse(&["--projects", "/srv"], &[]).unwrap();
-    assert_eq!(config.listen, "127.0.0.1:8000".parse().unwrap());
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
     assert_eq!(config.reload.debounce, Debounce::Fixed(Duration::from_millis(500)));
     assert_eq!(config.reload.poll, None);
     assert_eq!(config.reads.limits(), ReadLimits::default());

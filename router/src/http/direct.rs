@@ -71,7 +71,7 @@ pub(super) fn begin(
     let cell = &lease.running.cell;
     let socket = cell.transport().filter(|_| cell.takes_urls())?;
     let ours = caller.client().headers(&host, prefix)?;
-    let url = ["http://", host.authority().to_str().ok()?, root, target];
+    let url = [caller.client().scheme(), "://", host.authority().to_str().ok()?, root, target];
     let body = request.body();
     let mut new_id = [0; 16];
     let id = recorder.ids().choose(request.request_id(), &mut new_id);

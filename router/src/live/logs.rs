@@ -1,7 +1,11 @@
 //! The logs of projects: the last lines that their cells printed, for one-time and following
 //! readers.
 
+mod files;
+
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -11,14 +15,21 @@ use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 use tokio::sync::watch;
 
+use self::files::{LogFiles, encode};
 use crate::cells::{OutputLine, OutputSink};
 use crate::version::{Tenant, Version};
 
 /// The last lines of each known project.
 #[derive(Debug, Default)]
-pub(crate) struct LogBuffer(Mutex<BTreeMap<ProjectName, ProjectLog>>);
+pub(crate) struct LogBuffer {
+    projects: Mutex<BTreeMap<ProjectName, ProjectLog>>,
+    /// Where lines survive the router. `None`: nowhere.
+    files: Option<LogFiles>,
+    /// The time of the router's start.
+    began: Timestamp,
+}
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ProjectLog {
     kept: VecDeque<KeptLine>,
     bytes: usize,
@@ -28,6 +39,8 @@ struct ProjectLog {
     changed: Option<watch::Sender<()>>,
     /// Earlier incarnations whose cells may still print.
     ended: Vec<Incarnation>,
+    /// `true`: the lines of earlier routers were read.
+    is_restored: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -59,9 +72,52 @@ pub(crate) struct LogBatch {
 }
 
 impl LogBuffer {
+    /// A buffer whose lines are kept in `folder` too, for readers after a restart.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or a thread not be started.
+    pub(crate) fn in_folder(folder: PathBuf) -> io::Result<Self> {
+        let files = Some(LogFiles::open(folder)?);
+        Ok(Self { projects: Mutex::default(), files, began: Timestamp::now() })
+    }
+
     /// Keeps what `project` prints from now on.
     pub(crate) fn open(&self, project: &ProjectName) {
-        self.lock().entry(project.clone()).or_default();
+        self.lock().entry(project.clone()).or_insert_with(ProjectLog::new);
+    }
+
+    /// Reads what `tenant` has printed under earlier routers, once. Blocks.
+    pub(crate) fn restore(&self, tenant: &Tenant) {
+        let Some(files) = &self.files else { return };
+        if self.lock().get(&tenant.project).is_none_or(|ring| ring.is_restored) {
+            return;
+        }
+        let lines = files.read(tenant, self.began);
+        if let Some(ring) = self.lock().get_mut(&tenant.project)
+            && !ring.ended.contains(&tenant.incarnation)
+            && !std::mem::replace(&mut ring.is_restored, true)
+        {
+            ring.prepend(lines);
+        }
+    }
+
+    /// Removes the lines of a tenant from the disk.
+    pub(crate) fn forget(&self, tenant: &Tenant) {
+        if let Some(files) = &self.files {
+            files.forget(tenant.clone());
+        }
+    }
+
+    /// Returns the tenants with lines on the disk.
+    pub(crate) fn tenants(&self) -> Vec<Tenant> {
+        self.files.as_ref().map(LogFiles::tenants).unwrap_or_default()
+    }
+
+    /// Writes the last lines to the disk. Blocks for seconds at most. Later lines are in memory alone.
+    pub(crate) fn stop(&self) {
+        if let Some(files) = &self.files {
+            files.stop();
+        }
     }
 
     /// Drops the log of `project`. Its readers reach their end.
@@ -79,6 +135,8 @@ impl LogBuffer {
         ring.kept.retain(|line| line.version.incarnation == tenant.incarnation);
         ring.bytes = ring.kept.iter().map(|line| line.text.len()).sum();
         ring.changed = None;
+        drop(rings);
+        self.forget(&Tenant::new(&tenant.project, previous));
     }
 
     /// A reader that begins with the last `last` lines. `None`: there is no such project.
@@ -92,32 +150,61 @@ impl LogBuffer {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ProjectName, ProjectLog>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl OutputSink for LogBuffer {
     fn line(&self, version: &Version, line: &OutputLine<'_>) {
+        let OutputLine { pid, stream, request, continues, text } = *line;
+        let line = KeptLine {
+            at: Timestamp::now(),
+            version: version.clone(),
+            pid,
+            stream,
+            request: request.map(Into::into),
+            continues,
+            text: text.into(),
+        };
+        let written = self.files.as_ref().map(|files| (files, encode(&line)));
         // The last lines of a cell whose project is gone are in the router's log alone.
         if let Some(ring) = self.lock().get_mut(&version.project)
             && !ring.ended.contains(&version.incarnation)
         {
-            let (at, version) = (Timestamp::now(), version.clone());
-            let OutputLine { pid, stream, request, continues, text } = *line;
-            ring.push(KeptLine {
-                at,
-                version,
-                pid,
-                stream,
-                request: request.map(Into::into),
-                continues,
-                text: text.into(),
-            });
+            ring.push(line);
+        } else {
+            return;
+        }
+        if let Some((files, line)) = written {
+            files.add(version.tenant(), line);
         }
     }
 }
 
 impl ProjectLog {
+    fn new() -> Self {
+        Self {
+            kept: VecDeque::new(),
+            bytes: 0,
+            // Lines of earlier routers have the numbers before.
+            next: KEPT_LINES as u64,
+            changed: None,
+            ended: Vec::new(),
+            is_restored: false,
+        }
+    }
+
+    /// Adds lines before those that are kept, as many as there is room for.
+    fn prepend(&mut self, lines: Vec<KeptLine>) {
+        for line in lines.into_iter().rev() {
+            if self.kept.len() >= KEPT_LINES || self.bytes + line.text.len() > KEPT_OUTPUT {
+                return;
+            }
+            self.bytes += line.text.len();
+            self.kept.push_front(line);
+        }
+    }
+
     fn push(&mut self, line: KeptLine) {
         self.bytes += line.text.len();
         self.kept.push_back(line);

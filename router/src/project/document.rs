@@ -132,6 +132,13 @@ impl Document {
         port.map(Some).ok_or_else(|| self.field_diagnostic(&InvalidField::new("switchyard.port", fix)))
     }
 
+    pub(super) fn compress(&self) -> Result<bool, Diagnostic> {
+        let Some(value) = self.own("compress") else { return Ok(false) };
+        let fix = "must be true or false: true compresses responses for clients that accept it";
+        let invalid = || self.field_diagnostic(&InvalidField::new("switchyard.compress", fix));
+        value.as_bool().ok_or_else(invalid)
+    }
+
     pub(super) fn routes(&self) -> Result<ClaimedRoutes, Diagnostic> {
         let Some(value) = self.own("routes") else { return Ok(ClaimedRoutes::default()) };
         let shape = "must be a list of hosts (\"www.example.com\") and prefixes (\"/shop\")";

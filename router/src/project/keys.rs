@@ -11,9 +11,10 @@ use switchyard_program::position::line_and_column;
 use crate::policy::InvalidField;
 
 /// The keys of `"switchyard"`. All others are refused.
-pub(super) const OWN: [&str; 18] = [
+pub(super) const OWN: [&str; 19] = [
     "args",
     "cells",
+    "compress",
     "crons",
     "entry",
     "env",
@@ -276,7 +277,7 @@ mod tests {
             ("entyr", "did you mean \"entry\"?"),
             ("health_check", "did you mean \"healthcheck\"?"),
             ("shares", "did you mean \"share\"?"),
-            ("colour", "expected one of args, cells, crons, entry, "),
+            ("colour", "expected one of args, cells, compress, crons, entry, "),
             ("permissions", "move it out of \"switchyard\""),
         ] {
             let wrong = check(&json!({ "switchyard": { key: true } })).unwrap_err();

@@ -115,6 +115,7 @@ impl Control {
             store: parts.store.clone(),
             packages: parts.packages.clone(),
             cells: parts.cells.clone(),
+            logs: parts.logs.clone(),
             record: record.clone(),
         };
         let builder = Builder {

@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use super::record::{GoneProject, Record};
 use crate::cells::Cells;
 use crate::checkout::Store;
+use crate::live::LogBuffer;
 use crate::packages::Packages;
 use crate::root::Root;
 use crate::version::{Tenant, Version};
@@ -31,6 +32,7 @@ pub(super) struct Pruner {
     pub(super) store: Arc<Store>,
     pub(super) packages: Arc<Packages>,
     pub(super) cells: Arc<Cells>,
+    pub(super) logs: Arc<LogBuffer>,
     pub(super) record: Record,
 }
 
@@ -69,7 +71,9 @@ impl Pruner {
         }
         let checkouts = self.store.tenants();
         let known = self.record.projects().into_iter().map(|name| Tenant::new(&name, Incarnation::FIRST));
-        let others = [self.packages.tenants(), self.cells.caches().tenants(), self.cells.data().tenants()];
+        let cells = &self.cells;
+        let logs: BTreeSet<_> = self.logs.tenants().into_iter().collect();
+        let others = [self.packages.tenants(), cells.caches().tenants(), cells.data().tenants(), logs];
         let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for tenant in checkouts.into_iter().chain(known).chain(others.into_iter().flatten()) {
             found.entry(tenant.project).or_default().insert(tenant.incarnation);
@@ -119,6 +123,9 @@ impl Pruner {
             let is_in_use = scope.used.iter().any(|version| version.incarnation == *incarnation);
             let is_served = is_in_use || (*incarnation == record.current && !scope.is_gone);
             self.prune_tenant(&tenant, keep, &used, is_served);
+            if !is_served && keep == 0 {
+                self.logs.forget(&tenant);
+            }
             match record.end_of(*incarnation) {
                 Some(ended) if !is_in_use => self.prune_data(&tenant, ended),
                 Some(_) => {}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use switchyard_contract::publisher::Publisher;
 use switchyard_contract::secret::Secret;
 use switchyard_contract::settings_file::read_text;
+use switchyard_edge::tls::Tls;
 use switchyard_program::settings::InvalidSetting;
 use switchyard_program::signal::{Reloads, log_reload};
 use tokio::task::spawn_blocking;
@@ -24,6 +25,8 @@ pub(super) struct SettingsFiles {
     pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) publisher: Option<Publisher>,
     pub(super) authorities: Authorities,
+    /// TLS of the listeners that have it.
+    pub(super) certificates: Vec<Tls>,
     pub(super) access_log: Option<Arc<AccessLog>>,
     pub(super) commands: Commands,
 }
@@ -32,7 +35,7 @@ impl SettingsFiles {
     /// Reloads all files on each SIGHUP, until it is dropped.
     pub(super) async fn read_again(self, mut reloads: Reloads) {
         loop {
-            reloads.next().await;
+            let _reload = reloads.next().await;
             let files = self.clone();
             // Fails only by a panic, which is logged.
             let policy = spawn_blocking(move || files.read()).await.ok().flatten();
@@ -51,7 +54,8 @@ impl SettingsFiles {
             self.read_certificates(),
             self.reopen_access_log(),
         ];
-        if self.config.policy.is_none() && !read.contains(&true) {
+        self.certificates.iter().for_each(Tls::read_again);
+        if self.config.policy.is_none() && self.certificates.is_empty() && !read.contains(&true) {
             tracing::info!("SIGHUP: no setting names a file to reload (--policy and others)");
         }
         self.read_policy()

@@ -1,13 +1,13 @@
 //! Construction of the router's parts: nothing of a project runs yet, and no request is accepted.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use switchyard_contract::publisher::Publisher;
 use switchyard_edge::gate::Gate;
+use switchyard_edge::socket::Listener;
 use switchyard_program::descriptors;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -38,11 +38,12 @@ use crate::watch;
 pub(super) struct RouterParts {
     pub(super) config: RouterConfig,
     pub(super) projects: Root,
-    pub(super) listener: TcpListener,
-    pub(super) admin_listener: TcpListener,
+    pub(super) listener: Listener,
+    pub(super) admin_listeners: Vec<Listener>,
     pub(super) metrics: Metrics,
     pub(super) live: Arc<LiveTable>,
     pub(super) board: Arc<StatusBoard>,
+    pub(super) logs: Arc<LogBuffer>,
     pub(super) cells: Arc<Cells>,
     pub(super) cron_clock: CronClock,
     pub(super) control: Control,
@@ -84,7 +85,8 @@ impl RouterParts {
         board.set_gaps(gaps);
         let users = Arc::new(users);
         let events = Arc::new(Events::new(publisher.as_ref().map(|(publisher, _)| publisher.clone())));
-        let logs = Arc::new(LogBuffer::default());
+        let logs = LogBuffer::in_folder(config.state.join("logs")).context("open the folder for logs")?;
+        let logs = Arc::new(logs);
         let store = Arc::new(Store::open(&config.state)?);
         let install = installer_settings(&config, &cell, &users, &authorities);
         let packages = Arc::new(Packages::open(&config.state, install)?);
@@ -104,7 +106,7 @@ impl RouterParts {
             live: live.clone(),
             board: board.clone(),
             events,
-            logs,
+            logs: logs.clone(),
             crons: crons.clone(),
             metrics: metrics.clone(),
             policy: Arc::new(policy),
@@ -126,6 +128,10 @@ impl RouterParts {
             tokens,
             publisher: publisher.as_ref().map(|(publisher, _)| publisher.clone()),
             authorities,
+            certificates: [&listener, &admin]
+                .into_iter()
+                .filter_map(|listener| listener.tls().cloned())
+                .collect(),
             access_log: access_log.clone(),
             commands: commands.clone(),
         };
@@ -133,10 +139,11 @@ impl RouterParts {
             config,
             projects,
             listener,
-            admin_listener: admin,
+            admin_listeners: [Some(admin), ready.own_admin].into_iter().flatten().collect(),
             metrics,
             live,
             board,
+            logs,
             cells,
             cron_clock,
             control,

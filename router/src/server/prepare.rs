@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::publisher::{self, Url};
 use switchyard_contract::secret::Secret;
+use switchyard_edge::socket::{ListenAddress, Listener};
+use switchyard_edge::tls::{Protocols, Tls};
 use switchyard_program::settings::{InvalidSetting, Problem, Problems};
 
 use super::files::{read_authorities, read_policy};
@@ -37,8 +38,9 @@ pub struct Ready {
     pub(super) allowed: AllowedFolders,
     /// The folders that projects are read from from the start. `None`: those of the last run.
     pub(super) overrides: Option<BTreeMap<ProjectName, PathBuf>>,
-    pub(super) listener: TcpListener,
-    pub(super) admin: TcpListener,
+    pub(super) listener: Listener,
+    pub(super) admin: Listener,
+    pub(super) own_admin: Option<Listener>,
     pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) policy: Policy,
     pub(super) events: Option<publisher::PublisherConfig>,
@@ -49,12 +51,14 @@ pub struct Ready {
 }
 
 /// The addresses that a router's listeners are bound to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Addresses {
     /// Requests for projects.
-    pub public: SocketAddr,
+    pub public: ListenAddress,
     /// The admin listener.
-    pub admin: SocketAddr,
+    pub admin: ListenAddress,
+    /// The one for a bridge in the same process.
+    pub own_admin: Option<ListenAddress>,
 }
 
 impl Ready {
@@ -63,7 +67,8 @@ impl Ready {
     /// # Errors
     /// The kernel does not say.
     pub fn addresses(&self) -> io::Result<Addresses> {
-        Ok(Addresses { public: self.listener.local_addr()?, admin: self.admin.local_addr()? })
+        let own_admin = self.own_admin.as_ref().map(Listener::address).transpose()?;
+        Ok(Addresses { public: self.listener.address()?, admin: self.admin.address()?, own_admin })
     }
 
     /// Has these projects, and no others, read from folders of their own instead of the volume. The
@@ -92,8 +97,14 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
     let projects = problems.check("projects", projects(&config.projects));
     let state = problems.check("state", StateFolder::open(&config.state, &config.projects));
     let allowed = problems.check("allow-override", AllowedFolders::open(&config.reload.allow_override));
-    let listener = problems.check("listen", bind(config.listen));
-    let admin = problems.check("admin", bind(config.admin.admin));
+    let listener = problems.check("listen", Listener::bind(&config.listen));
+    let admin = problems.check("admin", Listener::bind(&config.admin.admin));
+    let own_admin = problems.check("admin", config.own_admin.as_ref().map(Listener::bind).transpose());
+    // Their combinations are checked before.
+    let [tls, admin_tls] = config.certificates(&mut Problems::default());
+    let open = |files: Option<_>, protocols| files.map(|files| Tls::open(files, protocols)).transpose();
+    let tls = problems.check("tls-cert", open(tls, Protocols::Http2));
+    let admin_tls = problems.check("admin-tls-cert", open(admin_tls, Protocols::Http1));
     let events = problems.check("event-secret-file", events(&config));
     problems.check("access-log", config.access_log.access_log.as_deref().map_or(Ok(()), access_log));
     let tokens = config.admin.admin_token_file.as_deref().map(Tokens::read).transpose();
@@ -119,8 +130,9 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
             overrides: None,
             cell: cell?,
             sandbox: sandbox?.with_groups(groups?),
-            listener: listener?,
-            admin: admin?,
+            listener: listener?.with_tls(tls?),
+            admin: admin?.with_tls(admin_tls?),
+            own_admin: own_admin?,
             tokens: tokens?.map(Arc::new),
             policy: policy.ok()?,
             events: events?,
@@ -175,15 +187,6 @@ fn projects(path: &Path) -> Result<Root, InvalidSetting> {
     fs::read_dir(path)
         .map_err(|error| InvalidSetting(format!("cannot read {}: {error}; {fix}", path.display())))?;
     Ok(root)
-}
-
-fn bind(address: SocketAddr) -> Result<TcpListener, InvalidSetting> {
-    TcpListener::bind(address).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => InvalidSetting(format!(
-            "{address} is already in use: stop the process that listens there, or name another port"
-        )),
-        _ => InvalidSetting(format!("cannot listen on {address}: {error}")),
-    })
 }
 
 fn access_log(path: &Path) -> Result<(), InvalidSetting> {

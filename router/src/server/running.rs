@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use switchyard_contract::publisher::Publisher;
 use switchyard_edge::listener::Server;
+use switchyard_edge::tls;
 use switchyard_program::signal::Reloads;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -14,7 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::parts::RouterParts;
 use crate::access_log::AccessLog;
 use crate::http;
-use crate::live::StatusBoard;
+use crate::live::{LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
 use crate::pickup::PickupWatch;
 use crate::runs::Runs;
@@ -39,6 +40,8 @@ enum StopStep {
     CellTasks,
     /// Every cell runs its SIGTERM handlers within the rest of the grace, and ends.
     Control,
+    /// The last lines of projects are on the disk.
+    Logs,
     /// Health, projects and events are no longer shown.
     AdminListener,
     /// SIGHUP has no effect.
@@ -50,7 +53,7 @@ enum StopStep {
 }
 
 /// The order of stopping: a part stops after all parts that need it.
-const STOP_ORDER: [StopStep; 10] = [
+const STOP_ORDER: [StopStep; 11] = [
     StopStep::Delay,
     // Before the control task, which takes the changes that the watch waits to hand over.
     StopStep::Watch,
@@ -58,6 +61,7 @@ const STOP_ORDER: [StopStep; 10] = [
     StopStep::PublicListener,
     StopStep::CellTasks,
     StopStep::Control,
+    StopStep::Logs,
     StopStep::AdminListener,
     StopStep::Reloads,
     StopStep::AccessLog,
@@ -67,6 +71,7 @@ const STOP_ORDER: [StopStep; 10] = [
 /// All tasks and threads of a router that serves.
 pub(super) struct RunningRouter {
     board: Arc<StatusBoard>,
+    logs: Arc<LogBuffer>,
     grace: Duration,
     drain_delay: Duration,
     watch: Option<Watch>,
@@ -77,8 +82,9 @@ pub(super) struct RunningRouter {
     end_control: Option<oneshot::Sender<Duration>>,
     control: JoinHandle<()>,
     crons: JoinHandle<()>,
-    admin: JoinHandle<()>,
+    admin: Vec<JoinHandle<()>>,
     reloads: JoinHandle<()>,
+    certificates: JoinHandle<()>,
     publisher: Option<(Publisher, JoinHandle<()>)>,
     access_log: Option<Arc<AccessLog>>,
     _lock: File,
@@ -101,7 +107,7 @@ impl RunningRouter {
         let http_settings = parts.http_settings();
         let crons = tokio::spawn(parts.cron_clock.run());
         let pickup = parts.pickups.start(parts.live.clone()).context("watch for files that start tasks")?;
-        let RouterParts { config, listener, admin_listener, live, board, mut control, commands, .. } = parts;
+        let RouterParts { config, listener, admin_listeners, live, board, mut control, commands, .. } = parts;
         let (end_control, control_ended) = oneshot::channel::<Duration>();
         // Before the first request: every project on the volume is then known, and has its routes.
         let start = control.take_inventory().await;
@@ -109,13 +115,12 @@ impl RunningRouter {
         let end = async { control_ended.await.unwrap_or_default() };
         let control = tokio::spawn(control.run(changes, parts.command_queue, end));
 
-        let admin_address = admin_listener.local_addr().context("read the admin address")?;
-        admin_listener.set_nonblocking(true).context("prepare the admin listener")?;
-        let admin_listener =
-            tokio::net::TcpListener::from_std(admin_listener).context("prepare the admin listener")?;
+        let admin_address = admin_listeners[0].address().context("read the admin address")?;
+        let certificates = tokio::spawn(tls::follow_files(parts.files.certificates.clone()));
         let reloads = tokio::spawn(parts.files.read_again(reloads));
-        let admin = tokio::spawn(parts.admin.serve(admin_listener));
-        let address = listener.local_addr().context("read the public address")?;
+        let admin =
+            admin_listeners.into_iter().map(|listener| tokio::spawn(parts.admin.clone().serve(listener)));
+        let address = listener.address().context("read the public address")?;
         let server = http::start(listener, &http_settings, &live, &commands, &parts.metrics)?;
         tracing::info!(
             listen = %address,
@@ -126,6 +131,7 @@ impl RunningRouter {
         );
         Ok(Self {
             board,
+            logs: parts.logs,
             grace: config.grace,
             drain_delay: config.reload.drain_delay,
             watch: Some(watch),
@@ -136,8 +142,9 @@ impl RunningRouter {
             end_control: Some(end_control),
             control,
             crons,
-            admin,
+            admin: admin.collect(),
             reloads,
+            certificates,
             publisher: parts.publisher,
             access_log: parts.access_log,
             _lock: parts.lock,
@@ -181,8 +188,15 @@ impl RunningRouter {
                     }
                     (&mut self.control).await.context("stop the control task")?;
                 }
-                StopStep::AdminListener => self.admin.abort(),
-                StopStep::Reloads => self.reloads.abort(),
+                StopStep::Logs => {
+                    let logs = self.logs.clone();
+                    spawn_blocking(move || logs.stop()).await.context("keep the logs of projects")?;
+                }
+                StopStep::AdminListener => self.admin.iter().for_each(JoinHandle::abort),
+                StopStep::Reloads => {
+                    self.reloads.abort();
+                    self.certificates.abort();
+                }
                 StopStep::AccessLog => {
                     if let Some(log) = self.access_log.take() {
                         spawn_blocking(move || log.finish()).await.context("stop the access log")?;
@@ -240,6 +254,8 @@ mod tests {
             (StopStep::PublicListener, StopStep::Control),
             // A limit that is reached while cells end would report a crash.
             (StopStep::CellTasks, StopStep::Control),
+            // Cells print until their end.
+            (StopStep::Control, StopStep::Logs),
             // The end of every cell is shown and sent as an event.
             (StopStep::Control, StopStep::AdminListener),
             (StopStep::Control, StopStep::Events),

@@ -10,6 +10,7 @@ use switchyard_program::color::ColorChoice;
 use switchyard_program::settings::Problem;
 
 use super::invalid_token;
+use crate::client::bridge::UNIX;
 
 /// The variable with the token itself. A flag for it would show it to every user of the machine.
 const TOKEN_VARIABLE: &str = "SWITCHYARD_TOKEN";
@@ -20,7 +21,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:9000/";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Bridge")]
 pub(crate) struct Access {
-    /// URL of the bridge, or its port on this machine; or in SWITCHYARD_TO [default: the default target,
+    /// URL of the bridge, its port on this machine, or unix:/PATH; or in SWITCHYARD_TO [default: the default target,
     /// or http://127.0.0.1:9000]
     #[arg(long, value_name = "URL", env = "SWITCHYARD_TO", hide_env = true, value_parser = bridge_url)]
     pub(in super::super) to: Option<Url>,
@@ -47,7 +48,7 @@ pub(crate) struct Access {
 pub(crate) enum InvalidBridgeUrl {
     #[error("invalid URL: expected http://host:port")]
     Malformed,
-    #[error("invalid URL: expected http://… or https://…")]
+    #[error("invalid URL: expected http://…, https://… or unix:/PATH")]
     Scheme,
     #[error("the URL must not contain a user name or a password: put the token in --token-file")]
     Credentials,
@@ -56,7 +57,7 @@ pub(crate) enum InvalidBridgeUrl {
 }
 
 /// Reads the URL of a bridge. `9000` and `:9000` are ports of this machine, and `host:9000` is a host
-/// that is reached by HTTP.
+/// that is reached by HTTP. `unix:/PATH` is a Unix socket.
 ///
 /// # Errors
 /// It is no URL, or not of a bridge.
@@ -77,6 +78,9 @@ fn bridge_url(text: &str) -> Result<Url, InvalidBridgeUrl> {
         text => text.to_owned(),
     };
     let url = Url::parse(&whole).map_err(|_| InvalidBridgeUrl::Malformed)?;
+    if url.scheme() == UNIX && url.path().starts_with('/') && !url.has_host() {
+        return Ok(url);
+    }
     if !["http", "https"].contains(&url.scheme()) {
         return Err(InvalidBridgeUrl::Scheme);
     }

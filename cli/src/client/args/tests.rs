@@ -59,7 +59,8 @@ fn a_port_and_a_host_stand_for_urls_and_the_default_is_this_machine() {
     assert_eq!(url("localhost:9000"), "http://localhost:9000/");
     assert_eq!(url("deploy.example.com:443"), "http://deploy.example.com:443/");
     assert_eq!(parsed(&["status"], &[]).command.access().url().as_str(), "http://127.0.0.1:9000/");
-    for wrong in ["nowhere", "h:", ":x", "me:s3cret@h:80"] {
+    assert_eq!(url("unix:/run/api.sock"), "unix:/run/api.sock");
+    for wrong in ["nowhere", "unix:a", "h:", ":x", "me:s3cret@h:80"] {
         assert!(problems(&["status", "--to", wrong])[0].starts_with("--to: "), "{wrong}");
     }
 }

@@ -16,7 +16,6 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -28,6 +27,8 @@ use crate::accept::Acceptor;
 use crate::connections::{Connection, ConnectionLimits, Connections};
 use crate::guarded::{self, ConnState, GuardedStream};
 use crate::problem::Problem;
+use crate::socket::{Listener, Stream};
+use crate::tls::Tls;
 
 /// A listener whose requests an axum router answers.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +40,7 @@ pub struct ApiListener {
     /// The limits on slow clients and large heads. A connection may be idle for the head timeout.
     pub guard: guarded::StreamLimits,
     /// Sets options of a new connection's socket.
-    pub prepare: fn(&TcpStream),
+    pub prepare: fn(&Stream),
     /// The time for which answers under way may go on after the stop.
     pub grace: Duration,
 }
@@ -47,17 +48,21 @@ pub struct ApiListener {
 impl ApiListener {
     /// Serves `listener` until `stop` is true or its sender is gone, and then for the grace period.
     /// Dropping the future cuts all connections off.
-    pub async fn serve(self, listener: TcpListener, app: Router, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(self, listener: Listener, app: Router, mut stop: watch::Receiver<bool>) {
         let app = app.layer(CatchPanicLayer::custom(panicked));
         let connections = Connections::new(self.connections);
         let mut tasks = JoinSet::new();
-        let mut acceptor = Acceptor::new(self.name, listener);
+        let tls = listener.tls().cloned();
+        let mut acceptor = match Acceptor::new(self.name, listener) {
+            Ok(acceptor) => acceptor,
+            Err(error) => return tracing::error!("{}: cannot use the listener: {error}", self.name),
+        };
         loop {
             tokio::select! {
                 () = stopped(&mut stop) => break,
                 (stream, peer) = acceptor.accept() => {
                     let connection = connections.enter(peer.ip());
-                    tasks.spawn(self.connection(stream, connection, app.clone(), stop.clone()));
+                    tasks.spawn(self.connection((stream, tls.clone()), connection, app.clone(), stop.clone()));
                 }
                 Some(_) = tasks.join_next() => {}
             }
@@ -70,14 +75,20 @@ impl ApiListener {
 
     async fn connection(
         self,
-        stream: TcpStream,
+        (stream, tls): (Stream, Option<Tls>),
         connection: Connection,
         app: Router,
         mut stop: watch::Receiver<bool>,
     ) {
-        // Affects latency only.
-        let _ = stream.set_nodelay(true);
+        stream.set_nodelay();
         (self.prepare)(&stream);
+        let secured = tokio::select! {
+            secured = stream.secure(tls.as_ref(), self.guard.head_timeout) => secured,
+            // Nothing of a request has come.
+            () = stopped(&mut stop) => return,
+        };
+        // The error of a connection is the client's affair.
+        let Ok(stream) = secured else { return };
         let conn = ClientConn::new(connection);
         let (stream, state) = GuardedStream::new(stream, self.guard, ());
         let app = TowerToHyperService::new(app);

@@ -12,7 +12,7 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 fn carried(peer: &str, pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     let trusted = "10.0.0.0/8, fd00::1".parse().unwrap();
     let mut map = headers(pairs);
-    let client = Client::new(peer.parse().unwrap(), local(), &trusted);
+    let client = Client::new(peer.parse().unwrap(), local(), false, &trusted);
     set_forwarded(&mut map, &client, &HeaderValue::from_static("blog.test"), "");
     map
 }
@@ -71,7 +71,7 @@ fn a_client_cannot_say_where_it_is() {
         ("forwarded", "for=1.2.3.4"),
     ]);
     let host = HeaderValue::from_static("blog.test");
-    let client = Client::new("127.0.0.1:99".parse().unwrap(), local(), &TrustedProxies::default());
+    let client = Client::new("127.0.0.1:99".parse().unwrap(), local(), false, &TrustedProxies::default());
     set_forwarded(&mut map, &client, &host, "");
     assert_eq!(map["x-forwarded-for"], "127.0.0.1");
     assert_eq!(map["x-forwarded-proto"], "http");

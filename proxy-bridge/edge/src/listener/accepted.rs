@@ -1,17 +1,19 @@
 //! An accepted connection, and the state of its thread that it is served with.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::limiter::ConnectionPermit;
 use super::{ListenerLimits, ListenerMetrics};
 use crate::forwarded::TrustedProxies;
+use crate::socket::DetachedStream;
+use crate::tls::Tls;
 
 /// An accepted connection on its way to its thread.
 #[derive(Debug)]
 pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
+    pub(super) stream: DetachedStream,
     pub(super) peer: SocketAddr,
     pub(super) permit: ConnectionPermit,
     pub(super) load: Load,
@@ -41,4 +43,6 @@ pub(super) struct Worker<H> {
     pub(super) limits: ListenerLimits,
     pub(super) trusted: TrustedProxies,
     pub(super) metrics: Arc<dyn ListenerMetrics>,
+    /// `None`: clients speak plain HTTP.
+    pub(super) tls: Option<Tls>,
 }

@@ -1,13 +1,17 @@
 //! The flags of a public listener: the same for router and bridge.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use switchyard_program::settings::Problems;
 use switchyard_program::settings::values::{number, size, time};
 use switchyard_program::units::{Size, Span};
 
 use super::ListenerLimits;
 use crate::forwarded::TrustedProxies;
+use crate::socket::ListenSetting;
+use crate::tls::CertificateFiles;
 
 const DEFAULT: ListenerLimits = ListenerLimits::DEFAULT;
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -16,6 +20,15 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = ListenerConfig::HEADING)]
 pub struct ListenerConfig {
+    /// File (PEM) with the certificate of the public listener and its chain: clients speak TLS then
+    /// (requires --tls-key); reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// File (PEM) with the key of --tls-cert
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
     /// Networks of proxies whose x-forwarded-for, -proto and -host headers are trusted
     #[arg(long, value_name = "CIDR,…")]
     pub trusted_proxy: Option<TrustedProxies>,
@@ -87,6 +100,12 @@ pub struct ListenerConfig {
 impl ListenerConfig {
     /// The heading of these flags in help texts.
     pub const HEADING: &str = "Connections";
+
+    /// Returns the files with the certificate of the listener at `address`.
+    pub fn certificate(&self, address: &ListenSetting, problems: &mut Problems) -> Option<CertificateFiles> {
+        let has_ip = address.address().ip().is_some();
+        CertificateFiles::of("tls", [&self.tls_cert, &self.tls_key], has_ip, problems)
+    }
 
     /// Returns the limits on clients.
     #[must_use]

@@ -13,7 +13,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use switchyard_contract::bounds::MAX_HEADERS;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
@@ -40,12 +39,20 @@ pub(super) async fn serve<H: Handler>(
     stop: watch::Receiver<Option<Duration>>,
 ) {
     let Accepted { stream, peer, permit, load: _load } = accepted;
+    let mut stopping = stop.clone();
     // This fails only where a thread has no descriptors left; the client sees a closed connection.
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
-    // A response is written as soon as it is available: waiting for more would only add latency.
-    let _ = stream.set_nodelay(true);
+    let Ok(stream) = stream.attach() else { return };
+    stream.set_nodelay();
     let Ok(local) = stream.local_addr() else { return };
-    let caller = Rc::new(Caller::new(Client::new(peer, local, &worker.trusted)));
+    let stream = tokio::select! {
+        stream = stream.secure(worker.tls.as_ref(), worker.limits.head_timeout) => stream,
+        // Nothing of a request has come.
+        _ = stopping.wait_for(Option::is_some) => return,
+    };
+    // The way in which a handshake fails is the client's choice, and not logged.
+    let Ok(stream) = stream else { return };
+    let client = Client::new(peer, local, worker.tls.is_some(), &worker.trusted);
+    let caller = Rc::new(Caller::new(client));
     let Some(rest) = direct::serve(stream, &worker, &caller, &stop).await else { return };
     Box::pin(serve_rest(rest, permit, worker, caller.clone(), stop)).await;
     if let Some(tunnel) = caller.tunnel.take() {

@@ -18,7 +18,6 @@ use bytes::{Buf as _, BytesMut};
 use http::Response;
 use http_body::Body as _;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -28,6 +27,7 @@ use super::accepted::Worker;
 use super::{Caller, Handler, HandlerBody as _};
 use crate::framing::{Framing, Stop};
 use crate::plain::{self, Look};
+use crate::socket::Stream;
 
 /// Bytes of one read: more than most requests.
 const READ: usize = 4 << 10;
@@ -38,7 +38,7 @@ const AHEAD: usize = 64 << 10;
 /// A connection that goes the long way.
 #[derive(Debug)]
 pub(super) struct Rest {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// Bytes that were read, from the beginning of a request.
     pub(super) input: BytesMut,
     /// Requests that were answered.
@@ -59,7 +59,7 @@ enum Halt {
 struct Direct<'a, H> {
     worker: &'a Worker<H>,
     caller: &'a Caller,
-    stream: TcpStream,
+    stream: Stream,
     input: BytesMut,
     /// The client has ended its direction.
     is_ended: bool,
@@ -101,7 +101,7 @@ impl Alarm {
 
 /// Serves the plain requests of a connection. Returns it if it has others. `None`: it is over.
 pub(super) async fn serve<H: Handler>(
-    stream: TcpStream,
+    stream: Stream,
     worker: &Worker<H>,
     caller: &Caller,
     stop: &watch::Receiver<Option<Duration>>,

@@ -2,7 +2,7 @@
 //! a request never crosses threads.
 
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -18,6 +18,7 @@ use super::accepted::{Accepted, Load, Worker};
 use super::connection;
 use super::limiter::{ConnectionLimiter, ConnectionPermit};
 use crate::accept::Acceptor;
+use crate::socket::Listener;
 
 /// Blocking tasks of one thread at once (reading files, looking up names): enough to keep a disk
 /// busy. Further ones wait; there are no more of them than connections and requests in flight.
@@ -47,7 +48,7 @@ pub(super) fn handle() -> (WorkerHandle, mpsc::Receiver<Accepted>) {
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     pub(super) name: &'static str,
-    pub(super) listener: TcpListener,
+    pub(super) listener: Listener,
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) limiter: ConnectionLimiter,
 }
@@ -56,18 +57,17 @@ impl Dispatcher {
     /// Accepts connections until the stop and hands each to the thread with the fewest: threads
     /// that share a listener would leave nearly all connections to one of them.
     async fn run(mut self, mut stop: watch::Receiver<Option<Duration>>) {
-        let listener = match tokio::net::TcpListener::from_std(self.listener) {
-            Ok(listener) => listener,
+        let mut acceptor = match Acceptor::new(self.name, self.listener) {
+            Ok(acceptor) => acceptor,
             Err(error) => return tracing::error!("cannot use the listener: {error}"),
         };
-        let mut acceptor = Acceptor::new(self.name, listener);
         loop {
             let (stream, peer) = tokio::select! {
                 accepted = acceptor.accept() => accepted,
                 _ = stop.wait_for(Option::is_some) => return,
             };
             let Some((permit, worker)) = admit(&mut self.limiter, peer.ip(), &self.workers) else { continue };
-            let Ok(stream) = stream.into_std() else { continue };
+            let Ok(stream) = stream.detach() else { continue };
             let accepted = Accepted { stream, peer, permit, load: Load::add(&worker.load) };
             if worker.accepted.send(accepted).await.is_err() {
                 return;

@@ -69,7 +69,7 @@ impl LogWriter {
         (writer, guard)
     }
 
-    fn over(out: impl Write + Send + 'static) -> (Self, WorkerGuard) {
+    pub(super) fn over(out: impl Write + Send + 'static) -> (Self, WorkerGuard) {
         let counters = Arc::new(Counters::default());
         let out = Output { out, counters: counters.clone(), reported: Lost::default() };
         let builder = NonBlockingBuilder::default().buffered_lines_limit(QUEUE_BYTES / LEAST_RECORD);

@@ -8,7 +8,7 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: blog\r\n\r\n";
 
 /// A client that sends bytes as they are.
 async fn raw(server: &ForwardServer) -> TcpStream {
-    TcpStream::connect(server.address()).await.unwrap()
+    TcpStream::connect(server.address().ip().unwrap()).await.unwrap()
 }
 
 /// Reads until the answer `r1` is there.
@@ -97,7 +97,7 @@ async fn a_head_that_is_too_large_is_refused() {
 async fn a_stopping_server_closes_idle_connections_and_finishes_busy_ones() {
     let fake = FakeRouter::start("r1").await;
     let (server, _routers) = forwarding(&[&fake]).await;
-    let address = server.address();
+    let address = server.address().ip().unwrap();
     let (mut idle, mut fresh) = (raw(&server).await, raw(&server).await);
     idle.write_all(GET).await.unwrap();
     read_answer(&mut idle).await;
@@ -123,7 +123,7 @@ async fn a_request_that_outlasts_the_grace_is_cut_off() {
     let fake = FakeRouter::start("r1").await;
     let mut paths = waiting(&fake, Arc::default());
     let (server, routers) = forwarding(&[&fake]).await;
-    let address = server.address();
+    let address = server.address().ip().unwrap();
     let pending = tokio::spawn(async move { try_ask(address, get("/")).await.map(|_| ()) });
     next(&mut paths).await;
     server.stop(Duration::ZERO).await;

@@ -11,7 +11,7 @@ const SHORT: Duration = Duration::from_millis(50);
 const GET: &str = "GET / HTTP/1.1\r\nhost: blog\r\n\r\n";
 
 async fn raw(server: &ForwardServer) -> TcpStream {
-    TcpStream::connect(server.address()).await.unwrap()
+    TcpStream::connect(server.address().ip().unwrap()).await.unwrap()
 }
 
 /// Sends bytes, and returns what comes until the connection is closed.

@@ -136,7 +136,7 @@ async fn a_router_that_is_stopping_passes_safe_requests_on_and_others_not() {
         stopping.set_ready(true);
         other.set_ready(false);
         until(&routers, |routers| routers.all()[0].is_ready() && !routers.all()[1].is_ready()).await;
-        let (address, sent) = (server.address(), request(method, "/"));
+        let (address, sent) = (server.address().ip().unwrap(), request(method, "/"));
         let pending = tokio::spawn(async move {
             let received = try_ask(address, sent).await.unwrap();
             (received.status().as_u16(), text(received).await)

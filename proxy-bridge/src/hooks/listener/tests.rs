@@ -52,10 +52,10 @@ impl Server {
     async fn with(change: impl FnOnce(Hooks) -> Hooks) -> Self {
         let sources = Arc::new(Sources::default());
         let hooks = change(Hooks::new(sources.clone()));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(hooks.serve(listener, stopped));
+        tokio::spawn(hooks.serve(listener.into(), stopped));
         Self { address, sources, _stop: stop }
     }
 

@@ -49,7 +49,7 @@ const MOMENT = 1;
 // the start of a program, with its connections to databases and the like.
 const START = 10_000;
 
-let socket, transport, probe, configuredPort, announce, isSettled;
+let socket, transport, probe, configuredPort, compress, announce, isSettled;
 let chosen, warned = false, warnedOfTcp = false, isProbed = false;
 
 // The server that is served until one on the project's port comes, if it can be replaced.
@@ -215,9 +215,11 @@ function serveSelected(first, second) {
     : { transport: "unix", path };
   const serveAt = (path, onListen) => {
     const own = { ...options, path, onListen };
-    const server = serve(own, handler);
+    // For requests that do not come as frames.
+    const automaticCompression = own.automaticCompression ?? (compress || undefined);
+    const server = serve({ ...own, automaticCompression }, handler);
     keep(server);
-    begin(DENO, serveProbe, serveFrames(server, transport, own, handler));
+    begin(DENO, serveProbe, serveFrames(server, transport, own, handler, compress));
     return server;
   };
   const onListen = () => options.onListen?.(addr);
@@ -313,14 +315,16 @@ Deno.serve = /** @type {any} */ (
 const shared = { __proto__: null, claim, keep, release, begin, warnOfTcp, NODE, PORT };
 ObjectDefineProperty(internals, "servers", { value: ObjectFreeze(shared) });
 
-// Called when a version is assigned. `port`: the configured port, if any. `announceKind`: reports
+// Called when a version is assigned. `port`: the configured port, if any. `compresses`: responses are
+// compressed. `announceKind`: reports
 // to the cell which kind of server is served. Returns the function to call with the entry's exports
 // once it has been evaluated, or with nothing if its evaluation goes on.
-export default function listenAt(path, framesPath, probePath, port, announceKind, isMain) {
+export default function listenAt(path, framesPath, probePath, port, compresses, announceKind, isMain) {
   socket = path;
   transport = framesPath;
   probe = probePath;
   configuredPort = port;
+  compress = compresses;
   announce = announceKind;
   isSettled = !isMain;
   return settle;

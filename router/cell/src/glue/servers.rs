@@ -146,10 +146,11 @@ impl Servers {
             Some(port) => v8::Integer::new(scope, port.into()).into(),
             None => v8::undefined(scope).into(),
         };
+        let compress = v8::Boolean::new(scope, project.compress).into();
         let announce = v8::Function::new(scope, announce).expect("V8 has memory at its start").into();
         let is_main = v8::Boolean::new(scope, is_main).into();
         let this = v8::undefined(scope).into();
-        let settle = glue.call(scope, this, &[socket, transport, probe, port, announce, is_main]);
+        let settle = glue.call(scope, this, &[socket, transport, probe, port, compress, announce, is_main]);
         let settle = settle.expect("the cell's own code does not throw");
         let settle = v8::Local::<v8::Function>::try_from(settle).expect("the glue returns a function");
         SettleGlue(v8::Global::new(scope, settle))

@@ -251,10 +251,12 @@ function dispatcher(server, handler, onError) {
 }
 
 // Lets `server`, which Deno has made with these options, also get requests as frames on `path`.
-// Returns false if frames cannot express what the options ask for.
-export function serveFrames(server, path, options, handler) {
-  const compresses = options.automaticCompression ?? native.compressesByDefault();
-  if (compresses || otelState.TRACING_ENABLED || otelState.METRICS_ENABLED) return false;
+// `compress`: responses to them are compressed, unless the options say no. Returns false if frames
+// cannot express what the options ask for.
+export function serveFrames(server, path, options, handler, compress) {
+  const automatic = options.automaticCompression;
+  const compressesLater = compress ? automatic : automatic ?? native.compressesByDefault();
+  if (compressesLater || otelState.TRACING_ENABLED || otelState.METRICS_ENABLED) return false;
   const legacyAbort = native.hasLegacyAbort();
   const addr = { transport: "unix", path: options.path };
   const state = { __proto__: null, isClosed: false, legacyAbort, addr, hold, release };
@@ -263,6 +265,7 @@ export function serveFrames(server, path, options, handler) {
     path,
     options.path,
     dispatcher(state, marked, options.onError ?? logError),
+    compress && automatic !== false,
   );
   if (listener === undefined) return false;
   let ended;

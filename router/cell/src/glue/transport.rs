@@ -5,6 +5,7 @@
 //! and writes the responses, a few at a time, before the turn ends. Everything of an isolate is on
 //! its thread.
 
+mod compress;
 mod connection;
 mod exchange;
 mod head;

@@ -44,6 +44,8 @@ pub(crate) struct Project {
     pub(crate) probe: PathBuf,
     /// The port whose server is served, if the project's configuration names one.
     pub(crate) port: Option<u16>,
+    /// `true`: responses are compressed for clients that accept it.
+    pub(crate) compress: bool,
     /// The names of paths in what the project's author reads.
     pub(crate) names: PathNames,
     pub(crate) entry: Program,
@@ -113,6 +115,7 @@ impl Project {
             transport: start.transport.clone(),
             probe: start.probe.clone(),
             port: start.port,
+            compress: start.compress,
             entry,
             is_inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),

@@ -44,7 +44,7 @@ impl Control {
             file = failed.error.file,
             line = failed.error.line,
             column = failed.error.column,
-            ?trigger,
+            %trigger,
             total_ms = timings_ms.total,
             still_live = previous.as_ref().map(tracing::field::display),
             "{name} failed: {}",

@@ -124,7 +124,7 @@ impl Control {
             project.name = %name,
             project.version = %version,
             commit = labels::id(commit.as_ref()),
-            trigger = ?attempt.trigger,
+            trigger = %attempt.trigger,
             debounce_ms = timings_ms.debounce,
             snapshot_ms = timings_ms.snapshot,
             build_ms = timings_ms.build,

@@ -41,6 +41,7 @@ fn version(tasks: Vec<TaskSpec>, registry: Option<&str>) -> RunnableVersion {
         grant: Arc::new(grant),
         api: PlatformApi::default(),
         port: Some(3000),
+        compress: false,
         import_map: None,
         modules: Arc::default(),
         job: None,

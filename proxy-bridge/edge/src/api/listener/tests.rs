@@ -1,8 +1,10 @@
+use std::net::TcpListener;
 use std::time::Duration;
 
 use axum::body::Body;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
@@ -42,10 +44,10 @@ async fn start() -> (std::net::SocketAddr, watch::Sender<bool>) {
         .add(post("/ignore"), || async { text(StatusCode::OK, "ignored") })
         .add(get("/panic"), panics)
         .into_router(());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, stop) = watch::channel(false);
-    tokio::spawn(LISTENER.serve(listener, app, stop));
+    tokio::spawn(LISTENER.serve(listener.into(), app, stop));
     (address, sender)
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::AsyncWrite as _;
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use crate::socket::Stream;
 
 /// Bytes of a piece from which on it is written as it is. A smaller one is copied behind the head:
 /// one buffer costs the kernel less.
@@ -61,11 +62,7 @@ impl Output {
     ///
     /// # Errors
     /// The connection is broken, or the client has taken nothing for too long.
-    pub(super) fn poll_flush(
-        &mut self,
-        cx: &mut Context<'_>,
-        stream: &mut TcpStream,
-    ) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
         while !(self.buffer.is_empty() && self.piece.is_empty()) {
             let stream = Pin::new(&mut *stream);
             let written = if self.piece.is_empty() {
@@ -84,6 +81,13 @@ impl Output {
                 written => self.advance(written),
             }
         }
+        // TLS may hold a part of it.
+        if Pin::new(&mut *stream).poll_flush(cx)?.is_pending() {
+            let timeout = self.timeout;
+            ready!(self.until.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.until = None;
         // An idle connection needs no buffer.
         self.buffer = BytesMut::new();
         Poll::Ready(Ok(()))

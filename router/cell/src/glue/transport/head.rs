@@ -105,6 +105,32 @@ impl Head {
         Ok(())
     }
 
+    /// The status.
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Returns the value of a header, whose name is in lower case.
+    pub(super) fn header(&self, name: &[u8]) -> Option<&[u8]> {
+        self.headers().find(|(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    /// Returns the values of all headers of a name, which is in lower case, as one list.
+    pub(super) fn values(&self, name: &[u8]) -> Vec<u8> {
+        let values = self.headers().filter(|(other, _)| *other == name).map(|(_, value)| value);
+        values.collect::<Vec<_>>().join(&b", "[..])
+    }
+
+    /// Sets a header, whose name is in lower case, in place of all of that name.
+    pub(super) fn replace(&mut self, name: &[u8], value: &[u8]) {
+        let text = &self.text;
+        self.headers.retain(|(other, _)| text[other.clone()] != *name);
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(value);
+        self.headers.push((start..start + name.len(), start + name.len()..self.text.len()));
+    }
+
     /// The length of a body that comes as a stream, if the handler names it.
     pub(super) fn stream_length(&self) -> Option<u64> {
         self.length.filter(|_| !self.is_chunked)

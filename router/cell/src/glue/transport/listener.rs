@@ -37,6 +37,7 @@ impl Listener {
     pub(super) fn bind(
         [path, socket]: [&Path; 2],
         handler: v8::Global<v8::Function>,
+        compresses: bool,
         transport: &Rc<Transport>,
     ) -> io::Result<u32> {
         _ = fs::remove_file(path);
@@ -47,7 +48,7 @@ impl Listener {
         transport.last_listener.set(id);
         let listener = Rc::new(Self {
             path: path.to_owned(),
-            server: Rc::new(Server::new(id, socket, handler)),
+            server: Rc::new(Server::new(id, socket, handler, compresses)),
             accepting: RefCell::default(),
             connections: RefCell::default(),
         });

@@ -8,6 +8,7 @@ use deno_runtime::deno_http;
 use switchyard_protocol::frame::MAX_DATA;
 
 use super::Transport;
+use super::compress::{self, Coding};
 use super::exchange::Exchange;
 use super::head::Head;
 use super::listener::Listener;
@@ -20,6 +21,10 @@ type Arguments<'a> = v8::FunctionCallbackArguments<'a>;
 /// Bytes of a body from which on it is written as it is. A smaller one is copied behind its head:
 /// one buffer costs the kernel less.
 const LARGE: usize = 16 << 10;
+
+/// Bytes of a body that are compressed at once, in about a millisecond. A longer one is compressed
+/// piece by piece, so that other requests have their turn.
+const AT_ONCE: usize = 64 << 10;
 
 /// Buffers that are reused for each response.
 #[derive(Default)]
@@ -80,12 +85,13 @@ fn exchange(isolate: &v8::Isolate, args: &Arguments<'_>) -> Option<Rc<Exchange>>
 }
 
 /// Listens on a path for the server that listens on another one, and has a function called with the
-/// id of each request. Returns the listener's id, or undefined if the path cannot be used.
+/// id of each request. The last argument is true if responses are compressed. Returns the listener's id, or undefined if the path cannot be used.
 fn listen(scope: &mut v8::PinScope<'_, '_>, args: Arguments<'_>, mut result: v8::ReturnValue<'_>) {
     let transport = Transport::of(scope);
     let [path, socket] = [0, 1].map(|at| args.get(at).to_rust_string_lossy(scope));
     let Ok(handler) = v8::Local::<v8::Function>::try_from(args.get(2)) else { return };
-    match Listener::bind([path.as_ref(), socket.as_ref()], v8::Global::new(scope, handler), &transport) {
+    let (paths, handler) = ([path.as_ref(), socket.as_ref()], v8::Global::new(scope, handler));
+    match Listener::bind(paths, handler, args.get(3).is_true(), &transport) {
         Ok(id) => result.set_uint32(id),
         Err(error) => log::warn!("requests come one by one: cannot listen on {path}: {error}"),
     }
@@ -218,7 +224,20 @@ fn send(scope: &mut v8::PinScope<'_, '_>, args: Arguments<'_>, _: v8::ReturnValu
     if exchange.is_cancelled() || head.read(scope, args.get(1), args.get(2)).is_err() {
         return exchange.fail();
     }
-    let (length, large) = read_body(scope, args.get(3), body);
+    let (mut length, mut large) = read_body(scope, args.get(3), body);
+    let has_body = !args.get(3).is_null();
+    let coding = has_body.then(|| compress::choose(&exchange, head, Some(length))).flatten();
+    if let Some(coding) = coding {
+        if exchange.is_head() {
+            return send_whole(&exchange, head, &[]);
+        }
+        let whole = large.take().unwrap_or_else(|| BufView::from(body[..length].to_vec()));
+        if length > AT_ONCE {
+            return send_compressed(exchange, std::mem::take(head), whole, coding);
+        }
+        let Ok(compressed) = compress::compress(coding, &whole) else { return exchange.fail() };
+        (length, *body) = (compressed.len(), compressed);
+    }
     if exchange.is_head() {
         head.set_length(head.named_length().unwrap_or(length as u64));
         return send_whole(&exchange, head, &[]);
@@ -231,6 +250,14 @@ fn send(scope: &mut v8::PinScope<'_, '_>, args: Arguments<'_>, _: v8::ReturnValu
     }
     let body = Body::Whole(large.unwrap_or_else(|| BufView::from(body[..length].to_vec())));
     let sending = Sending::new(exchange, std::mem::take(head), body, None);
+    drop(unsync::spawn(async move {
+        sending.send().await;
+    }));
+}
+
+/// Compresses a body while it is sent.
+fn send_compressed(exchange: Rc<Exchange>, head: Head, input: BufView, coding: Coding) {
+    let sending = Sending::new(exchange, head, Body::compressed(input, coding), None);
     drop(unsync::spawn(async move {
         sending.send().await;
     }));
@@ -306,7 +333,9 @@ fn send_resource(scope: &mut v8::PinScope<'_, '_>, args: Arguments<'_>, mut resu
     let mut head = Head::default();
     let is_valid = head.read(scope, args.get(1), args.get(2)).is_ok();
     let length = head.stream_length();
-    if let Some(length) = length {
+    let known = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let coding = if is_valid { compress::choose(&exchange, &mut head, known) } else { None };
+    if let Some(length) = length.filter(|_| coding.is_none()) {
         head.set_length(length);
     }
     let id = args.get(0);
@@ -320,7 +349,8 @@ fn send_resource(scope: &mut v8::PinScope<'_, '_>, args: Arguments<'_>, mut resu
         transport.take_exchange(id);
         return transport.call(on_end);
     }
-    let body = Body::Resource(Source::new(resource, is_owned));
+    let body = Body::of_resource(Source::new(resource, is_owned), coding, length);
+    let length = length.filter(|_| coding.is_none());
     let sending = Sending::new(exchange, head, body, length);
     let (id, transport) = (index(id), Rc::downgrade(&transport));
     drop(unsync::spawn(async move {

@@ -10,8 +10,12 @@ use deno_core::{AsyncResult, BufView, Resource};
 use switchyard_protocol::frame::MAX_DATA;
 use switchyard_protocol::frame::encode::{self, TooLong};
 
+use super::compress::{Coding, Compressor};
 use super::exchange::{Exchange, Gone};
 use super::head::Head;
+
+/// Bytes of a body that are compressed in one turn of the event loop.
+const PIECE: usize = 64 << 10;
 
 /// The rest of a body.
 pub(super) enum Body {
@@ -19,6 +23,20 @@ pub(super) enum Body {
     Whole(BufView),
     /// Bytes that a resource of Deno's brings.
     Resource(Source),
+    /// Bytes that are compressed.
+    Compressed(Box<Compressed>),
+}
+
+/// A body that is compressed while it is sent.
+pub(super) struct Compressed {
+    input: Body,
+    /// `None` at the end.
+    compressor: Option<Compressor>,
+    /// `true`: the compressor has bytes that it has not put out.
+    is_unflushed: bool,
+    /// The bytes that are left of `content-length`, which cuts the body off.
+    remaining: Option<u64>,
+    output: BufView,
 }
 
 /// A resource that is read.
@@ -61,11 +79,78 @@ impl Source {
     }
 }
 
+impl Compressed {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Incomplete>> {
+        while self.output.is_empty() {
+            let Some(compressor) = &mut self.compressor else { return Poll::Ready(Ok(false)) };
+            let left = self.remaining.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+            let next = if left == 0 { Poll::Ready(Ok(false)) } else { self.input.poll_data(cx) };
+            let output = match next {
+                Poll::Ready(Ok(true)) => {
+                    let data = self.input.data();
+                    let length = data.len().min(left).min(PIECE);
+                    compressor.write(&data[..length]).map_err(|_| Incomplete)?;
+                    data.advance_cursor(length);
+                    if let Some(remaining) = &mut self.remaining {
+                        *remaining -= length as u64;
+                    }
+                    self.is_unflushed = true;
+                    let output = compressor.take();
+                    if output.is_empty() && matches!(self.input, Body::Whole(_)) {
+                        // Other requests have their turn.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    output
+                }
+                Poll::Ready(Ok(false)) if self.remaining.is_some_and(|left| left > 0) => {
+                    return Poll::Ready(Err(Incomplete));
+                }
+                Poll::Ready(Ok(false)) => {
+                    let ended = self.compressor.take().expect("it has not ended");
+                    ended.finish().map_err(|_| Incomplete)?
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                // What there is leaves before the next bytes come.
+                Poll::Pending if std::mem::take(&mut self.is_unflushed) => {
+                    compressor.flush().map_err(|_| Incomplete)?;
+                    compressor.take()
+                }
+                Poll::Pending => return Poll::Pending,
+            };
+            self.output = BufView::from(output);
+        }
+        Poll::Ready(Ok(true))
+    }
+}
+
 impl Body {
+    /// A body that is there, compressed.
+    pub(super) fn compressed(body: BufView, coding: Coding) -> Self {
+        Self::compressing(Self::Whole(body), coding, None)
+    }
+
+    /// A body that a resource brings, compressed if there is a coding. `length`: its length, if the
+    /// handler names it.
+    pub(super) fn of_resource(source: Source, coding: Option<Coding>, length: Option<u64>) -> Self {
+        let body = Self::Resource(source);
+        match coding {
+            Some(coding) => Self::compressing(body, coding, length),
+            None => body,
+        }
+    }
+
+    fn compressing(input: Self, coding: Coding, remaining: Option<u64>) -> Self {
+        let compressor = Some(Compressor::new(coding));
+        let output = BufView::empty();
+        Self::Compressed(Box::new(Compressed { input, compressor, is_unflushed: false, remaining, output }))
+    }
+
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Incomplete>> {
         match self {
             Self::Whole(data) => Poll::Ready(Ok(!data.is_empty())),
             Self::Resource(source) => source.poll_data(cx),
+            Self::Compressed(compressed) => compressed.poll_data(cx),
         }
     }
 
@@ -74,14 +159,15 @@ impl Body {
         match self {
             Self::Whole(data) => data,
             Self::Resource(source) => &mut source.rest,
+            Self::Compressed(compressed) => &mut compressed.output,
         }
     }
 
     fn close(self, is_complete: bool) {
-        if let Self::Resource(source) = self
-            && (source.is_owned || !is_complete)
-        {
-            source.abort();
+        match self {
+            Self::Resource(source) if source.is_owned || !is_complete => source.abort(),
+            Self::Compressed(compressed) => compressed.input.close(is_complete),
+            Self::Whole(_) | Self::Resource(_) => {}
         }
     }
 }

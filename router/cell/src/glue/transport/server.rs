@@ -16,6 +16,8 @@ pub(super) struct Server {
     socket: PathBuf,
     /// Called with the id of each request.
     handler: v8::Global<v8::Function>,
+    /// `true`: it compresses responses.
+    compresses: bool,
     /// Requests whose responses have not been sent in full.
     open: Cell<usize>,
     is_closed: Cell<bool>,
@@ -24,10 +26,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(id: u32, socket: &Path, handler: v8::Global<v8::Function>) -> Self {
+    pub(super) fn new(id: u32, socket: &Path, handler: v8::Global<v8::Function>, compresses: bool) -> Self {
         let socket = socket.to_owned();
         let (open, is_closed) = (Cell::new(0), Cell::new(false));
-        Self { id, socket, handler, open, is_closed, on_end: RefCell::default() }
+        Self { id, socket, handler, compresses, open, is_closed, on_end: RefCell::default() }
     }
 
     /// The function that gives a request to the handler.
@@ -38,6 +40,11 @@ impl Server {
     /// The path on which the same server answers HTTP/1.1.
     pub(super) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Returns `true` if it compresses responses.
+    pub(super) fn compresses(&self) -> bool {
+        self.compresses
     }
 
     /// Returns `true` if it takes no new requests.
