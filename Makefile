@@ -14,7 +14,7 @@ PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/pr
 
 # Tools that a target needs are checked and installed before anything is built for it.
 CARGO := tools/cargo
-DEPS := deps-build deps-client deps-test deps-lint deps-bench deps-compat
+DEPS := deps-build deps-client deps-test deps-lint deps-bench deps-compat deps-pack deps-pack-test deps-image
 
 .PHONY: help deps $(DEPS) build client native docs doc run test pictures compat compat-ci bench bench-quick bench-docs soak \
 	attack lint advisories fmt fresh fresh-native clean
@@ -110,6 +110,30 @@ advisories: deps-lint ## check dependencies against the RustSec advisory databas
 
 fmt: ## format all code
 	cargo fmt --all
+
+# What the packages are made of: the programs of `make build`, or those in BIN_DIR as they are.
+export BIN_DIR
+PACKED := $(if $(BIN_DIR),,build)
+
+.PHONY: deb deb-test dist dist-test image image-test
+
+deb: deps-pack $(PACKED) ## make a Debian package in target/packages (BIN_DIR=FOLDER: of the programs there, without a build)
+	tools/pack deb
+
+deb-test: deps-pack-test deb ## check the package with lintian; install, use, upgrade and purge it in a bare Debian (as root)
+	tools/deb-test
+
+dist: deps-pack $(PACKED) ## make an archive of the programs and SHA256SUMS in target/packages
+	tools/pack dist
+
+dist-test: deps-pack $(PACKED) ## make the archive twice, compare, and run the programs from another folder
+	tools/dist-test
+
+image: deps-image $(PACKED) ## make an OCI image in target/packages (as root; by buildah)
+	tools/image
+
+image-test: image ## run the image (as root; by podman and crun, or in a chroot)
+	tools/image-test
 
 FRESH ?= make build test
 fresh: ## build and test a fresh clone in a bare Debian (as root; WITH="PACKAGES" adds some, FRESH="…" runs another command)

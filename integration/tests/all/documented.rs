@@ -94,6 +94,20 @@ fn every_variable_of_the_containers_is_a_flag_of_what_they_run() {
     assert!(PROGRAMS[..2].iter().all(|program| seen.get(program).is_some_and(|seen| *seen > 5)), "{seen:?}");
 }
 
+#[test]
+fn every_setting_of_the_service_is_a_flag() {
+    let path = root().join("examples/deploy/systemd/switchyard.toml");
+    let (text, mut flags) = (read(&path), Flags::default());
+    // A comment has a space behind its hash, a setting that is off has none.
+    let settings = text.lines().filter_map(|line| line.trim_start_matches('#').split_once(" = "));
+    let mut seen = 0;
+    for (key, _) in settings.filter(|(key, _)| !key.contains(' ')) {
+        flags.assert_has("switchyard serve", &format!("--{}", key.replace('_', "-")), &path);
+        seen += 1;
+    }
+    assert!(seen > 5, "{seen} settings are too few to be all");
+}
+
 /// Returns the command lines in a text that run one of the commands, each with its arguments.
 fn command_lines(text: &str) -> Vec<(&'static str, Vec<String>)> {
     let joined = text.replace("\\\n", " ");

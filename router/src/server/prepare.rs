@@ -27,6 +27,9 @@ use crate::root::{AllowedFolders, Root};
 /// File name of the program of cells.
 const CELL_BINARY: &str = "switchyard-cell";
 
+/// Folders of packages for it, relative to the one above the running program's.
+const CELL_FOLDERS: [&str; 2] = ["lib/switchyard", "libexec"];
+
 /// Everything that a start needs, checked and opened.
 pub struct Ready {
     pub(super) config: RouterConfig,
@@ -208,7 +211,7 @@ fn events(config: &RouterConfig) -> Result<Option<publisher::PublisherConfig>, I
     Ok(Some(publisher::PublisherConfig::new(url, secret)))
 }
 
-/// Returns the path of `switchyard-cell`: beside the running program, or in `../libexec`.
+/// Returns the path of `switchyard-cell`: beside the running program, or in a folder of `..`.
 fn cell_binary() -> Result<PathBuf, InvalidSetting> {
     let own = std::env::current_exe()
         .map_err(|error| InvalidSetting(format!("cannot find the running program: {error}")))?;
@@ -216,9 +219,9 @@ fn cell_binary() -> Result<PathBuf, InvalidSetting> {
 }
 
 fn find_cell(own: &Path) -> Result<PathBuf, InvalidSetting> {
-    let beside = own.with_file_name(CELL_BINARY);
-    let libexec = own.parent().and_then(Path::parent).map(|prefix| prefix.join("libexec").join(CELL_BINARY));
-    let candidates = [Some(beside), libexec].into_iter().flatten();
+    let prefix = own.parent().and_then(Path::parent);
+    let elsewhere = CELL_FOLDERS.iter().filter_map(|folder| Some(prefix?.join(folder).join(CELL_BINARY)));
+    let candidates = std::iter::once(own.with_file_name(CELL_BINARY)).chain(elsewhere);
     let found = candidates.clone().find(|cell| cell.is_file());
     found.ok_or_else(|| {
         let paths: Vec<_> = candidates.map(|cell| cell.display().to_string()).collect();
@@ -231,14 +234,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_program_of_cells_is_beside_the_running_one_or_in_libexec() {
+    fn the_program_of_cells_is_beside_the_running_one_or_in_a_folder_of_packages() {
         let prefix = tempfile::tempdir().unwrap();
         let own = prefix.path().join("bin/switchyard");
-        let libexec = prefix.path().join("libexec/switchyard-cell");
-        let beside = prefix.path().join("bin/switchyard-cell");
+        let paths = ["libexec/switchyard-cell", "lib/switchyard/switchyard-cell", "bin/switchyard-cell"]
+            .map(|path| prefix.path().join(path));
         let error = find_cell(&own).unwrap_err().to_string();
-        assert!([&libexec, &beside].iter().all(|path| error.contains(path.to_str().unwrap())), "{error}");
-        for path in [&libexec, &beside] {
+        assert!(paths.iter().all(|path| error.contains(path.to_str().unwrap())), "{error}");
+        // The later ones win.
+        for path in &paths {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
             assert_eq!(find_cell(&own).unwrap(), *path);
