@@ -96,7 +96,7 @@ fn every_variable_of_the_containers_is_a_flag_of_what_they_run() {
 
 #[test]
 fn every_setting_of_the_service_is_a_flag() {
-    let path = root().join("examples/deploy/systemd/switchyard.toml");
+    let path = root().join("examples/deploy/switchyard.toml");
     let (text, mut flags) = (read(&path), Flags::default());
     // A comment has a space behind its hash, a setting that is off has none.
     let settings = text.lines().filter_map(|line| line.trim_start_matches('#').split_once(" = "));
