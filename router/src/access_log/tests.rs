@@ -54,17 +54,17 @@ fn a_file_that_was_moved_is_begun_anew_when_it_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let (path, moved) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
     let log = AccessLog::start(&config(&path, AccessLogFormat::Json), Metrics::default()).unwrap().unwrap();
-    log.add(entry("/1", None, false));
+    log.add(entry("/before", None, false));
     while std::fs::read_to_string(&path).unwrap().is_empty() {
         std::thread::yield_now();
     }
     std::fs::rename(&path, &moved).unwrap();
     log.reopen();
-    log.add(entry("/2", None, false));
+    log.add(entry("/after", None, false));
     log.finish();
-    assert!(std::fs::read_to_string(&moved).unwrap().contains("/1"));
+    assert!(std::fs::read_to_string(&moved).unwrap().contains("/before"));
     let new = std::fs::read_to_string(&path).unwrap();
-    assert!(new.contains("/2") && !new.contains("/1"), "{new}");
+    assert!(new.contains("/after") && !new.contains("/before"), "{new}");
 }
 
 #[test]
