@@ -4,15 +4,24 @@ pub mod readers;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
-use boon::{Compiler, SchemaIndex};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// All schemas, ready to be used.
 pub struct Schemas {
-    compiled: boon::Schemas,
-    by_name: BTreeMap<String, (SchemaIndex, Value)>,
+    by_name: BTreeMap<String, Value>,
+    validator: Mutex<Validator>,
+}
+
+/// A process of Node with Ajv. It ends when its input is closed.
+struct Validator {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
 }
 
 /// The folder of the schemas.
@@ -25,20 +34,11 @@ impl Schemas {
     pub fn read() -> Self {
         let files = fs::read_dir(folder()).expect("the folder of schemas can be read");
         let names = files.map(|file| file.expect("the folder can be read").file_name());
-        let names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-        let (mut compiler, mut compiled) = (Compiler::new(), boon::Schemas::new());
-        let url = |name: &str| format!("http://schemas.test/{name}");
-        let documents: Vec<Value> = names.iter().map(|name| read(&folder().join(name))).collect();
-        for (name, document) in names.iter().zip(&documents) {
-            compiler.add_resource(&url(name), document.clone()).expect("a schema has a name of its own");
-        }
-        let by_name = names.iter().zip(documents).map(|(name, document)| {
-            let index = compiler.compile(&url(name), &mut compiled);
-            let index = index.unwrap_or_else(|error| panic!("{name}: {error:#}"));
-            (name.trim_end_matches(".json").to_owned(), (index, document))
+        let by_name = names.map(|name| {
+            let name = name.to_string_lossy().into_owned();
+            (name.trim_end_matches(".json").to_owned(), read(&folder().join(name)))
         });
-        let by_name = by_name.collect();
-        Self { compiled, by_name }
+        Self { by_name: by_name.collect(), validator: Mutex::new(Validator::start()) }
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -47,13 +47,46 @@ impl Schemas {
 
     /// The schema itself.
     pub fn document(&self, name: &str) -> &Value {
-        &self.by_name[name].1
+        &self.by_name[name]
     }
 
     /// What the schema has against a file's content.
     pub fn complaint(&self, name: &str, content: &Value) -> Option<String> {
-        let (index, _) = self.by_name[name];
-        self.compiled.validate(content, index).err().map(|error| format!("{error:#}"))
+        let mut validator = self.validator.lock().unwrap_or_else(PoisonError::into_inner);
+        let reply = validator.ask(&json!([format!("{name}.json"), content]));
+        reply.as_str().map(str::to_owned)
+    }
+}
+
+impl Validator {
+    fn start() -> Self {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut process = Command::new("node")
+            .arg(own.join("src/schemas/validate.mjs"))
+            .args([folder(), own.join("../target/tools/node_modules")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("node starts");
+        let input = process.stdin.take();
+        let output = BufReader::new(process.stdout.take().expect("the output is a pipe"));
+        Self { process, input, output }
+    }
+
+    /// Sends a line, and returns the reply to it.
+    fn ask(&mut self, question: &Value) -> Value {
+        let mut input = self.input.as_ref().expect("the input is a pipe");
+        writeln!(input, "{question}").expect("node reads");
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("node's output is text");
+        serde_json::from_str(&line).expect("node replies: its message is above")
+    }
+}
+
+impl Drop for Validator {
+    fn drop(&mut self) {
+        self.input = None;
+        let _ = self.process.wait();
     }
 }
 
