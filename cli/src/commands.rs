@@ -73,7 +73,7 @@ pub(crate) enum Command {
         shell: Shell,
     },
 
-    /// Print a JSON Schema or the OpenAPI document of an API, or write all of them into a folder
+    /// Print a JSON Schema or an API's OpenAPI document, or write all into a folder
     #[command(after_help = SCHEMA)]
     Schema {
         /// Name of the document; without it, all names are listed
