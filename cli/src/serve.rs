@@ -27,6 +27,7 @@ use switchyard_program::settings::{Problem, Problems, Validate};
 use switchyard_program::signal::Reloads;
 use switchyard_router::config::{
     AccessLogConfig, AdminConfig, CellConfig, ReadConfig, ReloadConfig, RequestConfig, RouterConfig,
+    TraceConfig,
 };
 use switchyard_router::server::{self, Addresses};
 use tokio::sync::watch;
@@ -128,6 +129,9 @@ pub(crate) struct ServeConfig {
 
     #[command(flatten)]
     connections: ListenerConfig,
+
+    #[command(flatten)]
+    traces: TraceConfig,
 }
 
 impl Validate for ServeConfig {
@@ -196,6 +200,7 @@ impl ServeConfig {
                 .admin_tls_cert
                 .as_ref()
                 .map(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()),
+            traces: self.traces.clone(),
         }
     }
 

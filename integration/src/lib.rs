@@ -12,6 +12,7 @@ pub mod bridge;
 pub mod browser;
 pub mod bystander;
 pub mod client;
+pub mod collector;
 pub mod cost;
 pub mod debugger;
 pub mod dev;

@@ -107,7 +107,8 @@ pub(crate) fn forget_settings(command: &mut Command) {
     // Nor the user's file.
     command.env("XDG_CONFIG_HOME", "/nonexistent");
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SWITCHYARD_") {
+        let text = name.to_string_lossy();
+        if text.starts_with("SWITCHYARD_") || text.starts_with("OTEL_") {
             command.env_remove(name);
         }
     }

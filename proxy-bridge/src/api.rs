@@ -59,6 +59,7 @@ use super::routers::Routers;
 use super::runs::Runs;
 use super::sources::control::Sources;
 use super::tokens::{Caller, Tokens};
+use super::traces::Traces;
 use super::upload_limits::UploadLimits;
 use switchyard_contract::deploy::Action;
 use switchyard_contract::project::ProjectName;
@@ -115,6 +116,8 @@ pub struct Api {
     pub sources: Option<Sources>,
     /// The tasks and runs.
     pub runs: Runs,
+    /// The export of spans.
+    pub traces: Traces,
     /// The metrics of the forwarding listener, if there is one.
     pub forward: Option<Arc<dyn MetricSource>>,
     /// Lines for `/readyz` about what an operator has to know, and what keeps nothing from being served.

@@ -29,6 +29,7 @@ use super::records::RecordStore;
 use super::routers::Routers;
 use super::volume::{Change, EntryName, UnfinishedDeploy, Volume};
 use crate::locks::Locks;
+use crate::traces::Traces;
 use switchyard_contract::deploy::{Action, DeployOutcome, DeployPhase, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
@@ -62,6 +63,7 @@ struct Shared {
     routers: Routers,
     records: RecordStore,
     metrics: Metrics,
+    traces: Traces,
     uploads: Arc<Semaphore>,
     jobs: Mutex<Jobs>,
     tasks: Mutex<JoinSet<()>>,
@@ -100,7 +102,7 @@ impl Deploys {
         routers: Routers,
         (records, found): (RecordStore, Vec<DeployRecord>),
         unfinished: Vec<UnfinishedDeploy>,
-        metrics: Metrics,
+        (metrics, traces): (Metrics, Traces),
     ) -> Self {
         let jobs = Jobs { changes: routers.changes().clone(), ..Jobs::default() };
         let shared = Shared {
@@ -109,6 +111,7 @@ impl Deploys {
             routers,
             records,
             metrics,
+            traces,
             uploads: Arc::new(Semaphore::new(settings.max_uploads)),
             jobs: Mutex::new(jobs),
             tasks: Mutex::default(),
@@ -280,6 +283,7 @@ impl Shared {
         self.free(&id);
         let record = job.end(end);
         self.metrics.ended(&record);
+        self.traces.deploy_ended(&record);
         audit(&record);
         if let Err(error) = self.records.put(&record) {
             tracing::error!(deploy = id, "the record is lost when this process ends: {error}");

@@ -24,6 +24,7 @@ pub mod start;
 pub mod storage;
 pub mod tasks;
 pub mod tokens;
+pub mod traces;
 pub mod tree;
 pub mod upload;
 pub mod upload_limits;

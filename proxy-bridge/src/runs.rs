@@ -59,6 +59,7 @@ pub use self::versions::{NoMaker, NotMade, VersionMaker};
 use crate::ledger::{Ledger, LedgerError};
 use crate::routers::Routers;
 use crate::tasks::Catalog;
+use crate::traces::Traces;
 use switchyard_contract::digest::Digest;
 use switchyard_contract::run::{Run, RunId, RunTrigger, RunVersionChoice};
 use switchyard_contract::task::{Consistency, TaskId};
@@ -80,6 +81,7 @@ struct Shared {
     progress: Progress,
     metrics: Arc<RunMetrics>,
     maker: Arc<dyn VersionMaker>,
+    traces: Traces,
 }
 
 /// A run that is asked for.
@@ -148,11 +150,12 @@ impl Runs {
         ledger: Ledger,
         catalog: Catalog,
         maker: Arc<dyn VersionMaker>,
+        traces: Traces,
     ) -> Result<(Self, JoinHandle<()>), LedgerError> {
         let (commands, received) = mpsc::channel(COMMANDS);
         let metrics = Arc::new(RunMetrics::new(ledger.clone()));
         let progress = Progress::default();
-        let shared = Shared { commands, ledger, catalog, routers, progress, metrics, maker };
+        let shared = Shared { commands, ledger, catalog, routers, progress, metrics, maker, traces };
         let runs = Self(Arc::new(shared));
         let task = match Control::new(&runs.0, Timestamp::now()).await {
             Err(LedgerError::Full) => tokio::spawn(waiting::run(runs.0.clone(), received)),

@@ -16,6 +16,7 @@ mod pool;
 mod probe;
 mod process;
 mod recount;
+mod spans;
 mod spares;
 mod throttle;
 mod usage;
@@ -40,6 +41,7 @@ pub(crate) use exit::ExitReason;
 pub(crate) use output::{OutputLine, OutputSink};
 pub(crate) use pool::Cells;
 pub(crate) use process::{Cell, Inspector};
+pub(crate) use spans::SpanRelay;
 pub(crate) use throttle::LogVolume;
 
 use crate::checkout::{Checkout, NodeModules};
@@ -76,6 +78,8 @@ pub(crate) struct CellSettings {
     pub(crate) sink: Arc<dyn OutputSink>,
     /// Receives what versions register with `Deno.cron`.
     pub(crate) crons: Arc<dyn CronSink>,
+    /// Takes the spans of cells. `None`: they have no telemetry.
+    pub(crate) spans: Option<Arc<SpanRelay>>,
     /// The bytes that a project may print into the log in a minute.
     pub(crate) log_limit: u64,
     /// Removes the folders of cells that have ended.

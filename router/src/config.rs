@@ -72,6 +72,9 @@ pub struct RouterConfig {
     #[command(flatten)]
     pub connections: ListenerConfig,
 
+    #[command(flatten)]
+    pub traces: TraceConfig,
+
     /// One more admin listener, with plain HTTP, for a bridge in the same process.
     #[arg(skip)]
     pub own_admin: Option<ListenSetting>,
@@ -305,6 +308,15 @@ pub enum AccessLogFormat {
     Json,
     /// The combined format of Apache and nginx.
     Combined,
+}
+
+/// Traces of requests.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "OpenTelemetry (where OTEL_EXPORTER_OTLP_ENDPOINT names a collector)")]
+pub struct TraceConfig {
+    /// Begin a trace for each request, instead of continuing the one of its traceparent
+    #[arg(long)]
+    pub ignore_traceparent: bool,
 }
 
 /// Text that is not a quiet time.

@@ -19,6 +19,7 @@ mod problem;
 mod problem_answer;
 mod record;
 mod site;
+mod span;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use switchyard_edge::socket::Listener;
 
 use self::handle::RequestHandler;
 use self::record::Recorder;
+pub(crate) use self::span::RequestSpans;
 use crate::access_log::AccessLog;
 use crate::live::{Commands, LiveTable};
 use crate::metrics::Metrics;
@@ -40,6 +42,8 @@ pub(crate) struct HttpSettings {
     pub(crate) dev: bool,
     /// Add a script to pages, which shows build errors and loads pages again.
     pub(crate) overlay: bool,
+    /// Makes the spans of requests. `None`: none are exported.
+    pub(crate) spans: Option<RequestSpans>,
     /// Proxies whose headers about the client are believed.
     pub(crate) trusted_proxies: TrustedProxies,
     /// The limits on clients.
@@ -59,10 +63,10 @@ pub(crate) fn start(
     commands: &Commands,
     metrics: &Metrics,
 ) -> Result<Server> {
-    let HttpSettings { dev, overlay, trusted_proxies, limits, access_log } = settings.clone();
+    let HttpSettings { dev, overlay, spans, trusted_proxies, limits, access_log } = settings.clone();
     let (live, commands, handler_limits) = (live.clone(), commands.clone(), limits.clone());
     let make_handler = move || {
-        let recorder = Recorder::new(access_log.clone());
+        let recorder = Recorder::new(access_log.clone(), spans.clone());
         RequestHandler::new([dev, overlay], &handler_limits, live.clone(), commands.clone(), recorder)
     };
     let settings = ListenerSettings::new("http", trusted_proxies, limits);

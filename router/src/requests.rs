@@ -72,7 +72,6 @@ impl EndedRequests {
     }
 
     /// The durations of all answers by status class, from 1xx to 5xx. `None`: there was no request.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the metrics do not show it yet"))]
     pub(crate) fn durations(&self) -> Option<[DurationCounts; 5]> {
         self.lock().as_ref().map(|ended| ended.classes)
     }

@@ -11,6 +11,7 @@ mod params;
 mod recording;
 mod refusal;
 mod registry;
+mod span;
 mod work;
 
 use std::io;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use switchyard_contract::admin::{CancelRequest, RunAccepted, RunEnd, RunEvent, RunRequest};
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::RunId;
+use switchyard_telemetry::Tracing;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
@@ -42,6 +44,7 @@ pub(crate) use self::recording::RunFollower;
 pub(crate) use self::refusal::RunRefusal;
 pub(crate) use self::registry::NotAdmitted;
 use self::registry::{Admitted, Candidate, Handle, Phase, Registry};
+use self::span::AttemptSpan;
 pub(crate) use self::work::NoWork;
 use self::work::{Code, Work, prepare};
 use crate::cells::Cells;
@@ -75,6 +78,8 @@ pub(crate) struct RunSettings {
     pub(crate) load_time: Duration,
     /// The router's id.
     pub(crate) router: String,
+    /// The export of spans, if there is one.
+    pub(crate) tracing: Option<Tracing>,
 }
 
 /// All runs of this router. Clones share them.
@@ -159,7 +164,7 @@ impl Runs {
         }
         let crons = self.0.crons.get().filter(|_| request.version.is_none());
         let crons = crons.map(|crons| crons.tasks(&request.project)).unwrap_or_default();
-        let work = prepare(&request, &found, &crons)?;
+        let mut work = prepare(&request, &found, &crons)?;
         let accepted = RunAccepted {
             run: request.run,
             attempt: request.attempt,
@@ -188,11 +193,21 @@ impl Runs {
         while state.tasks.try_join_next().is_some() {}
         let owner = self.clone();
         let (project, answer) = (request.project, accepted.clone());
+        let traceparent = request.traceparent;
         state.tasks.spawn(async move {
             if let Some(replaced) = replaces {
                 owner.remove_file(answer.run, replaced).await;
             }
+            let tracing = owner.0.settings.tracing.as_ref();
+            let span =
+                tracing.map(|tracing| AttemptSpan::begin(tracing, &project, &answer, traceparent.as_deref()));
+            if let Some(span) = &span {
+                span.pass_on(&mut work.code);
+            }
             let outcome = owner.execute(&project, &answer, work, handle.recording.clone(), received).await;
+            if let Some(span) = span {
+                span.end(&outcome);
+            }
             owner.ended(project, answer, &handle, outcome).await;
         });
         Ok(accepted)

@@ -159,6 +159,7 @@ mod tasks_triggers;
 mod tasks_webhooks;
 mod tidy;
 mod tls;
+mod traces;
 mod transports;
 mod trusted_proxy;
 mod unseen;

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use super::Shared;
 use crate::metrics::MetricSource as _;
 use crate::routers::Routers;
+use crate::traces::Traces;
 use switchyard_edge::api::answer::{OPEN_METRICS, whole};
 use switchyard_edge::api::process::ProcessMetrics;
 use switchyard_edge::problem::Problem;
@@ -27,6 +28,7 @@ pub(super) async fn metrics(State(api): Shared) -> Result<Response, Problem> {
     registry.register("switchyard_bridge_build", "The release of the bridge", Info::new(build));
     api.metrics.register(&mut registry);
     register_routers(&api.routers, &mut registry);
+    register_spans(&api.traces, &mut registry);
     if let Some(forward) = &api.forward {
         forward.register(&mut registry);
     }
@@ -68,4 +70,15 @@ fn register_routers(routers: &Routers, registry: &mut Registry) {
         "Computations of the routes of a project",
         ConstCounter::new(routers.routes_made()),
     );
+}
+
+fn register_spans(traces: &Traces, registry: &mut Registry) {
+    let Some(counts) = traces.counts() else { return };
+    let exported = ConstCounter::new(counts.exported);
+    registry.register("switchyard_bridge_spans_exported", "Spans that the collector accepted", exported);
+    let dropped = Family::<[(&str, &str); 1], Counter>::default();
+    for (reason, count) in counts.dropped() {
+        dropped.get_or_create(&[("reason", reason)]).inc_by(count);
+    }
+    registry.register("switchyard_bridge_spans_dropped", "Spans that were dropped, by reason", dropped);
 }

@@ -53,7 +53,7 @@ impl Scene {
         };
         let (volume, unfinished) = timeout(LONG, opened).await.unwrap();
         let records = RecordStore::open(volume.state_dir().join("deploys")).unwrap();
-        Deploys::new(SETTINGS, volume, routers, records, unfinished, Metrics::default())
+        Deploys::new(SETTINGS, volume, routers, records, unfinished, (Metrics::default(), Traces::default()))
     }
 
     fn read(&self, path: &str) -> Option<String> {

@@ -16,6 +16,7 @@ use super::load::Load;
 use super::pipeline_state::PipelineState;
 use crate::ledger::StoredRun;
 use crate::routers::Router;
+use crate::traces::RunTrace;
 use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::run::{Run, RunError, RunId};
@@ -45,6 +46,8 @@ pub(super) struct Active {
     pub(super) refusal: Option<String>,
     /// The names of routers at which its version was made again for this attempt.
     pub(super) made_at: BTreeSet<String>,
+    /// The trace, once it has begun in this process.
+    pub(super) trace: Option<RunTrace>,
 }
 
 /// The phase of a run.
@@ -78,6 +81,7 @@ impl Active {
             lacking: BTreeSet::new(),
             refusal: None,
             made_at: BTreeSet::new(),
+            trace: None,
         }
     }
 

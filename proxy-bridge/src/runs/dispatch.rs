@@ -99,6 +99,7 @@ impl Control {
 
     fn dispatch_to(&mut self, id: RunId, router: Arc<Router>) {
         self.active.set_phase(id, Phase::Dispatching(router.clone()));
+        let traceparent = self.trace(id);
         let Some(active) = self.active.get_mut(id) else { return };
         active.stored.boot = router.process_id();
         if active.launch.incarnation.is_none() {
@@ -121,7 +122,8 @@ impl Control {
                 Ok(false) | Err(_) => Err("its state cannot be recorded".to_owned()),
             };
             let result = match result {
-                Ok(request) => {
+                Ok(mut request) => {
+                    request.traceparent = traceparent;
                     start(&router, &request, stored.boot).await.map(|mut accepted| {
                         let digest = request.version.filter(|_| accepted.version.commit.is_none());
                         // A router does not know the commit of a version that is not live.
@@ -134,6 +136,17 @@ impl Control {
             };
             Done::Dispatched(id, result)
         });
+    }
+
+    /// Begins the trace of a run, unless it has begun. Returns the `traceparent` of its attempts.
+    pub(super) fn trace(&mut self, id: RunId) -> Option<String> {
+        let active = self.active.get(id)?;
+        if active.trace.is_none() {
+            let parent = active.run().parent.and_then(|parent| self.active.get(parent)?.trace.as_ref());
+            let trace = self.shared.traces.run_begins(active.run(), parent);
+            self.active.get_mut(id)?.trace = trace;
+        }
+        Some(self.active.get(id)?.trace.as_ref()?.traceparent())
     }
 
     /// Takes the answer of a router.
@@ -292,5 +305,6 @@ async fn request(
         scheduled_at: run.scheduled_at,
         time_ms: launch.time_ms,
         journal: steps.into_iter().filter_map(finished).collect(),
+        traceparent: None,
     })
 }

@@ -110,6 +110,7 @@ impl Control {
         let Some(active) = self.active.remove(id) else { return };
         let run = active.run().clone();
         self.shared.metrics.ended(&run);
+        self.shared.traces.run_ended(&run, active.trace);
         log_ended(&run);
         for waiter in active.waiters {
             let _ = waiter.send(run.clone());

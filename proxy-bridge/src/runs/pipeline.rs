@@ -33,6 +33,7 @@ impl Control {
         let routers = self.routers_of(id);
         let maker = self.shared.maker.clone();
         self.active.set_phase(id, Phase::Orchestrating);
+        self.trace(id);
         let Some(active) = self.active.get_mut(id) else { return };
         active.pipeline = Some(PipelineState::default());
         let (resumes, from_step) = (active.launch.resumes, active.launch.from_step.clone());

@@ -180,6 +180,7 @@ async fn read_registry(
         scheduled_at: None,
         time_ms: None,
         journal: Vec::new(),
+        traceparent: None,
     };
     let broken = |error: CallError| {
         let message = format!("the registry cannot be read at {}: {error}", router.name());

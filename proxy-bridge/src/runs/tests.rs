@@ -51,7 +51,16 @@ impl Scene {
         let (catalog, follower) = Catalog::start(routers.clone(), ledger.clone()).await.unwrap();
         let (commands, received) = mpsc::channel(COMMANDS);
         let (metrics, progress) = (Arc::new(RunMetrics::new(ledger.clone())), Progress::default());
-        let shared = Shared { commands, ledger, catalog, routers, progress, metrics, maker };
+        let shared = Shared {
+            commands,
+            ledger,
+            catalog,
+            routers,
+            progress,
+            metrics,
+            maker,
+            traces: Traces::default(),
+        };
         let scene = Self {
             router,
             shared: Arc::new(shared),

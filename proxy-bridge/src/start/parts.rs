@@ -26,6 +26,7 @@ use crate::runs::{NoMaker, Runs, VersionMaker};
 use crate::sources::control::{SourceParts, Sources};
 use crate::sources::settings::SourcesFile;
 use crate::tasks::Catalog;
+use crate::traces::Traces;
 use crate::volume::Volume;
 
 /// The bound of a git that asks a server, where no source sets one.
@@ -45,6 +46,7 @@ pub(super) struct BridgeParts {
     pub(super) sources: Option<Sources>,
     pub(super) history: RunParts,
     pub(super) hooks: Option<Listener>,
+    pub(super) traces: Traces,
     pub(super) api: Api,
     /// Ends the API once it holds true.
     pub(super) stop_api: watch::Sender<bool>,
@@ -57,7 +59,7 @@ impl BridgeParts {
     /// The records of routers that are behind cannot be read, or a thread cannot be started.
     pub(super) async fn build(ready: Ready) -> Result<Self> {
         let Ready { config, listener, forward, volume, unfinished, records, tokens, verifier, .. } = ready;
-        let Ready { sources, git_user, hooks, admin_token, .. } = ready;
+        let Ready { sources, git_user, hooks, admin_token, traces, .. } = ready;
         log_weaknesses(&config, &volume);
         descriptors::raise_limit(forward.as_ref().map(|_| config.connections.max_connections));
         let metrics = Metrics::default();
@@ -75,7 +77,8 @@ impl BridgeParts {
             // A time beyond the range of timestamps means forever.
             keep_removed: config.deploys.keep_removed.try_into().unwrap_or(jiff::SignedDuration::MAX),
         };
-        let deploys = Deploys::new(settings, volume, routers.clone(), records, unfinished, metrics.clone());
+        let observers = (metrics.clone(), traces.clone());
+        let deploys = Deploys::new(settings, volume, routers.clone(), records, unfinished, observers);
         let sources = match sources {
             Some(file) => {
                 let started = start_sources(file, git_user, &config, &deploys, &routers).await;
@@ -85,7 +88,7 @@ impl BridgeParts {
         };
         let maker =
             sources.clone().map_or_else(no_maker, |sources| Arc::new(sources) as Arc<dyn VersionMaker>);
-        let history = start_runs(&config, &deploys, &routers, maker).await;
+        let history = start_runs(&config, &deploys, &routers, maker, &traces).await;
         let history = history.context("start the control of runs")?;
         let certificates: Vec<_> = [Some(&listener), forward.as_ref()]
             .into_iter()
@@ -108,6 +111,7 @@ impl BridgeParts {
             tokens,
             verifier,
             metrics,
+            traces: traces.clone(),
             sources: sources.clone(),
             notices: history.notices.clone(),
             runs: history.runs.clone(),
@@ -129,6 +133,7 @@ impl BridgeParts {
             sources,
             history,
             hooks,
+            traces,
             api,
             stop_api,
         })
@@ -151,6 +156,7 @@ async fn start_runs(
     deploys: &Deploys,
     routers: &Routers,
     maker: Arc<dyn VersionMaker>,
+    traces: &Traces,
 ) -> Result<RunParts> {
     let dir = state_folder(config, deploys).join("history");
     let settings = LedgerSettings { dir, retention: config.runs.retention() };
@@ -161,7 +167,8 @@ async fn start_runs(
         tracing::error!("{notice}");
     }
     let (catalog, following) = Catalog::start(routers.clone(), ledger.clone()).await?;
-    let (runs, control) = Runs::start_control(routers.clone(), ledger.clone(), catalog, maker).await?;
+    let (runs, control) =
+        Runs::start_control(routers.clone(), ledger.clone(), catalog, maker, traces.clone()).await?;
     let files = tokio::spawn(runs.clone().follow_files());
     Ok(RunParts { runs, ledger, notices, tasks: [following, files, control] })
 }

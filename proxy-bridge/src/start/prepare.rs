@@ -16,6 +16,7 @@ use crate::git_user::GitUser;
 use crate::records::RecordStore;
 use crate::sources::settings::SourcesFile;
 use crate::tokens::Tokens;
+use crate::traces::Traces;
 use crate::volume::{OpenError, UnfinishedDeploy, Volume};
 use switchyard_contract::deploy::DeployRecord;
 
@@ -38,6 +39,7 @@ pub struct Ready {
     pub(super) hooks: Option<Listener>,
     /// Token for the routers' admin listeners.
     pub(super) admin_token: Option<String>,
+    pub(super) traces: Traces,
 }
 
 impl Ready {
@@ -84,12 +86,13 @@ pub(super) struct Checked {
     git_user: Option<(u32, u32)>,
     pub(super) hooks: Option<Listener>,
     admin_token: Option<String>,
+    traces: Traces,
 }
 
 impl Checked {
     pub(super) fn with(self, volume: OpenVolume) -> Ready {
-        let Self { config, listener, forward, tokens, verifier, sources, git_user, hooks, admin_token } =
-            self;
+        let Self { config, listener, forward, tokens, verifier, .. } = self;
+        let Self { sources, git_user, hooks, admin_token, traces, .. } = self;
         let OpenVolume { volume, unfinished, records } = volume;
         Ready {
             config,
@@ -104,6 +107,7 @@ impl Checked {
             git_user,
             hooks,
             admin_token,
+            traces,
         }
     }
 }
@@ -165,6 +169,8 @@ pub(super) fn check(config: BridgeConfig) -> (Option<Checked>, Result<OpenVolume
     let git_user = problems.check("git-user", git_user);
     let hooks = problems.check("hooks", config.runs.hooks.as_ref().map(Listener::bind).transpose());
     let state = problems.check("state", check_state(&config));
+    let traces = Traces::from_environment()
+        .map_err(|error| problems.add(Problem::new("(environment)", error.to_string())));
     let volume = OpenVolume::open(&config.projects);
     let checked = || {
         state?;
@@ -178,6 +184,7 @@ pub(super) fn check(config: BridgeConfig) -> (Option<Checked>, Result<OpenVolume
             git_user: git_user?,
             hooks: hooks?,
             admin_token: admin_token?,
+            traces: traces.ok()?,
         })
     };
     (checked(), volume, problems)

@@ -7,13 +7,14 @@ use anyhow::{Context as _, Result};
 use switchyard_edge::tls;
 use switchyard_program::signal::Reloads;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::parts::{BridgeParts, RunParts};
 use crate::deploys::Deploys;
 use crate::forward::ForwardServer;
 use crate::hooks::Hooks;
 use crate::sources::control::Sources;
+use crate::traces::Traces;
 
 /// A step of stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +35,12 @@ enum StopStep {
     Api,
     /// The routers are no longer followed.
     Following,
+    /// Spans that are not yet exported get a moment.
+    Spans,
 }
 
 /// The order of stopping: a part stops after all parts that need it.
-const STOP_ORDER: [StopStep; 8] = [
+const STOP_ORDER: [StopStep; 9] = [
     StopStep::Hooks,
     StopStep::Runs,
     // Their deploys go on as those of others.
@@ -48,6 +51,7 @@ const STOP_ORDER: [StopStep; 8] = [
     StopStep::Reloads,
     StopStep::Api,
     StopStep::Following,
+    StopStep::Spans,
 ];
 
 /// All tasks and threads of a bridge that serves.
@@ -64,6 +68,7 @@ pub(super) struct RunningBridge {
     stop_api: watch::Sender<bool>,
     api: JoinHandle<()>,
     following: JoinHandle<()>,
+    traces: Traces,
 }
 
 impl RunningBridge {
@@ -106,6 +111,7 @@ impl RunningBridge {
             stop_api: parts.stop_api,
             api: tokio::spawn(parts.api.serve(listener)),
             following: parts.following,
+            traces: parts.traces,
         })
     }
 
@@ -149,6 +155,11 @@ impl RunningBridge {
                     let _ = (&mut self.api).await;
                 }
                 StopStep::Following => self.following.abort(),
+                StopStep::Spans => {
+                    let traces = self.traces.clone();
+                    // A panic is logged.
+                    let _ = spawn_blocking(move || traces.shut_down()).await;
+                }
             }
         }
     }

@@ -31,9 +31,16 @@ use crate::modules::roots::Roots;
 use crate::runtime::inspector::Inspector;
 use crate::runtime::spare::{Spare, heap_limit};
 use crate::runtime::{permissions, system_info};
+use crate::telemetry::{self, SpanSocket};
 
 /// Runs the cell from `Ready` to its end. Returns the exit status.
-pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
+pub(crate) async fn live(control: Control, pulse: Pulse, spans: Option<SpanSocket>) -> i32 {
+    let code = run(control, pulse, spans).await;
+    telemetry::flush();
+    code
+}
+
+async fn run(mut control: Control, pulse: Pulse, spans: Option<SpanSocket>) -> i32 {
     let mut spare = Spare::new();
     requests::mark_output(&mut spare.worker);
     let servers = Servers::prepare(&mut spare.worker.js_runtime);
@@ -48,10 +55,11 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     log::show_paths_as(names.clone());
     let reporter = control.reporter();
     disk::limit(&start, move || reporter.out_of_space());
-    let (project, debugger_listener) = match assign(&mut spare, rules, &start, roots, names.clone()).await {
-        Ok(assigned) => assigned,
-        Err(error) => return fail(&control, configuration_diagnostic(&names, &error)),
-    };
+    let (project, debugger_listener) =
+        match assign(&mut spare, rules, &start, roots, names.clone(), spans).await {
+            Ok(assigned) => assigned,
+            Err(error) => return fail(&control, configuration_diagnostic(&names, &error)),
+        };
     limit_heap(&mut spare.worker.js_runtime, heap_limit(start.limits.memory), control.reporter());
     let inspector = match enable_inspector(debugger_listener, &spare, &start, &control, &pulse) {
         Ok(inspector) => inspector,
@@ -120,6 +128,7 @@ async fn assign(
     start: &Start,
     roots: Roots,
     names: PathNames,
+    spans: Option<SpanSocket>,
 ) -> anyhow::Result<(Arc<Project>, Option<UnixListener>)> {
     // First, so that the sockets belong to the version's user.
     sandbox::become_user(start.identity.clone())?;
@@ -132,6 +141,9 @@ async fn assign(
     let rules = rules?;
     let has_file_rules = rules.are_supported();
     sandbox::confine(start, rules)?;
+    if let Some(spans) = spans {
+        telemetry::start(spans);
+    }
     let project = Arc::new(Project::open(start, roots, names).await?);
     spare.assign(start, Arc::clone(&project), permissions::new(start, has_file_rules)?)?;
     Ok((project, debugger_listener))

@@ -15,6 +15,7 @@ mod life;
 mod modules;
 mod probe;
 mod runtime;
+mod telemetry;
 
 use std::panic::resume_unwind;
 
@@ -43,6 +44,7 @@ fn main() -> anyhow::Result<()> {
     }
     let has_low_priority = std::env::args().any(|argument| argument == LOW_PRIORITY);
     let socket = process::prepare(has_low_priority)?;
+    let spans = telemetry::connect()?;
     errors::log::start();
     runtime::init_v8();
     let control = Control::listen(socket)?;
@@ -53,7 +55,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = builder.build()?;
     // A task is woken without a look at the sockets in between; the future that a runtime blocks on
     // is not.
-    let life = async { unsync::spawn(life::live(control, pulse)).await };
+    let life = async { unsync::spawn(life::live(control, pulse, spans)).await };
     let code = runtime.block_on(life).unwrap_or_else(|error| resume_unwind(error.into_panic()));
     // Nothing that is left is worth the time to take it down.
     process::exit_now(code)

@@ -45,6 +45,9 @@ pub struct Call {
     pub journal: Vec<JournalEntry>,
     /// Bytes that a result may have as JSON.
     pub max_result: u64,
+    /// The span that the handler's spans are children of, as in W3C's `traceparent`.
+    #[serde(default)]
+    pub traceparent: Option<String>,
 }
 
 /// The handler that a call calls.

@@ -10,6 +10,7 @@ use axum::response::Response;
 use http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
@@ -62,7 +63,8 @@ impl Collector for Gauges {
         let lost = "Records of the log that were dropped because it was not read fast enough";
         put(&mut encoder, "switchyard_log_lost_records", lost, ConstCounter::new(log::lost().records))?;
         self.encode_cells(&mut encoder)?;
-        self.encode_events(&mut encoder)
+        self.encode_events(&mut encoder)?;
+        self.encode_spans(&mut encoder)
     }
 }
 
@@ -88,6 +90,21 @@ impl Gauges {
             ("switchyard_events_dropped", "Events dropped from a full queue", counts.dropped),
         ] {
             put(encoder, name, help, ConstCounter::new(count))?;
+        }
+        Ok(())
+    }
+}
+
+impl Gauges {
+    fn encode_spans(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(counts) = self.0.cells.span_counts() else { return Ok(()) };
+        let help = "Spans that the collector accepted";
+        put(encoder, "switchyard_spans_exported", help, ConstCounter::new(counts.exported))?;
+        let help = "Spans that were dropped, by reason";
+        let mut dropped =
+            encoder.encode_descriptor("switchyard_spans_dropped", help, None, MetricType::Counter)?;
+        for (reason, count) in counts.dropped() {
+            ConstCounter::new(count).encode(dropped.encode_family(&[("reason", reason)])?)?;
         }
         Ok(())
     }

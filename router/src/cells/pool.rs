@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use switchyard_contract::project::ProjectName;
+use switchyard_telemetry::SpanCounts;
 use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -187,6 +188,9 @@ impl Cells {
     /// Forgets the counts of a project that is gone.
     pub(crate) fn forget(&self, project: &ProjectName) {
         self.output.forget(project);
+        if let Some(spans) = &self.settings.spans {
+            spans.forget(project);
+        }
     }
 
     /// The `DATA_DIR`s of all projects.
@@ -209,6 +213,11 @@ impl Cells {
     /// The processes of each project that has some, and their memory, by the project's name. Blocks.
     pub(crate) fn usage(&self) -> BTreeMap<String, ProjectUsage> {
         self.monitor.usage()
+    }
+
+    /// What became of all spans. `None`: there is no telemetry.
+    pub(crate) fn span_counts(&self) -> Option<SpanCounts> {
+        self.settings.spans.as_ref().map(|spans| spans.counts())
     }
 
     pub(crate) fn spare_count(&self) -> usize {

@@ -4,6 +4,7 @@
 mod owner;
 mod prepare;
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use switchyard_contract::event::Diagnostic;
 use switchyard_protocol::{FromCell, LOW_PRIORITY, Limit, Limits, ToCell};
+use switchyard_telemetry::wire;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,6 +32,7 @@ use super::crons::{CellCrons, CronRefusal};
 use super::exit::Exit;
 use super::output::{AssignedVersion, Assignment, Output};
 use super::recount::Recount;
+use super::spans::SpanRelay;
 use super::{CellSettings, Groups, LaunchSpec, Priority, StartError};
 use crate::folder::DiskUsage;
 use crate::project::diagnostic;
@@ -153,7 +156,11 @@ impl Cell {
         spawn_blocking(move || made.iter().try_for_each(|dir| create(dir, user))).await??;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("make a socket pair")?;
         ours.set_nonblocking(true).context("make a socket pair")?;
-        let mut child = make_process(&settings.binary, &dir, user, theirs.into(), priority)?;
+        // Before the process, which connects to it.
+        let listen = |relay: &Arc<SpanRelay>| Ok::<_, io::Error>((relay.clone(), relay.listen(&dir, user)?));
+        let spans = settings.spans.as_ref().map(listen).transpose().context("listen for spans")?;
+        let ratio = spans.as_ref().map(|(relay, _)| relay.ratio());
+        let mut child = make_process(&settings.binary, &dir, user, theirs.into(), priority, ratio)?;
         let pid = child.id().context("a child that was just started has an id")?;
         let recount = Arc::new(recount);
         let crons = Arc::new(CellCrons::new(id, settings.crons.clone()));
@@ -164,6 +171,10 @@ impl Cell {
         let (message_sender, messages) = mpsc::channel(MESSAGES);
         let (status_sender, status) = watch::channel(CellStatus::default());
         let assigned = AssignedVersion::default();
+        if let Some((relay, listener)) = spans {
+            // It ends with the process.
+            tokio::spawn(relay.follow(listener, assigned.clone()));
+        }
         let server = Arc::new(ServerForm::default());
         let stdout = child.stdout.take().context("standard output is piped")?.into_owned_fd()?;
         let stderr = child.stderr.take().context("standard error is piped")?.into_owned_fd()?;
@@ -452,15 +463,20 @@ impl Cell {
     }
 }
 
-/// Starts a cell's process in `dir`, with `control` as its standard input.
+/// Starts a cell's process in `dir`, with `control` as its standard input. `ratio`: the share of its
+/// own traces that it exports, if it has telemetry.
 fn make_process(
     binary: &Path,
     dir: &Path,
     user: Option<User>,
     control: OwnedFd,
     priority: Priority,
+    ratio: Option<f64>,
 ) -> Result<Child> {
     let mut command = Command::new(binary);
+    if let Some(ratio) = ratio {
+        command.arg(format!("{}={ratio}", wire::ARGUMENT));
+    }
     if priority == Priority::Low {
         command.arg(LOW_PRIORITY);
     }

@@ -52,7 +52,7 @@ impl Handler for RequestHandler {
     type Direct = DirectRequest;
 
     fn begin(&self, request: &PlainRequest<'_>, caller: &Caller) -> Option<DirectRequest> {
-        if self.dev {
+        if self.dev || self.recorder.makes_spans() {
             return None;
         }
         direct::begin(&self.entrance, &self.cells, &self.recorder, request, caller)

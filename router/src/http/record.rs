@@ -17,6 +17,7 @@ use switchyard_edge::listener::{Caller, HandlerBody};
 use switchyard_edge::request_id::{REQUEST_ID, RequestIds};
 
 use super::body::{Body, BodyError};
+use super::span::{RequestSpan, RequestSpans};
 use crate::access_log::{AccessEntry, AccessLog, RequestDetails};
 use crate::live::ProjectEntry;
 use crate::requests::{RequestRecord, SHORT_DIGEST};
@@ -26,6 +27,8 @@ use crate::requests::{RequestRecord, SHORT_DIGEST};
 pub(super) struct Recorder {
     ids: RequestIds,
     log: Option<Arc<AccessLog>>,
+    /// `None`: no spans are exported.
+    spans: Option<RequestSpans>,
     /// A moment, and what the wall clock said then, in microseconds since 1970.
     clock: Cell<(Instant, u64)>,
 }
@@ -39,6 +42,8 @@ pub(super) struct Recording {
     record: RequestRecord,
     /// The access log, if there is one, and what it has of the request besides.
     log: Option<(Arc<AccessLog>, Box<RequestDetails>)>,
+    /// Boxed, as most routers export none.
+    span: Option<Box<RequestSpan>>,
 }
 
 /// The body of an answer, with the recording of its request.
@@ -51,8 +56,8 @@ pub(super) struct RecordedBody {
 }
 
 impl Recorder {
-    pub(super) fn new(log: Option<Arc<AccessLog>>) -> Self {
-        let recorder = Self { ids: RequestIds::default(), log, clock: Cell::new((Instant::now(), 0)) };
+    pub(super) fn new(log: Option<Arc<AccessLog>>, spans: Option<RequestSpans>) -> Self {
+        let recorder = Self { ids: RequestIds::default(), log, spans, clock: Cell::new((Instant::now(), 0)) };
         recorder.set_clock();
         recorder
     }
@@ -65,6 +70,11 @@ impl Recorder {
 
     pub(super) fn ids(&self) -> &RequestIds {
         &self.ids
+    }
+
+    /// Returns true if each request has a span, which a plain request on the short way has not.
+    pub(super) fn makes_spans(&self) -> bool {
+        self.spans.is_some()
     }
 
     /// Gives a request its id, and begins its recording.
@@ -82,6 +92,7 @@ impl Recorder {
         let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
         let host = authority.or_else(|| value("host")).unwrap_or_default();
         recording.set_details(host, uri.query(), protocol(request.version()), value);
+        recording.span = self.spans.as_ref().map(|spans| Box::new(spans.begin(request)));
         (recording, id)
     }
 
@@ -100,7 +111,8 @@ impl Recorder {
         let began_us = at + micros(began.saturating_duration_since(moment));
         let mut record = RequestRecord::new(method, id, path);
         (record.client, record.began_us) = (client, began_us);
-        Recording { entry: None, began, record, log: self.log.clone().map(|log| (log, Box::default())) }
+        let log = self.log.clone().map(|log| (log, Box::default()));
+        Recording { entry: None, began, record, log, span: None }
     }
 }
 
@@ -180,6 +192,9 @@ impl Drop for Recording {
             let project = self.entry.as_ref().map(|entry| entry.project.clone());
             let request = record.info(project.as_ref().map_or("", ProjectName::as_str));
             log.add(AccessEntry { project, request, details: *details });
+        }
+        if let Some(span) = self.span.take() {
+            span.end(self.entry.as_ref().map(|entry| entry.project.as_str()), &record);
         }
         if let Some(entry) = &self.entry {
             entry.ended.add(record);

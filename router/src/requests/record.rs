@@ -69,7 +69,7 @@ impl RequestRecord {
         Self { text: text.into_boxed_str(), method, id, ..Self::default() }
     }
 
-    fn method(&self) -> &str {
+    pub(crate) fn method(&self) -> &str {
         &self.text[..usize::from(self.method)]
     }
 
@@ -77,7 +77,7 @@ impl RequestRecord {
         &self.text[usize::from(self.method)..][..usize::from(self.id)]
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.text[usize::from(self.method) + usize::from(self.id)..]
     }
 
@@ -96,6 +96,11 @@ impl RequestRecord {
         self.status != 0 && !self.is_websocket
     }
 
+    /// The name of the version that it was sent to.
+    pub(crate) fn version_name(&self, project: &str) -> Option<String> {
+        self.version.map(|bytes| version_name(project, bytes))
+    }
+
     /// The record as a client sees it.
     pub(crate) fn info(&self, project: &str) -> RequestInfo {
         let began = i64::try_from(self.began_us).ok().and_then(|at| Timestamp::from_microsecond(at).ok());
@@ -104,7 +109,7 @@ impl RequestRecord {
             timestamp: began.unwrap_or_default(),
             id: self.id().to_owned(),
             project: project.to_owned(),
-            version: self.version.map(|bytes| version_name(project, bytes)),
+            version: self.version_name(project),
             method: self.method().to_owned(),
             path: self.path().to_owned(),
             status: (self.status != 0).then_some(self.status),

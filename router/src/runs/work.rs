@@ -135,6 +135,7 @@ fn call(request: &RunRequest, found: &RunnableVersion, max_result: u64) -> Call 
         pipeline: request.pipeline.clone(),
         journal: request.journal.clone(),
         max_result,
+        traceparent: None,
     }
 }
 

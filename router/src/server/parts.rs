@@ -9,6 +9,7 @@ use switchyard_contract::publisher::Publisher;
 use switchyard_edge::gate::Gate;
 use switchyard_edge::socket::Listener;
 use switchyard_program::descriptors;
+use switchyard_telemetry::Tracing;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -18,7 +19,7 @@ use super::prepare::Ready;
 use super::sandbox::Sandbox;
 use crate::access_log::AccessLog;
 use crate::admin::{self, Admin, Tokens};
-use crate::cells::{Caches, CellSettings, Cells, DataFolders, Groups};
+use crate::cells::{Caches, CellSettings, Cells, DataFolders, Groups, SpanRelay};
 use crate::checkout::Store;
 use crate::config::{Debounce, RouterConfig};
 use crate::crons::{BridgeMark, CronClock};
@@ -55,6 +56,7 @@ pub(super) struct RouterParts {
     pub(super) files: SettingsFiles,
     pub(super) publisher: Option<(Publisher, JoinHandle<()>)>,
     pub(super) access_log: Option<Arc<AccessLog>>,
+    pub(super) tracing: Option<Tracing>,
     /// Limits of the largest project that the policy allows: folders and files.
     pub(super) largest_project: [u64; 2],
     pub(super) lock: File,
@@ -92,10 +94,13 @@ impl RouterParts {
         let packages = Arc::new(Packages::open(&config.state, install)?);
         let lines = Arc::new(MarkedLines::new(logs.clone()));
         let crons = Arc::new(Crons::open(&config.state, live.clone())?);
-        let cells = Cells::new(cell_settings(&config, cell, users, groups, (lines.clone(), crons.clone()))?)?;
+        let tracing = ready.tracing;
+        let sinks = (lines.clone(), crons.clone(), tracing.clone().map(SpanRelay::new));
+        let cells = Cells::new(cell_settings(&config, cell, users, groups, sinks)?)?;
         let (commands, command_queue) = commands();
-        let runs = Runs::open(run_settings(&config, &events), cells.clone(), commands.clone(), lines)
-            .context("open the folder for ends of runs")?;
+        let runs =
+            Runs::open(run_settings(&config, &events, &tracing), cells.clone(), commands.clone(), lines)
+                .context("open the folder for ends of runs")?;
         let pickups = Pickups::open(config.state.join("files"), cells.clone())
             .context("open the folder for files that start tasks")?;
         let most = policy.most_read();
@@ -155,6 +160,7 @@ impl RouterParts {
             files,
             publisher,
             access_log,
+            tracing,
             largest_project: [most.folders, most.files],
             lock: ready.lock,
         })
@@ -177,6 +183,10 @@ impl RouterParts {
         http::HttpSettings {
             dev: self.config.reload.dev,
             overlay: !self.config.reload.no_overlay,
+            spans: self.tracing.clone().map(|tracing| http::RequestSpans {
+                tracing,
+                ignores_clients: self.config.traces.ignore_traceparent,
+            }),
             trusted_proxies: connections.trusted_proxy.clone().unwrap_or_default(),
             limits: connections.limits(),
             access_log: self.access_log.clone(),
@@ -205,7 +215,7 @@ fn cell_settings(
     binary: PathBuf,
     users: Arc<Users>,
     groups: Option<Groups>,
-    (sink, crons): (Arc<MarkedLines>, Arc<Crons>),
+    (sink, crons, spans): (Arc<MarkedLines>, Arc<Crons>, Option<Arc<SpanRelay>>),
 ) -> Result<CellSettings> {
     Ok(CellSettings {
         binary,
@@ -219,6 +229,7 @@ fn cell_settings(
         inspect: config.cells.inspectable(),
         sink,
         crons,
+        spans,
         log_limit: config.cells.project_log,
         trash: Trash::open(&config.state.join("trash")).context("create the trash folder")?,
         dev: config.reload.dev,
@@ -261,12 +272,13 @@ fn admin_part(
     }
 }
 
-fn run_settings(config: &RouterConfig, events: &Events) -> RunSettings {
+fn run_settings(config: &RouterConfig, events: &Events, tracing: &Option<Tracing>) -> RunSettings {
     RunSettings {
         dir: config.state.join("runs"),
         most: config.cells.runs(),
         load_time: config.reload.build_timeout,
         router: events.router().to_owned(),
+        tracing: tracing.clone(),
     }
 }
 

@@ -12,6 +12,7 @@ use switchyard_contract::secret::Secret;
 use switchyard_edge::socket::{ListenAddress, Listener};
 use switchyard_edge::tls::{Protocols, Tls};
 use switchyard_program::settings::{InvalidSetting, Problem, Problems};
+use switchyard_telemetry::Tracing;
 
 use super::files::{read_authorities, read_policy};
 use super::sandbox::{self, Sandbox};
@@ -49,6 +50,8 @@ pub struct Ready {
     pub(super) events: Option<publisher::PublisherConfig>,
     /// Certificates (PEM) that are trusted in addition when packages are fetched.
     pub(super) authorities: Option<String>,
+    /// The export of spans. `None`: the environment asks for none.
+    pub(super) tracing: Option<Tracing>,
     /// The lock of the state folder, held while the router runs.
     pub(super) lock: File,
 }
@@ -123,6 +126,8 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
         _ => None,
     };
     let authorities = problems.check("allow-install", read_authorities(config.cells.allow_install));
+    let tracing = Tracing::from_environment("switchyard-router")
+        .map_err(|error| problems.add(Problem::new(ENVIRONMENT, error.to_string())));
     let ready = || {
         let state = state?;
         config.state = state.path;
@@ -140,6 +145,7 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
             policy: policy.ok()?,
             events: events?,
             authorities: authorities?,
+            tracing: tracing.ok()?,
             lock: state.lock,
         })
     };
@@ -148,6 +154,9 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
 
 /// Subject of problems with the installed files of Switchyard itself.
 const INSTALLATION: &str = "(installation)";
+
+/// Subject of problems with variables that are not Switchyard's own.
+const ENVIRONMENT: &str = "(environment)";
 
 /// Returns the sandbox layers that this machine is missing, in words.
 ///

@@ -9,6 +9,7 @@ use switchyard_contract::publisher::Publisher;
 use switchyard_edge::listener::Server;
 use switchyard_edge::tls;
 use switchyard_program::signal::Reloads;
+use switchyard_telemetry::Tracing;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -50,10 +51,12 @@ enum StopStep {
     AccessLog,
     /// Events that are not yet delivered get [`LAST_EVENTS`].
     Events,
+    /// Spans that are not yet exported get a moment.
+    Spans,
 }
 
 /// The order of stopping: a part stops after all parts that need it.
-const STOP_ORDER: [StopStep; 11] = [
+const STOP_ORDER: [StopStep; 12] = [
     StopStep::Delay,
     // Before the control task, which takes the changes that the watch waits to hand over.
     StopStep::Watch,
@@ -66,6 +69,7 @@ const STOP_ORDER: [StopStep; 11] = [
     StopStep::Reloads,
     StopStep::AccessLog,
     StopStep::Events,
+    StopStep::Spans,
 ];
 
 /// All tasks and threads of a router that serves.
@@ -87,6 +91,7 @@ pub(super) struct RunningRouter {
     certificates: JoinHandle<()>,
     publisher: Option<(Publisher, JoinHandle<()>)>,
     access_log: Option<Arc<AccessLog>>,
+    tracing: Option<Tracing>,
     _lock: File,
 }
 
@@ -147,6 +152,7 @@ impl RunningRouter {
             certificates,
             publisher: parts.publisher,
             access_log: parts.access_log,
+            tracing: parts.tracing,
             _lock: parts.lock,
         })
     }
@@ -208,6 +214,12 @@ impl RunningRouter {
                         let _ = publishing.await;
                     }
                 }
+                StopStep::Spans => {
+                    if let Some(tracing) = self.tracing.take() {
+                        let exported = spawn_blocking(move || tracing.shut_down());
+                        exported.await.context("export the last spans")?;
+                    }
+                }
             }
         }
         Ok(())
@@ -262,6 +274,8 @@ mod tests {
             (StopStep::Reloads, StopStep::Events),
             // Open requests are logged when they end.
             (StopStep::PublicListener, StopStep::AccessLog),
+            // Requests, runs and cells end with spans.
+            (StopStep::Control, StopStep::Spans),
         ] {
             assert!(at(first) < at(second), "{first:?} must come before {second:?}");
         }

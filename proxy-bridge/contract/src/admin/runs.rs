@@ -63,6 +63,9 @@ pub struct RunRequest {
     /// Results of steps that an earlier attempt has finished.
     #[serde(default)]
     pub journal: Vec<JournalEntry>,
+    /// The span that the attempt is a part of, as in W3C's `traceparent`. `null`: nothing is traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// The work of a run.

@@ -17,6 +17,7 @@ use crate::records::RecordStore;
 use crate::routers::testing::{FakeRouter, LONG, all_ready, following, until};
 use crate::sources::commit::AppliedProject;
 use crate::sources::machine::SavedState;
+use crate::traces::Traces;
 use crate::tree::Tree;
 use crate::volume::Volume;
 use switchyard_contract::admin::{ReloadOutcome, Report};
@@ -78,8 +79,14 @@ impl Scene {
             max_uploads: 10,
             keep_removed: jiff::SignedDuration::from_hours(1),
         };
-        let deploys =
-            Deploys::new(settings, volume, routers.clone(), records, unfinished, Metrics::default());
+        let deploys = Deploys::new(
+            settings,
+            volume,
+            routers.clone(),
+            records,
+            unfinished,
+            (Metrics::default(), Traces::default()),
+        );
         let parts = SourceParts {
             file: SourcesFile::open(&file, &[dir.path().to_owned()]).unwrap(),
             git: git(dir.path()).await,

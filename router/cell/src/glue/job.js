@@ -30,6 +30,8 @@ const {
 const { AbortController, Deno, DOMException, EventTarget } = globalThis;
 const { addEventListener } = EventTarget.prototype;
 const readEnvironment = Deno.env.toObject;
+// Set where spans are exported.
+const inTrace = internals.inTrace ?? ((_traceparent, work) => work());
 
 // The signal of the run, and whether somebody listens to it: a handler may wait for nothing else.
 function makeSignal() {
@@ -127,7 +129,7 @@ export default function start(json, send) {
 
   // Returns a promise of the result: `{"result": …}`, or `{"invalid": "the reason"}`.
   const invoke = async () => {
-    const returned = await handler();
+    const returned = await inTrace(call.traceparent, handler);
     try {
       const value = returned === undefined ? outputOf() : returned;
       return `{"result":${toJson(value, "the result", maxResult)}}`;

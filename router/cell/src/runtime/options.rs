@@ -9,6 +9,7 @@ use super::{env_file, system_info};
 use crate::deno::{DENO_VERSION, USER_AGENT};
 use crate::kernel::descriptors;
 use crate::modules::features::Features;
+use crate::telemetry;
 
 /// The part of a cell's memory that is left to everything but V8's heap, in bytes.
 const BESIDE_HEAP: u64 = 32 << 20;
@@ -43,6 +44,7 @@ pub(super) fn bootstrap_options(mode: WorkerExecutionMode, features: &Features) 
         unstable_features: features.ids().to_vec(),
         no_legacy_abort: features.no_legacy_abort,
         node_debug: std::env::var("NODE_DEBUG").ok(),
+        otel_config: telemetry::config(),
         ..BootstrapOptions::default()
     }
 }

@@ -31,6 +31,7 @@ use crate::kernel::descriptors;
 use crate::modules::features::Features;
 use crate::modules::loader::Loader;
 use crate::modules::project::{Project, ProjectSlot};
+use crate::telemetry;
 
 /// The memory limit (in bytes) that a spare is made with: the most common one.
 const USUAL_MEMORY: u64 = 256 << 20;
@@ -57,6 +58,7 @@ impl Spare {
         let mut worker = main_worker(&services, &loader);
         descriptors::guard(&mut worker.js_runtime);
         refusals::install(&mut worker.js_runtime);
+        telemetry::follow_traces(&mut worker.js_runtime);
         let begin = Some(BeginGlue::prepare(&mut worker.js_runtime));
         Self { worker, loader, begin, project: services.project, debuggers: services.debuggers }
     }

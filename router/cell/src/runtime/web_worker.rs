@@ -22,6 +22,7 @@ use crate::glue::servers::{LAZY_ESM, Servers};
 use crate::kernel::descriptors;
 use crate::kernel::limits::{self, Reservation};
 use crate::modules::loader::Loader;
+use crate::telemetry;
 
 thread_local! {
     /// Dropped with the worker's thread, after V8 has released all of the worker's memory.
@@ -48,6 +49,7 @@ pub(super) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
         let runtime = &mut worker.js_runtime;
         descriptors::guard(runtime);
         refusals::install(runtime);
+        telemetry::follow_traces(runtime);
         crons::refuse(runtime);
         Servers::prepare(runtime).listen_at(runtime, project, false);
         (worker, handle)

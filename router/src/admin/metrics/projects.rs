@@ -5,14 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use switchyard_contract::admin::{ProjectLimits, ProjectState};
+use switchyard_contract::durations::BOUNDS_US;
 
 use super::super::Admin;
 use crate::live::ProjectStatus;
+use crate::requests::DurationCounts;
 
 /// The values of the label `class`, from 1xx to 5xx.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -36,6 +38,7 @@ impl Collector for ProjectMetrics {
         encode_requests(&mut encoder, &projects)?;
         encode_limits(&mut encoder, &projects)?;
         self.encode_responses(&mut encoder)?;
+        self.encode_durations(&mut encoder)?;
         self.encode_processes(&mut encoder, &projects)?;
         self.encode_logs(&mut encoder)
     }
@@ -67,6 +70,31 @@ impl ProjectMetrics {
             "Requests answered 503 because the project's queue was full, or the wait in it too long",
             table.values().map(|entry| (entry.project.as_str(), ConstCounter::new(entry.slots.rejected()))),
         )
+    }
+
+    fn encode_durations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Time from a request's head to the last byte of its answer, by status class";
+        let kind = MetricType::Histogram;
+        let mut family =
+            encoder.encode_descriptor("switchyard_request_duration_seconds", help, None, kind)?;
+        let bounds = || BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
+        for entry in self.0.live.load().values() {
+            let classes = entry.ended.durations().into_iter().flatten().zip(CLASSES);
+            for (DurationCounts { buckets, sum_us }, class) in classes {
+                let count: u64 = buckets.iter().sum();
+                if count > 0 {
+                    let labels = [("project", entry.project.as_str()), ("class", class)];
+                    let buckets: Vec<_> = bounds().zip(buckets).collect();
+                    family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                        sum_us as f64 / 1e6,
+                        count,
+                        &buckets,
+                        None,
+                    )?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn encode_processes(&self, encoder: &mut DescriptorEncoder<'_>, projects: &Projects) -> fmt::Result {
