@@ -72,6 +72,7 @@ fn request(work: RunWork) -> RunRequest {
         scheduled_at: None,
         time_ms: None,
         journal: Vec::new(),
+        traceparent: None,
     }
 }
 
