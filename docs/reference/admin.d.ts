@@ -836,6 +836,8 @@ export interface RunRequest {
   scheduled_at?: null | string;
   /** Milliseconds that it may take. `null`: the task's own limit, or the policy's. */
   time_ms?: number | null;
+  /** The span that the attempt is a part of, as in W3C's `traceparent`. `null`: nothing is traced. */
+  traceparent?: string | null;
   /** The trigger: `cron`, `webhook`, … */
   trigger: string;
   version?: null | Digest;
