@@ -27,7 +27,7 @@ fn total(end: &str) -> String {
 
 fn shop(message: &str, end: &str) -> Upload {
     let parts = [
-        Part::field("message", message.to_owned()),
+        Part::field("message", message),
         Part::file("main.ts", MAIN),
         Part::file("cart/total.ts", total(end)),
     ];

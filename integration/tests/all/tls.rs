@@ -19,7 +19,7 @@ const URL: &str = "export default { fetch: (request) =>
 
 /// A folder with an authority, and a certificate for localhost.
 async fn certificate() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder can be made");
     certify(folder.path()).await;
     folder
 }

@@ -279,7 +279,7 @@ mod tests {
             files.stop();
         }
         let files = LogFiles::open(folder.path().to_owned()).unwrap();
-        assert_eq!(files.tenants(), [tenant.clone()]);
+        assert_eq!(files.tenants(), std::slice::from_ref(&tenant));
         let lines = files.read(&tenant, Timestamp::now());
         assert!(lines.len() > 800 && lines.last().unwrap().text.starts_with("2999 "), "{}", lines.len());
         assert_eq!((lines[0].version.clone(), lines[0].request.as_deref()), (version.clone(), Some("id")));
