@@ -319,7 +319,15 @@ ObjectDefineProperty(internals, "servers", { value: ObjectFreeze(shared) });
 // compressed. `announceKind`: reports
 // to the cell which kind of server is served. Returns the function to call with the entry's exports
 // once it has been evaluated, or with nothing if its evaluation goes on.
-export default function listenAt(path, framesPath, probePath, port, compresses, announceKind, isMain) {
+export default function listenAt(
+  path,
+  framesPath,
+  probePath,
+  port,
+  compresses,
+  announceKind,
+  isMain,
+) {
   socket = path;
   transport = framesPath;
   probe = probePath;

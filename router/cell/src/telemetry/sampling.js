@@ -41,6 +41,7 @@ function inTrace(traceparent, work) {
 export default function follow(ratio) {
   internals.inTrace = inTrace;
   const unsampled = new SafeWeakSet();
+  /** @type {any} */
   const tracer = ObjectGetPrototypeOf(telemetry.tracerProvider.getTracer("switchyard"));
   const { startSpan } = tracer;
   const { end, isRecording, spanContext } = Span.prototype;

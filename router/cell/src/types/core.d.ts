@@ -45,6 +45,8 @@ export const internals: {
     warnOfTcp(port: number): void;
   };
   __nodeBootstrapArgs?: { nodeDebug: string };
+  /** Calls `work` in the trace of a `traceparent`. Set while telemetry is on. */
+  inTrace?: <T>(traceparent: unknown, work: () => T) => T;
   dispatchProcessBeforeExitEvent?: () => boolean;
   /** Returns a handler like this one, whose output is marked with the request. Main thread only. */
   markHandler?: <T>(handler: T) => T;
@@ -79,6 +81,7 @@ export const primordials: {
   JSONParse(text: string): any;
   JSONStringify(value: unknown): string;
   MathFloor(value: number): number;
+  MathRandom(): number;
   Number: NumberConstructor;
   NumberIsInteger(value: unknown): boolean;
   NumberIsNaN(value: unknown): boolean;
