@@ -66,7 +66,7 @@ async fn a_request_costs_the_router_a_known_number_of_instructions() {
     let volume = cost::volume();
     let (builder, mut counter) = InstructionCounter::of(Router::builder(&volume));
     let router = builder.start().await;
-    for (what, headers, most) in [("plain", "", 25_700.0), ("long", LONG, 50_000.0)] {
+    for (what, headers, most) in [("plain", "", 26_200.0), ("long", LONG, 51_000.0)] {
         let mut load = Load::connect(&router, CLIENTS, headers).await;
         load.send(5).await;
         counter.take(&router);

@@ -52,7 +52,9 @@ async fn while_a_project_is_held_nothing_of_it_is_reloaded() {
         async move { admin.reload("a").await }
     });
     assert_eq!(router.admin.release("d").await.status, 204);
-    assert_eq!(events.wait_live("a").await.data.trigger, Some(Trigger::Watch));
+    // The request comes before the release, or after it.
+    let trigger = events.wait_live("a").await.data.trigger;
+    assert!(matches!(trigger, Some(Trigger::Watch | Trigger::Request)), "{trigger:?}");
     assert_eq!(router.public.get("/a/").await.text(), "two");
     let version = router.public.get("/a/").await.version().map(str::to_owned);
     let reported = within("a reload requested meanwhile is answered", pending).await.unwrap();

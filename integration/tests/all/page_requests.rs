@@ -43,8 +43,11 @@ async fn requests_appear_as_they_end_and_each_leads_to_its_lines_by_keyboard_alo
     page.press(Key::Enter).await;
     page.until("document.activeElement.innerText === 'Copied'").await;
     // The address leads to the same request.
-    page.evaluate("location.reload()").await;
-    page.until("document.querySelector('dialog .log')?.innerText.includes('asked for /broken')").await;
+    page.evaluate("window.isBefore = true; location.reload()").await;
+    page.until(
+        "!window.isBefore && document.querySelector('dialog .log')?.innerText.includes('asked for /broken')",
+    )
+    .await;
     page.press(Key::Escape).await;
     page.until("!document.querySelector('dialog') && !location.hash.includes('id=')").await;
     let curl = "import('./screens/requests.js').then(({ curl }) => curl('http://h', { method: 'PUT', path: \"/it's \u{1b}\" }))";
