@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::bridge::Bridge;
 use crate::client::{Client, with_method};
 use crate::process::is_installed;
 use crate::{eventually, within};
@@ -92,7 +93,12 @@ impl Browser {
         self.open_after("", url).await
     }
 
-    /// The same, and runs `script` before those of the page.
+    /// Opens the bridge's page, at a path of its own.
+    pub async fn open_ui(&self, bridge: &Bridge, path: &str) -> Page {
+        self.open(&format!("http://{}/ui/{path}", bridge.client.address)).await
+    }
+
+    /// Opens a page like [`open`](Self::open), and runs `script` before those of the page.
     pub async fn open_after(&self, script: &str, url: &str) -> Page {
         let page = self.tools.send(with_method(Method::PUT, "/json/new?about:blank")).await.json();
         let id = page["id"].as_str().expect("a page has an id").to_owned();

@@ -35,12 +35,12 @@ pub fn example() -> PathBuf {
 /// Runs `promtool` in a folder.
 ///
 /// # Panics
-/// It finds something.
+/// If promtool reports a problem.
 pub fn promtool(folder: &Path, arguments: &[&str]) {
     let run = Command::new("promtool").args(arguments).current_dir(folder).stdin(Stdio::null()).output();
     let output = run.expect("promtool is installed: tools/deps test");
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(output.status.success(), "promtool {arguments:?}: {}", said.concat());
+    let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "promtool {arguments:?}: {}", printed.concat());
 }
 
 /// Copies the example, and writes the tokens that its scrapes need.
@@ -96,7 +96,7 @@ impl Prometheus {
     /// The series that an expression has now.
     ///
     /// # Panics
-    /// It is no valid expression.
+    /// If the expression is invalid.
     pub async fn query(&self, expression: &str) -> Vec<Value> {
         let data = self.get(&format!("/api/v1/query?query={}", encoded(expression))).await;
         data["result"].as_array().unwrap_or_else(|| panic!("no series in {data}")).clone()

@@ -50,7 +50,7 @@ impl Schemas {
         &self.by_name[name]
     }
 
-    /// What the schema has against a file's content.
+    /// Returns the first violation of the schema in a file's content.
     pub fn complaint(&self, name: &str, content: &Value) -> Option<String> {
         let mut validator = self.validator.lock().unwrap_or_else(PoisonError::into_inner);
         let reply = validator.ask(&json!([format!("{name}.json"), content]));

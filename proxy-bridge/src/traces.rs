@@ -100,7 +100,7 @@ impl Traces {
         root.end_at(ended);
     }
 
-    /// What became of the spans so far. `None`: nothing is exported.
+    /// Returns the numbers of exported and dropped spans so far. `None`: nothing is exported.
     pub fn counts(&self) -> Option<SpanCounts> {
         self.0.as_ref().map(Tracing::counts)
     }

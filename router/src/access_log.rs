@@ -84,7 +84,7 @@ impl AccessLog {
     /// Checks that the log can be opened.
     ///
     /// # Errors
-    /// It cannot.
+    /// The file cannot be opened.
     pub(crate) fn check(path: &Path) -> io::Result<()> {
         Output::open(path).map(drop)
     }

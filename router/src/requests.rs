@@ -10,6 +10,7 @@ mod ring;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use switchyard_contract::admin::{ProjectLoad, RequestInfo, RequestSample};
 use switchyard_contract::durations::BUCKETS;
@@ -28,7 +29,7 @@ const MINUTES: usize = 60;
 #[derive(Debug, Default)]
 pub(crate) struct EndedRequests(Mutex<Option<Box<Ended>>>);
 
-/// What is kept of the requests of a project that has had some.
+/// The kept requests of a project that has had some.
 #[derive(Debug)]
 struct Ended {
     ring: Ring,
@@ -178,6 +179,15 @@ impl RequestReader {
     pub(crate) async fn more(&mut self) -> bool {
         self.changed.changed().await.is_ok()
     }
+}
+
+/// Returns the time in microseconds since 1970.
+pub(crate) fn now_us() -> u64 {
+    micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    duration.as_secs() * 1_000_000 + u64::from(duration.subsec_micros())
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Bridge {
     http: Client,
-    /// As the user has named it.
+    /// The address as the user has named it.
     to: Url,
     /// The beginning of the requests' URLs.
     base: Url,

@@ -32,7 +32,7 @@ impl Document {
         parsed["$schema"].is_string()
     }
 
-    /// What it is about: the title in it.
+    /// Returns the title in it.
     pub(crate) fn title(&self) -> String {
         let parsed: Value = serde_json::from_str(&self.text).unwrap_or_default();
         let title = parsed["title"].as_str().or_else(|| parsed["info"]["title"].as_str());

@@ -89,7 +89,7 @@ fn of_sources(sources: &str) -> Option<String> {
     read.err().map(|faults| faults.iter().map(|fault| format!("{}\n", fault.0)).collect())
 }
 
-/// The command lacks a flag, so it ends in any case. Problems of the file have its name.
+/// A required flag is missing, so the command ends in any case. Problems of the file have its name.
 async fn of_config(config: &str) -> Option<String> {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let file = folder.path().join("switchyard.toml");

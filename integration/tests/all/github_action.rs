@@ -86,7 +86,7 @@ async fn the_script_of_the_action_deploys_and_says_where_the_project_is() {
     let (program, own) = (binary("switchyard"), std::env::var("PATH").unwrap_or_default());
     let folder = program.parent().expect("a program is in a folder");
     let mut runner = Command::new("bash");
-    // As a runner starts it.
+    // A runner starts bash with these arguments.
     runner.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"].as_str().unwrap_or_default()]);
     runner.env_clear().envs(environment).env("PATH", format!("{}:{own}", folder.display()));
     runner.env("GITHUB_OUTPUT", &output).env("GITHUB_REPOSITORY", "acme/site").env("GITHUB_SHA", "1234abc");

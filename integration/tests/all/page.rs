@@ -73,7 +73,7 @@ impl World {
     }
 
     async fn open(&self, path: &str) -> Page {
-        self.browser.open(&format!("http://{}/ui/{path}", self.bridge.client.address)).await
+        self.browser.open_ui(&self.bridge, path).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::replicas::Replicas;
-use switchyard_integration::browser::{Browser, Key, Page};
+use switchyard_integration::browser::{Browser, Key};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
@@ -18,10 +18,6 @@ async fn start() -> (Volume, Replicas, Bridge, Browser) {
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
     (volume, routers, bridge, Browser::start().await)
-}
-
-async fn open(browser: &Browser, bridge: &Bridge, path: &str) -> Page {
-    browser.open(&format!("http://{}/ui/{path}", bridge.client.address)).await
 }
 
 #[tokio::test]
@@ -40,7 +36,7 @@ async fn a_dropped_folder_is_deployed_without_what_is_secret() {
     ] {
         fs::write(project.join(path), text).expect("a file can be written");
     }
-    let mut page = open(&browser, &bridge, "#/deploys/new").await;
+    let mut page = browser.open_ui(&bridge, "#/deploys/new").await;
     page.drop_on(".drop", &project).await;
     page.until("document.querySelector('#project')?.value === 'hello'").await;
     let text = page.text().await;
@@ -63,7 +59,7 @@ async fn a_dropped_archive_that_does_not_build_shows_its_error_and_changes_nothi
     let archive = folder.path().join("shop.zip");
     let broken = switchyard_integration::upload::archive::zip(&[("main.ts", "export default {")]);
     fs::write(&archive, broken).expect("a file can be written");
-    let mut page = open(&browser, &bridge, "#/deploys/new").await;
+    let mut page = browser.open_ui(&bridge, "#/deploys/new").await;
     page.drop_on(".drop", &archive).await;
     page.until("document.querySelector('#project')?.value === 'shop'").await;
     page.click("form .btn.p").await;
@@ -83,7 +79,7 @@ async fn before(bridge: &Bridge) -> String {
 async fn a_rollback_is_done_by_mouse() {
     let (_volume, routers, bridge, browser) = start().await;
     let version = before(&bridge).await;
-    let mut page = open(&browser, &bridge, "#/projects/shop/versions").await;
+    let mut page = browser.open_ui(&bridge, "#/projects/shop/versions").await;
     page.click(&format!("button[aria-label='Roll back to {version}']")).await;
     page.until("document.activeElement.innerText === 'Cancel'").await;
     assert!(page.text().await.contains(&version));
@@ -104,7 +100,7 @@ async fn a_rollback_is_done_by_mouse() {
 async fn a_rollback_is_done_by_keyboard_alone() {
     let (_volume, routers, bridge, browser) = start().await;
     let version = before(&bridge).await;
-    let mut page = open(&browser, &bridge, "").await;
+    let mut page = browser.open_ui(&bridge, "").await;
     page.until("document.querySelector('tbody tr')").await;
     page.type_text("/sho").await;
     page.press(Key::Escape).await;
@@ -142,7 +138,7 @@ async fn a_rollback_is_done_by_keyboard_alone() {
 async fn versions_are_compared_and_a_project_is_locked_by_keyboard_alone() {
     let (_volume, _routers, bridge, browser) = start().await;
     let version = before(&bridge).await;
-    let mut page = open(&browser, &bridge, "#/projects/shop/versions").await;
+    let mut page = browser.open_ui(&bridge, "#/projects/shop/versions").await;
     page.until("document.querySelector('.timeline')").await;
     page.tab_to(&format!("e.ariaLabel === 'Diff of {version}'")).await;
     page.press(Key::Enter).await;
@@ -160,7 +156,7 @@ async fn versions_are_compared_and_a_project_is_locked_by_keyboard_alone() {
     page.until("document.querySelector('.banner')?.innerText.includes('Locked: Sale until Monday')").await;
     let refused = bridge.client.send(Upload::main(hello("four")).to("/deploy/shop")).await;
     refused.assert_problem(409, "locked");
-    let mut overview = open(&browser, &bridge, "").await;
+    let mut overview = browser.open_ui(&bridge, "").await;
     overview.until("document.querySelector('tbody .tag')?.innerText === 'locked'").await;
     page.tab_to("e.innerText === 'Unlock'").await;
     page.press(Key::Enter).await;
@@ -183,7 +179,7 @@ async fn a_token_opens_the_page_and_its_actions_decide_which_buttons_there_are()
     fs::write(tokens.path(), text).expect("a file can be written");
     let bridge = routers.bridge().flag("token-file", tokens.path().display()).start().await;
     let browser = Browser::start().await;
-    let mut page = open(&browser, &bridge, "").await;
+    let mut page = browser.open_ui(&bridge, "").await;
     page.until("document.querySelector('#token')").await;
     page.click("#token").await;
     page.type_text("wrong-token-0123456789").await;
@@ -201,7 +197,7 @@ async fn a_token_opens_the_page_and_its_actions_decide_which_buttons_there_are()
     page.click("header .btn").await;
     page.until("document.querySelector('#token')").await;
 
-    let mut owner = open(&browser, &bridge, &format!("#token={OWNER}")).await;
+    let mut owner = browser.open_ui(&bridge, &format!("#token={OWNER}")).await;
     owner.until("document.body.innerText.includes('Deploy…')").await;
     assert_eq!(owner.evaluate("location.href.includes('token')").await, false);
 }

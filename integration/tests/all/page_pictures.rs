@@ -11,7 +11,7 @@ use switchyard_integration::within;
 const MAIN: &str = "import { total } from './cart/total.ts';\n\
     export default { fetch: () => Response.json({ total: total([{ price: 9 }]) }) };\n";
 
-/// What the page asks for every few seconds comes at once, so that there are lines to see.
+/// Shortens the timers of the page, so that its charts have lines soon.
 const HASTE: &str = "const wait = setTimeout; \
     window.setTimeout = (call, ms, ...rest) => wait(call, ms / 40, ...rest);";
 

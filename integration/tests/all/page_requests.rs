@@ -2,7 +2,7 @@
 
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::replicas::Replicas;
-use switchyard_integration::browser::{Browser, Key, Page};
+use switchyard_integration::browser::{Browser, Key};
 use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
 
@@ -17,14 +17,10 @@ async fn start() -> (Volume, Replicas, Bridge, Browser) {
     (volume, routers, bridge, Browser::start().await)
 }
 
-async fn open(browser: &Browser, bridge: &Bridge, path: &str) -> Page {
-    browser.open(&format!("http://{}/ui/{path}", bridge.client.address)).await
-}
-
 #[tokio::test]
 async fn requests_appear_as_they_end_and_each_leads_to_its_lines_by_keyboard_alone() {
     let (_volume, routers, bridge, browser) = start().await;
-    let mut page = open(&browser, &bridge, "#/projects/shop/requests").await;
+    let mut page = browser.open_ui(&bridge, "#/projects/shop/requests").await;
     page.until("document.querySelector('.empty')").await;
     for path in ["/shop/a", "/shop/broken", "/shop/c"] {
         routers[0].public.get(path).await;
@@ -63,7 +59,7 @@ async fn metrics_count_the_requests_and_say_what_went_live() {
     for path in ["/shop/a", "/shop/broken", "/shop/c"] {
         routers[0].public.get(path).await;
     }
-    let mut page = open(&browser, &bridge, "#/projects/shop/metrics").await;
+    let mut page = browser.open_ui(&bridge, "#/projects/shop/metrics").await;
     page.until("document.querySelectorAll('.u-over').length === 4").await;
     page.until(&format!("document.querySelector('.plain').innerText.includes({short:?})")).await;
     page.tab_to("e.tagName === 'SUMMARY'").await;
@@ -74,7 +70,7 @@ async fn metrics_count_the_requests_and_say_what_went_live() {
         )
     };
     page.until(&format!("{} === 3 && {} === 1", sum(2), sum(3))).await;
-    let mut overview = open(&browser, &bridge, "").await;
+    let mut overview = browser.open_ui(&bridge, "").await;
     overview.until("document.querySelector('tbody .rate')?.innerText.startsWith('0.0')").await;
     overview
         .until("/^\\d.* \\/ \\d+ MiB$/.test(document.querySelector('tbody td:last-child').innerText)")

@@ -1,4 +1,4 @@
-//! What is recorded of requests: their ids, the last ones of a project, and how many there were.
+//! Records of requests: their ids, the last ones of a project, and their number.
 
 use std::path::Path;
 

@@ -194,7 +194,7 @@ async fn schemas_and_api_documents_are_printed_written_and_served() {
         assert_eq!(read(&root().join(format!("docs/reference/{name}.json"))), document, "{name}");
         let types = fs::read_to_string(all.join(format!("{name}.d.ts"))).expect("it was written");
         let schemas = document["components"]["schemas"].as_object().expect("a document has schemas");
-        // That of plain text is TypeScript's own.
+        // The schema of plain text is TypeScript's own type.
         for schema in schemas.keys().filter(|schema| *schema != "String") {
             let is_there = [format!("export interface {schema} "), format!("export type {schema} =")];
             assert!(is_there.iter().any(|start| types.contains(start)), "{name}.d.ts has no {schema}");

@@ -37,7 +37,7 @@ pub enum Protocols {
 /// The files of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// What precedes `-cert` and `-key` in the names of their flags: `tls`, `admin-tls`.
+    /// The part of their flags' names before `-cert` and `-key`: `tls`, `admin-tls`.
     prefix: &'static str,
     certificate: PathBuf,
     key: PathBuf,

@@ -18,7 +18,7 @@ export function useLocks() {
   return { locks, again };
 }
 
-// Who locked a project, and why.
+// Names the person who locked a project, and the reason.
 export function wordsOf({ by, reason }) {
   return visible(`Locked${by ? ` by ${by}` : ""}${reason ? `: ${reason}` : ""}`);
 }

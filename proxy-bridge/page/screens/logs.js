@@ -138,7 +138,7 @@ export function Logs({ name }) {
   }`;
 }
 
-// What a search looks for: text, or a regular expression between slashes.
+// Returns a test for lines: for a text, or for a regular expression between slashes.
 function matcher(text) {
   const expression = /^\/(.+)\/$/.exec(text)?.[1];
   if (!expression) {

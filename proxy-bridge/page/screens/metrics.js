@@ -16,7 +16,7 @@ const MINUTE = 60_000;
 const MINUTES = 60;
 
 const LIVE = "reload.live";
-// Of an axis with bytes.
+// The steps of an axis with bytes.
 const STEPS = Array.from({ length: 24 }, (_, power) => 2 ** (power + 16));
 
 export function Metrics({ name }) {

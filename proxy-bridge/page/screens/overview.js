@@ -153,7 +153,7 @@ function Heading({ column: [key, title, looks], sort }) {
   if (!key) return html`<th scope="col" class=${looks}>${title}</th>`;
   const is = sort.replace("-", "") === key;
   const down = sort.startsWith("-");
-  // Of numbers the largest are looked for.
+  // Numbers begin with the largest.
   const next = (is ? !down : looks.startsWith("n")) ? `-${key}` : key;
   return html`<th scope="col" class=${looks} aria-sort=${
     is ? (down ? "descending" : "ascending") : "none"

@@ -22,7 +22,7 @@ import { bytes, full, host, plural, visible } from "../text.js";
 import { Lines, Screen } from "./logs.js";
 import { CLASSES, classOf, Duration, RequestTable, Status } from "./requesttable.js";
 
-// What a router keeps of a project.
+// The number of requests that a router keeps of a project.
 const KEPT = 500;
 const EVERY = 2000;
 const ROWS = 100;
@@ -103,7 +103,7 @@ function addressOf(id) {
 }
 
 function Detail({ name, id, all }) {
-  // It stays while newer ones take its slot in the list.
+  // The request stays while newer ones take its slot in the list.
   const request = useRef(undefined);
   request.current ??= all.find((one) => one.id === id);
   const close = () => setQuery({ id: "" });
@@ -158,7 +158,7 @@ function Facts({ request }) {
   `;
 }
 
-// What the project printed for a request, as far as it is kept.
+// The lines that the project printed for a request, as far as they are kept.
 function RequestLines({ name, id }) {
   const [answer, setAnswer] = useState(/** @type {{lines?: any[], error?: any}} */ ({}));
   useEffect(() => {

@@ -31,7 +31,7 @@ const LIMITS = [
   ["read_ms", "Reading its files", millis],
 ];
 
-// What of a limit is in use, where the router says so.
+// The used part of each limit that the router reports.
 const USED = {
   cells: (status) => status.pids.length,
   max_in_flight: (status) => status.in_flight,

@@ -29,7 +29,7 @@ struct Notifier {
 struct State {
     /// The number of parts.
     parts: usize,
-    /// What the parts that are ready do.
+    /// The status texts of the parts that are ready.
     ready: BTreeMap<&'static str, String>,
     /// Parts that read their files again.
     reloading: usize,
@@ -48,7 +48,7 @@ pub fn start(parts: usize) {
         return;
     }
     let (queue, messages) = sync_channel(QUEUE);
-    // It ends with the process.
+    // The thread ends with the process.
     if let Err(error) = thread::Builder::new().name("notify".to_owned()).spawn(move || send(&messages)) {
         return tracing::warn!("the service manager is not notified: {error}");
     }

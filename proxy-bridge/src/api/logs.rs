@@ -43,6 +43,13 @@ pub(super) async fn logs(
     follow_all(&api, &project, "logs", &query).await
 }
 
+/// # Errors
+/// No router has the project.
+pub(super) fn check_known(api: &Api, project: &ProjectName) -> Result<(), Problem> {
+    let is_known = api.routers.all().iter().any(|router| router.status(project.as_str()).is_some());
+    if is_known { Ok(()) } else { Err(unknown_project(project)) }
+}
+
 /// Answers with the events of all routers about `what` of the project, each with its router.
 pub(super) async fn follow_all(
     api: &Api,
@@ -50,10 +57,8 @@ pub(super) async fn follow_all(
     what: &str,
     query: &[(&'static str, String)],
 ) -> Result<Response, Problem> {
+    check_known(api, project)?;
     let routers = api.routers.all();
-    if routers.iter().all(|router| router.status(project.as_str()).is_none()) {
-        return Err(unknown_project(project));
-    }
     let opened = routers.iter().map(|router| async {
         let label = router.name().to_owned();
         // A router that hangs does not hold up the events of the others.

@@ -12,11 +12,10 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
-use super::logs::follow_all;
+use super::logs::{check_known, follow_all};
 use super::{Api, Shared, check_read};
 use crate::routers::{CallError, Presence};
 use crate::tokens::Caller;
-use crate::versions::unknown_project;
 use switchyard_contract::admin::{ProjectLoad, ProjectLoads, RequestSample, RequestSamples, Requests};
 use switchyard_contract::deploy::Action;
 use switchyard_contract::overview::{LoadsOverview, LogError, ProjectMetrics, RouterRequest, RouterRequests};
@@ -112,9 +111,7 @@ async fn ask_about<T: DeserializeOwned>(
     what: &str,
     query: &[(&'static str, String)],
 ) -> Result<(Vec<(String, T)>, Vec<LogError>), Problem> {
-    if api.routers.all().iter().all(|router| router.status(project.as_str()).is_none()) {
-        return Err(unknown_project(project));
-    }
+    check_known(api, project)?;
     Ok(ask(api, &["projects", project.as_str(), what], query).await)
 }
 

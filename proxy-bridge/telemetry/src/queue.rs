@@ -12,13 +12,13 @@ use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanProcessor
 /// The numbers of spans so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SpanCounts {
-    /// The collector accepted them.
+    /// Spans that the collector accepted.
     pub exported: u64,
-    /// The queue was full.
+    /// Spans that found the queue full.
     pub queue_full: u64,
-    /// The collector did not accept them.
+    /// Spans that the collector did not accept.
     pub failed: u64,
-    /// Their project had sent more than its share.
+    /// Spans beyond the share of their project.
     pub over_limit: u64,
 }
 

@@ -41,13 +41,13 @@ struct Inner {
 /// A span to be.
 #[derive(Debug, Clone)]
 pub struct SpanDescription {
-    /// Of low cardinality: `GET`, `deploy`.
+    /// A name of low cardinality: `GET`, `deploy`.
     pub name: Cow<'static, str>,
     /// The span's role in a call.
     pub kind: SpanKind,
     /// The time of its beginning. `None`: now.
     pub began: Option<SystemTime>,
-    /// What is known at its beginning.
+    /// The attributes that are known at its beginning.
     pub attributes: Vec<Attribute>,
 }
 
@@ -109,14 +109,14 @@ impl Tracing {
         self.0.ratio
     }
 
-    /// What became of the spans so far.
+    /// Returns the numbers of exported and dropped spans so far.
     pub fn counts(&self) -> SpanCounts {
         self.0.queue.tally.counts()
     }
 
     /// Exports what is left, for a short time, and ends. Blocks.
     pub fn shut_down(&self) {
-        // What could not be exported was counted and logged.
+        // Spans that could not be exported were counted and logged.
         let _ = self.0.provider.shutdown_with_timeout(LAST_EXPORT);
     }
 }

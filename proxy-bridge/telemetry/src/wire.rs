@@ -19,7 +19,7 @@ pub const ARGUMENT: &str = "--telemetry";
 /// The name of the socket that takes the spans, in the cell's folder.
 pub const SOCKET: &str = "spans";
 
-/// What comes before a batch.
+/// The header of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// The number of spans in it, as the cell says.

@@ -17,7 +17,7 @@ const SECRETS: [&str; 12] =
 /// The status in the combined format for a client that left before the answer, as nginx has it.
 const CLIENT_LEFT: u16 = 499;
 
-/// What is logged of a request besides its record.
+/// The parts of a line that the request's record does not have.
 #[derive(Debug, Default)]
 pub(crate) struct RequestDetails {
     host: Box<str>,

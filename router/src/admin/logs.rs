@@ -24,9 +24,9 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The data of an event `gap`.
 #[derive(Serialize)]
-pub(super) struct Gap {
+struct Gap {
     /// The number of lines or requests that were dropped before they could be sent to the client.
-    pub(super) lost: u64,
+    lost: u64,
 }
 
 /// The last lines that a project printed, and new ones
@@ -64,7 +64,11 @@ async fn next((mut reader, due): (LogReader, Instant)) -> Option<(Vec<Event>, (L
     Some((encode(&reader.next_batch()), (reader, Instant::now() + BATCH_INTERVAL)))
 }
 
+/// Returns the event about what a client has missed, if that is anything.
+pub(super) fn gap(lost: u64) -> Option<Event> {
+    (lost > 0).then(|| event("gap", &Gap { lost }))
+}
+
 fn encode(batch: &LogBatch) -> Vec<Event> {
-    let gap = (batch.lost > 0).then(|| event("gap", &Gap { lost: batch.lost }));
-    gap.into_iter().chain(batch.lines.iter().map(|line| event("line", line))).collect()
+    gap(batch.lost).into_iter().chain(batch.lines.iter().map(|line| event("line", line))).collect()
 }

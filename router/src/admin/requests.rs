@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -19,10 +19,10 @@ use switchyard_edge::api::sse::{answer, event};
 use switchyard_edge::problem::Problem;
 use tokio::time::{Instant, sleep_until};
 
-use super::logs::Gap;
+use super::logs::gap;
 use super::{Admin, AdminState, unknown_project};
 use crate::live::{ProjectEntry, ProjectStatus};
-use crate::requests::{RequestBatch, RequestReader};
+use crate::requests::{RequestBatch, RequestReader, now_us};
 
 /// The minimum interval between two batches of requests: a project that answers without pause does
 /// not make the listener send without pause.
@@ -65,7 +65,7 @@ pub(super) async fn requests(
     ),
 )]
 pub(super) async fn samples(State(admin): AdminState, Path(name): Path<String>) -> Result<Response, Problem> {
-    let minutes = entry(&admin, &name)?.ended.samples(now());
+    let minutes = entry(&admin, &name)?.ended.samples(now_us());
     Ok(json(StatusCode::OK, &RequestSamples { minutes }))
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn samples(State(admin): AdminState, Path(name): Path<String>) 
 ))]
 pub(super) async fn loads(State(admin): AdminState) -> Result<Response, Problem> {
     let loads = admin.blocking(|admin| {
-        let (table, usage, now) = (admin.live.load(), admin.cells.usage(), now());
+        let (table, usage, now) = (admin.live.load(), admin.cells.usage(), now_us());
         let load = |project: &Arc<ProjectStatus>| {
             let name = project.status.name.as_str();
             let usage = usage.get(name).copied().unwrap_or_default();
@@ -105,12 +105,6 @@ fn entry(admin: &Admin, name: &str) -> Result<Arc<ProjectEntry>, Problem> {
     admin.live.load().get(name).cloned().ok_or_else(|| unknown_project(name))
 }
 
-/// Returns the time in microseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
 /// A client that follows.
 struct Follower {
     reader: RequestReader,
@@ -134,9 +128,8 @@ impl Follower {
         }
         sleep_until(self.due).await;
         let batch = self.take();
-        let gap = (batch.lost > 0).then(|| event("gap", &Gap { lost: batch.lost }));
         let requests = batch.requests.iter().map(|request| event("request", request));
-        let events = gap.into_iter().chain(requests).collect();
+        let events = gap(batch.lost).into_iter().chain(requests).collect();
         self.due = Instant::now() + BATCH_INTERVAL;
         Some((events, self))
     }

@@ -215,7 +215,7 @@ impl Cells {
         self.monitor.usage()
     }
 
-    /// What became of all spans. `None`: there is no telemetry.
+    /// Returns the numbers of exported and dropped spans so far. `None`: there is no telemetry.
     pub(crate) fn span_counts(&self) -> Option<SpanCounts> {
         self.settings.spans.as_ref().map(|spans| spans.counts())
     }

@@ -172,7 +172,7 @@ impl Cell {
         let (status_sender, status) = watch::channel(CellStatus::default());
         let assigned = AssignedVersion::default();
         if let Some((relay, listener)) = spans {
-            // It ends with the process.
+            // The task ends with the process.
             tokio::spawn(relay.follow(listener, assigned.clone()));
         }
         let server = Arc::new(ServerForm::default());

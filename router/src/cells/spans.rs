@@ -35,7 +35,7 @@ const CONNECT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct SpanRelay {
     tracing: Tracing,
-    /// What is left of the share of each project that has sent spans.
+    /// The rest of the share of each project that has sent spans.
     shares: Mutex<HashMap<ProjectName, Share>>,
 }
 
@@ -72,7 +72,7 @@ impl SpanRelay {
         let Ok(Ok((mut socket, _))) = timeout(CONNECT, listener.accept()).await else { return };
         drop(listener);
         while let Some((spans, batch)) = read_batch(&mut socket).await {
-            // What comes before the version is not the project's.
+            // Batches before the assignment are not the project's.
             let Some(assignment) = assigned.get() else { continue };
             let allowed = self.take(&assignment.version.project, spans, batch.len());
             if allowed < spans {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -20,7 +20,7 @@ use super::body::{Body, BodyError};
 use super::span::{RequestSpan, RequestSpans};
 use crate::access_log::{AccessEntry, AccessLog, RequestDetails};
 use crate::live::ProjectEntry;
-use crate::requests::{RequestRecord, SHORT_DIGEST};
+use crate::requests::{self, RequestRecord, SHORT_DIGEST, micros};
 
 /// Records the requests of one thread.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Recorder {
     log: Option<Arc<AccessLog>>,
     /// `None`: no spans are exported.
     spans: Option<RequestSpans>,
-    /// A moment, and what the wall clock said then, in microseconds since 1970.
+    /// A moment, and the wall clock's time at it, in microseconds since 1970.
     clock: Cell<(Instant, u64)>,
 }
 
@@ -64,8 +64,7 @@ impl Recorder {
 
     /// Reads the wall clock, which may have been set. To be called once a second.
     pub(super) fn set_clock(&self) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.clock.set((Instant::now(), micros(since)));
+        self.clock.set((Instant::now(), requests::now_us()));
     }
 
     pub(super) fn ids(&self) -> &RequestIds {
@@ -215,10 +214,6 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_2 => "HTTP/2.0",
         _ => "HTTP/1.1",
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    duration.as_secs() * 1_000_000 + u64::from(duration.subsec_micros())
 }
 
 /// Returns microseconds, at most an hour and some.

@@ -23,7 +23,7 @@ use crate::version::{Tenant, Version};
 #[derive(Debug, Default)]
 pub(crate) struct LogBuffer {
     projects: Mutex<BTreeMap<ProjectName, ProjectLog>>,
-    /// Where lines survive the router. `None`: nowhere.
+    /// The files in which lines survive the router. `None`: lines are kept in memory alone.
     files: Option<LogFiles>,
     /// The time of the router's start.
     began: Timestamp,

@@ -14,7 +14,7 @@ use rustix::net::{SocketAddrUnix, SocketType, getsockname, sockopt};
 
 use switchyard_program::settings::values::{InvalidValue, address};
 
-/// What a path begins with.
+/// The prefix of a path.
 const UNIX: &str = "unix:";
 
 /// The longest path of a socket: `sun_path` has 108 bytes, and the last one is 0.
@@ -94,7 +94,7 @@ impl ListenSetting {
     /// A socket that the process was started with.
     ///
     /// # Errors
-    /// It is not a stream socket that listens, at an IP address or at a path.
+    /// The socket is not a listening stream socket with an IP address or a path.
     pub fn inherit(socket: OwnedFd) -> io::Result<Self> {
         let other = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
         if sockopt::socket_type(&socket)? != SocketType::STREAM || !sockopt::socket_acceptconn(&socket)? {

@@ -94,7 +94,7 @@ impl Drop for SocketFile {
         let is_own = fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
         if is_own {
-            // It is stale from now on, and replaced by the next listener.
+            // If this fails, the file is stale, and the next listener replaces it.
             let _ = fs::remove_file(&self.path);
         }
     }

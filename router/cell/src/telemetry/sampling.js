@@ -37,7 +37,7 @@ function inTrace(traceparent, work) {
   return ContextManager.with(context, work);
 }
 
-// Is called with the share of traces without a parent that are sampled.
+// Has all spans follow the decision. `ratio`: the share of traces without a parent that are sampled.
 export default function follow(ratio) {
   internals.inTrace = inTrace;
   const unsampled = new SafeWeakSet();

@@ -111,7 +111,7 @@ impl Compressed {
                     ended.finish().map_err(|_| Incomplete)?
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                // What there is leaves before the next bytes come.
+                // Compressed bytes leave before the next ones come.
                 Poll::Pending if std::mem::take(&mut self.is_unflushed) => {
                     compressor.flush().map_err(|_| Incomplete)?;
                     compressor.take()
