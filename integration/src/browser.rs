@@ -134,19 +134,22 @@ impl Page {
     /// Returns the value of a JavaScript expression in the page; promises are awaited.
     ///
     /// # Panics
-    /// The expression throws.
+    /// The expression throws, or the page is replaced by another one meanwhile.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
-        let call = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let got = self.call("Runtime.evaluate", call).await;
-        assert!(got["exceptionDetails"].is_null(), "{expression}: {got}");
-        got["result"]["value"].clone()
+        let got = self.try_evaluate(expression).await;
+        got.unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true, in this page or in the one that it is replaced by.
     pub async fn until(&mut self, expression: &str) {
         within(expression, async {
-            while self.evaluate(&format!("Boolean({expression})")).await != true {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            let check = format!("Boolean({expression})");
+            loop {
+                match self.try_evaluate(&check).await {
+                    Ok(Value::Bool(true)) => break,
+                    Err(error) if !is_of_replaced_page(&error) => panic!("{expression}: {error}"),
+                    _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+                }
             }
         })
         .await;
@@ -165,7 +168,20 @@ impl Page {
         &self.errors
     }
 
+    async fn try_evaluate(&mut self, expression: &str) -> Result<Value, Value> {
+        let call = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let mut got = self.try_call("Runtime.evaluate", call).await?;
+        assert!(got["exceptionDetails"].is_null(), "{expression}: {got}");
+        Ok(got["result"]["value"].take())
+    }
+
     async fn call(&mut self, method: &str, params: Value) -> Value {
+        let got = self.try_call(method, params).await;
+        got.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Returns the result of a call, or the error that the browser answers.
+    async fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.calls += 1;
         let call = json!({ "id": self.calls, "method": method, "params": params });
         self.tools.send(Message::text(call.to_string())).await.expect("the browser is installed");
@@ -174,8 +190,8 @@ impl Page {
             let Ok(Message::Text(text)) = message else { continue };
             let mut message: Value = serde_json::from_str(&text).expect("the browser speaks JSON");
             if message["id"] == self.calls {
-                assert!(message["error"].is_null(), "{method}: {message}");
-                return message["result"].take();
+                let error = message["error"].take();
+                return if error.is_null() { Ok(message["result"].take()) } else { Err(error) };
             }
             self.note(&message);
         }
@@ -193,4 +209,10 @@ impl Page {
             self.errors.push(params.to_string());
         }
     }
+}
+
+/// Returns true for the errors of a call to a page that is being replaced by another one.
+fn is_of_replaced_page(error: &Value) -> bool {
+    let message = error["message"].as_str().unwrap_or_default();
+    ["navigated", "context was destroyed", "Cannot find"].iter().any(|text| message.contains(text))
 }

@@ -262,10 +262,8 @@ async fn a_policy_that_changes_while_a_version_is_built_is_the_one_that_it_gets(
         .flag("build-timeout", 60_000)
         .start_unready()
         .await;
-    eventually("it is being built", || async {
-        router.admin.project("a").await.state == ProjectState::Building
-    })
-    .await;
+    // From here on, the version has its files and the policy; what follows needs another one.
+    logged(&router, "the entry of a is main.ts").await;
     let mut events = router.events().await;
     volume.replace("a/main.ts", NEEDY);
     change_policy(&router, &volume, "[defaults.env]\nKEY = \"new\"");

@@ -3,7 +3,7 @@
 
 import { html, useState } from "../lib.js";
 import { call } from "../api.js";
-import { setToken, signedOut, token } from "../session.js";
+import { setToken, token } from "../session.js";
 import { visible } from "../text.js";
 
 export function SignIn() {
@@ -14,7 +14,6 @@ export function SignIn() {
     setToken(text.trim());
     try {
       await call("whoami");
-      signedOut.value = false;
       // Everything begins anew, with the rights of this token.
       location.reload();
     } catch (error) {
