@@ -764,6 +764,14 @@ export interface Report {
   version?: string | null;
 }
 
+/** The data of a server-sent event `requests` of `GET /stream`. */
+export interface RequestChanges {
+  /** The requests that have ended at one router, the oldest first. */
+  requests: RouterRequest[];
+  /** The topic, as in `requests:blog`. */
+  topic: string;
+}
+
 /** A request that has ended: the data of the events of `GET /projects/{name}/requests?follow`. */
 export interface RequestInfo {
   /** The bytes of the answer's body. */
@@ -2155,10 +2163,14 @@ export interface Requests {
     };
     answer: SyncReport | undefined;
   };
-  /** Changes as they happen, and the lines of projects */
+  /** Changes as they happen, and the lines, requests and load of projects */
   "GET /stream": {
     query?: {
-      /** What is sent: `projects`, `deploys`, `events` and `logs:PROJECT`, with commas between. */
+      /**
+       * The topics: `projects`, `deploys`, `events`, `loads`, `logs:PROJECT` and
+       * `requests:PROJECT`, with
+       * commas between.
+       */
       topics: string;
     };
     answer: string;

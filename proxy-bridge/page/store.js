@@ -21,16 +21,18 @@ export const projectList = computed(() => [...projects.value?.values() ?? []]);
 
 // A topic, the answer that it begins with, and the changes of it that come meanwhile: those are
 // applied once the answer is there.
-class Topic {
+export class Topic {
   /**
    * @param {string} topic @param {string} path @param {(answer: any) => void} load
    * @param {(kind: string, data: any) => void} change
+   * @param {(error?: Error) => void} [fail] Takes the error of the last reading, or that there is none.
    */
-  constructor(topic, path, load, change) {
+  constructor(topic, path, load, change, fail = (error) => failure.value = error) {
     this.topic = topic;
     this.path = path;
     this.load = load;
     this.change = change;
+    this.fail = fail;
     this.users = 0;
     this.reading = 0;
     this.waiting = /** @type {any[]} */ ([]);
@@ -58,12 +60,12 @@ class Topic {
     try {
       const answer = await get(this.path);
       batch(() => {
-        failure.value = undefined;
+        this.fail();
         this.load(answer);
         for (const [kind, data] of this.waiting) this.change(kind, data);
       });
     } catch (error) {
-      failure.value = error;
+      this.fail(error);
     } finally {
       this.reading -= 1;
       if (this.reading === 0) this.waiting = [];

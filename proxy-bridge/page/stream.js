@@ -73,10 +73,16 @@ function receive(message) {
   }
 }
 
-const KINDS = { projects: "projects", routers: "projects", deploys: "deploys", event: "events" };
+const KINDS = {
+  projects: "projects",
+  routers: "projects",
+  deploys: "deploys",
+  event: "events",
+  loads: "loads",
+};
 
 function concerns(topic, { kind, data }) {
-  return KINDS[kind] === topic || (topic.startsWith("logs:") && topic.slice(5) === data.project);
+  return KINDS[kind] === topic || data.topic === topic;
 }
 
 // Begins, with the token that this tab has by now. Tabs with other tokens see other things.

@@ -8,6 +8,7 @@ mod diff;
 mod events;
 mod follow;
 mod health;
+mod loads;
 mod locks;
 mod logs;
 mod metrics;
@@ -44,6 +45,7 @@ use tokio::sync::watch;
 use self::bodies::{RESUME, RETRY, START};
 use self::deploy::{RemovalQuery, UploadQuery};
 use self::diff::DiffQuery;
+pub use self::loads::LoadFeed;
 use self::locks::LockQuery;
 use self::overrides::OVERRIDE;
 use self::rollback::RollbackQuery;
@@ -122,6 +124,8 @@ pub struct Api {
     pub forward: Option<Arc<dyn MetricSource>>,
     /// Lines for `/readyz` about what an operator has to know, and what keeps nothing from being served.
     pub notices: Arc<[String]>,
+    /// The load of all projects, for those who follow it.
+    pub loads: LoadFeed,
     /// The limits on uploads.
     pub limits: UploadLimits,
     /// True from when the bridge stops: no connection is accepted any more, and streams end.
@@ -135,8 +139,11 @@ impl Api {
     /// Serves `listener` until the bridge stops. Answers that are due then are still written.
     pub async fn serve(self, listener: Listener) {
         let (api, stop) = (Arc::new(self.clone()), self.stopping);
-        let app = routes(&api).into_router(api);
-        LISTENER.serve(listener, app, stop).await;
+        let app = routes(&api).into_router(api.clone());
+        tokio::select! {
+            () = LISTENER.serve(listener, app, stop) => {}
+            never = loads::sample(&api) => match never {},
+        }
     }
 }
 
@@ -205,7 +212,7 @@ fn request_routes() -> Routes<Arc<Api>> {
     Routes::default()
         .add(requests, requests::requests)
         .add(get("/projects/{project}/metrics"), requests::samples)
-        .add(get("/metrics/projects"), requests::loads)
+        .add(get("/metrics/projects"), loads::loads)
 }
 
 fn source_routes() -> Routes<Arc<Api>> {

@@ -29,12 +29,28 @@ async fn all_that_changes_comes_on_one_stream_and_whole() {
     let volume = Volume::with("a", talks);
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
-    let topics = request("/stream?topics=projects,deploys,events,logs:a");
+    routers[0].public.get("/a/before").await;
+    let topics = request("/stream?topics=projects,deploys,events,loads,logs:a,requests:a");
     let mut stream = Phases::begin(&bridge.client, topics).await;
     until(&mut stream, "hello", |_| true).await;
     routers[0].public.get("/a/").await;
-    let line = until(&mut stream, "line", |_| true).await.data;
-    assert_eq!((&line["project"], &line["line"]), (&"a".into(), &"asked".into()));
+    let (mut lines, mut paths, mut load) = (Vec::new(), Vec::new(), None);
+    while lines.is_empty() || paths.len() < 2 || load.is_none() {
+        let Message { event, data } = stream.next().await.expect("the stream goes on");
+        match event.as_str() {
+            "line" => lines.push((data["topic"].clone(), data["line"].clone())),
+            "requests" => {
+                assert_eq!(data["topic"], "requests:a");
+                let requests = data["requests"].as_array().expect("a list").iter();
+                paths.extend(requests.map(|request| request["path"].clone()));
+            }
+            "loads" => load = data["projects"].as_array().and_then(|projects| projects.first().cloned()),
+            _ => {}
+        }
+    }
+    assert_eq!(lines[0], ("logs:a".into(), "asked".into()));
+    assert_eq!(paths, ["/a/before", "/a/"]);
+    assert_eq!(load.map(|load| load["project"].clone()), Some("a".into()));
 
     let record = bridge.deploy_live("b", &Upload::main(hello("b"))).await;
     let mut seen = Vec::new();
@@ -81,12 +97,14 @@ async fn a_caller_is_told_of_its_own_projects_alone() {
     let bridge = routers.bridge().flag("token-file", tokens.path().display()).start().await;
     let caller = bridge.client.send(get_as("/whoami", TOKEN)).await.json();
     assert_eq!((&caller["token"], &caller["projects"][0]), (&"blog".into(), &"blog".into()));
-    let refused = bridge.client.send(get_as("/stream?topics=logs:shop", TOKEN)).await;
-    refused.assert_problem(403, "forbidden");
+    for topic in ["logs", "requests"] {
+        let refused = bridge.client.send(get_as(&format!("/stream?topics={topic}:shop"), TOKEN)).await;
+        refused.assert_problem(403, "forbidden");
+    }
     bridge.client.get("/stream?topics=projects").await.assert_problem(401, "unauthorized");
 
     let mut stream =
-        Phases::begin(&bridge.client, get_as("/stream?topics=projects,deploys,events", TOKEN)).await;
+        Phases::begin(&bridge.client, get_as("/stream?topics=projects,deploys,events,loads", TOKEN)).await;
     until(&mut stream, "hello", |_| true).await;
     for project in ["shop", "blog"] {
         let upload = with_token(Upload::main(hello("two")).to(&format!("/deploy/{project}")), owner);

@@ -104,6 +104,15 @@ pub struct DeployChanges {
     pub gone: Vec<String>,
 }
 
+/// The data of a server-sent event `requests` of `GET /stream`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RequestChanges {
+    /// The topic, as in `requests:blog`.
+    pub topic: String,
+    /// The requests that have ended at one router, the oldest first.
+    pub requests: Vec<RouterRequest>,
+}
+
 /// `GET /whoami` of the bridge: what the caller may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallerInfo {

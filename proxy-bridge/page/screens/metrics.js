@@ -11,7 +11,6 @@ import { events, useEvents } from "../store.js";
 import { amount, bytes, clock, millis, visible } from "../text.js";
 import { Chart, useCharts } from "./chart.js";
 
-const EVERY = 10_000;
 const MINUTE = 60_000;
 const MINUTES = 60;
 
@@ -23,7 +22,7 @@ export function Metrics({ name }) {
   useEvents();
   useLoads();
   const loaded = useCharts();
-  const { data, error } = usePolled(`projects/${part(name)}/metrics`, EVERY);
+  const { data, error } = usePolled(`projects/${part(name)}/metrics`, 0, [loads.value]);
   const minutes = useMemo(() => whole(data?.minutes ?? []), [data]);
   if (error && !data) return html`<${Failure} error=${error} />`;
   if (!data) return html`<${Loading} />`;

@@ -5,6 +5,7 @@ import { html } from "../lib.js";
 import { loads, useLoads } from "../loads.js";
 import { Empty, Failure, Loading, State, Time, Version } from "../parts.js";
 import { usePolled } from "../poll.js";
+import { useRequests } from "../requests.js";
 import { part } from "../api.js";
 import { to } from "../route.js";
 import { bytes, host, millis, percent, visible } from "../text.js";
@@ -26,9 +27,9 @@ const OUTCOMES = {
 };
 const PHASES = ["debounce", "snapshot", "build", "publish"];
 
-export function Now({ name }) {
+export function Now({ name, project }) {
   useLoads();
-  const { data, error } = usePolled(`projects/${part(name)}/status`, 2000);
+  const { data, error } = usePolled(`projects/${part(name)}/status`, 0, [project, loads.value]);
   if (error) return html`<${Failure} error=${error} />`;
   if (!data) return html`<${Loading} />`;
   const load = loads.value?.get(name);
@@ -62,12 +63,13 @@ export function Now({ name }) {
 
 // The last requests at all routers.
 function Last({ name }) {
-  const { data } = usePolled(`projects/${part(name)}/requests?limit=${LAST}`, 2000);
+  const { requests = [] } = useRequests(name);
   const address = to("projects", name, "requests");
-  if (!data || data.requests.length === 0) return null;
+  if (requests.length === 0) return null;
   return html`
     <h3>Last requests</h3>
-    <${RequestTable} requests=${data.requests} addressOf=${(id) => `${address}?id=${part(id)}`} />
+    <${RequestTable} requests=${requests.slice(0, LAST)} addressOf=${(id) =>
+      `${address}?id=${part(id)}`} />
     <p class="small"><a href=${address}>All requests</a></p>
   `;
 }

@@ -14,7 +14,7 @@ import {
   useMore,
   Version,
 } from "../parts.js";
-import { usePolled } from "../poll.js";
+import { KEPT, useRequests } from "../requests.js";
 import { route, setQuery, to } from "../route.js";
 import { readEvents } from "../sse.js";
 import { routers } from "../store.js";
@@ -22,30 +22,27 @@ import { bytes, full, host, plural, visible } from "../text.js";
 import { Lines, Screen } from "./logs.js";
 import { CLASSES, classOf, Duration, RequestTable, Status } from "./requesttable.js";
 
-// The number of requests that a router keeps of a project.
-const KEPT = 500;
-const EVERY = 2000;
 const ROWS = 100;
 const PAST = 1000;
 // Methods that can be chosen: clients may send any.
 const METHODS = 12;
 
 export function Requests({ name }) {
-  const { data, error } = usePolled(`projects/${part(name)}/requests?limit=${KEPT}`, EVERY);
+  const { requests, errors, error, lost } = useRequests(name);
   const [frozen, setFrozen] = useState(undefined);
   const { query } = route.value;
   const [status, method, text, id] = ["status", "method", "q", "id"].map((key) =>
     query.get(key) ?? ""
   );
-  const all = frozen ?? data?.requests ?? [];
+  const all = frozen ?? requests ?? [];
   const wanted = text.toLowerCase();
   const found = all.filter((request) =>
     (!status || classOf(request) === status || String(request.status) === status) &&
     (!method || request.method === method) && request.path.toLowerCase().includes(wanted)
   );
   const { shown, more } = useMore(found.length, ROWS);
-  if (error && !data) return html`<${Failure} error=${error} />`;
-  if (!data) return html`<${Loading} />`;
+  if (error && !requests) return html`<${Failure} error=${error} />`;
+  if (!requests) return html`<${Loading} />`;
   const counts = new Map();
   for (const request of all) counts.set(classOf(request), (counts.get(classOf(request)) ?? 0) + 1);
   const methods = new Set([...method ? [method] : [], ...all.map((request) => request.method)]);
@@ -56,7 +53,7 @@ export function Requests({ name }) {
   if (/^\d+$/.test(status)) chips.push([status, status]);
   return html`
     <${Failure} error=${error} />
-    ${data.errors.map((one) =>
+    ${errors.map((one) =>
       html`<p key=${one.router} class="warning">${visible(host(one.router))}: ${
         visible(
           one.error,
@@ -80,7 +77,9 @@ export function Requests({ name }) {
     </div>
     <p class="dim small" role="status">${plural(found.length, "request")}${all.length >= KEPT
       ? `; each router keeps the last ${KEPT}`
-      : ""}${frozen ? "; paused" : ""}</p>
+      : ""}${lost > 0 ? `; ${plural(lost, "request")} lost: they came too fast` : ""}${frozen
+      ? "; paused"
+      : ""}</p>
     ${found.length === 0
       ? html`
         <${Empty} title=${all.length > 0 ? "No request is like that" : "No requests yet"}>

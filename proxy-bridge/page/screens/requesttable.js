@@ -3,6 +3,7 @@
 
 import { html } from "../lib.js";
 import { Copy, State, Version } from "../parts.js";
+import { idOf } from "../requests.js";
 import { clock, full, visible } from "../text.js";
 import { Phases } from "./phases.js";
 
@@ -32,8 +33,6 @@ export function Status({ request }) {
 export function Duration({ request }) {
   return html`<${Phases} timings=${timings(request)} names=${PHASES} />`;
 }
-
-const idOf = (request) => [request.router, request.timestamp, request.id].join(" ");
 
 export function RequestTable({ requests, addressOf }) {
   return html`

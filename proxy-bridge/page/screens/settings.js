@@ -3,12 +3,12 @@
 
 import { html, useState } from "../lib.js";
 import { part, send } from "../api.js";
+import { loads, useLoads } from "../loads.js";
 import { Dialog, Empty, Failure, Loading } from "../parts.js";
 import { usePolled } from "../poll.js";
 import { may } from "../session.js";
 import { bytes, host, millis, plural, visible } from "../text.js";
 
-const EVERY = 5000;
 const RIGHTS = ["read", "write", "net", "env", "sys", "run", "ffi", "import"];
 /** @type {[string, string, (value: any) => string][]} */
 const LIMITS = [
@@ -39,7 +39,8 @@ const USED = {
 };
 
 export function Settings({ name, project }) {
-  const { data, error } = usePolled(`projects/${part(name)}/status`, EVERY, [project]);
+  useLoads();
+  const { data, error } = usePolled(`projects/${part(name)}/status`, 0, [project, loads.value]);
   if (error) return html`<${Failure} error=${error} />`;
   if (!data) return html`<${Loading} />`;
   const at = data.routers.find((router) => router.status?.grants) ??

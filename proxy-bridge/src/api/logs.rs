@@ -84,7 +84,7 @@ pub(super) async fn follow_all(
 }
 
 /// The event with the router's name in its data.
-pub(super) fn labelled(kind: &str, mut data: Value, router: &str) -> Event {
+fn labelled(kind: &str, mut data: Value, router: &str) -> Event {
     if let Value::Object(members) = &mut data {
         members.insert("router".to_owned(), router.into());
     }

@@ -7,11 +7,11 @@ use http::StatusCode;
 use utoipa::OpenApi;
 
 use super::{
-    deploy, deploys, diff, events, health, locks, logs, metrics, overrides, pipelines, projects, reload,
-    requests, rollback, run_logs, runs, schemas, source_commits, sources, stream, tasks, whoami,
+    deploy, deploys, diff, events, health, loads, locks, logs, metrics, overrides, pipelines, projects,
+    reload, requests, rollback, run_logs, runs, schemas, source_commits, sources, stream, tasks, whoami,
 };
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
-use switchyard_contract::overview::DeployChanges;
+use switchyard_contract::overview::{DeployChanges, RequestChanges};
 use switchyard_edge::api::answer::json;
 use switchyard_edge::api::openapi::complete;
 
@@ -49,7 +49,7 @@ use switchyard_edge::api::openapi::complete;
         logs::logs,
         requests::requests,
         requests::samples,
-        requests::loads,
+        loads::loads,
         sources::sync_all,
         sources::sources,
         sources::source,
@@ -79,7 +79,7 @@ use switchyard_edge::api::openapi::complete;
         runs::retry,
         runs::resume,
     ),
-    components(schemas(DeployStep, DeployAnswer, DeployChanges))
+    components(schemas(DeployStep, DeployAnswer, DeployChanges, RequestChanges))
 )]
 struct BridgeApi;
 

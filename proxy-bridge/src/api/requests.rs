@@ -1,5 +1,4 @@
-//! The requests of projects at all routers: the last ones, minutes of the last hour, and the load of
-//! all projects.
+//! The requests of a project at all routers: the last ones, and minutes of the last hour.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,9 +15,8 @@ use super::logs::{check_known, follow_all};
 use super::{Api, Shared, check_read};
 use crate::routers::{CallError, Presence};
 use crate::tokens::Caller;
-use switchyard_contract::admin::{ProjectLoad, ProjectLoads, RequestSample, RequestSamples, Requests};
-use switchyard_contract::deploy::Action;
-use switchyard_contract::overview::{LoadsOverview, LogError, ProjectMetrics, RouterRequest, RouterRequests};
+use switchyard_contract::admin::{RequestSample, RequestSamples, Requests};
+use switchyard_contract::overview::{LogError, ProjectMetrics, RouterRequest, RouterRequests};
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::api::answer::json;
 use switchyard_edge::api::path::ProjectPath;
@@ -81,22 +79,8 @@ pub(super) async fn samples(
     Ok(json(StatusCode::OK, &ProjectMetrics { minutes: minutes.into_values().collect(), errors }))
 }
 
-/// The load of all projects that the caller may read in the last minute, over all routers
-#[utoipa::path(get, path = "/metrics/projects", tag = "projects", responses(
-    (status = 200, description = "The projects that had requests", body = LoadsOverview),
-))]
-pub(super) async fn loads(State(api): Shared, Extension(caller): Extension<Caller>) -> Response {
-    let (answers, errors) = ask::<ProjectLoads>(&api, &["metrics", "projects"], &[]).await;
-    let mut projects: BTreeMap<String, ProjectLoad> = BTreeMap::new();
-    let loads = answers.into_iter().flat_map(|(_, answer)| answer.projects);
-    for load in loads.filter(|load| caller.may(Action::Read, &load.project)) {
-        add(&mut projects, load.project.clone(), load, ProjectLoad::merged);
-    }
-    json(StatusCode::OK, &LoadsOverview { projects: projects.into_values().collect(), errors })
-}
-
 /// Adds a value to the one with the same key.
-fn add<K: Ord, T>(all: &mut BTreeMap<K, T>, key: K, value: T, merge: impl Fn(T, &T) -> T) {
+pub(super) fn add<K: Ord, T>(all: &mut BTreeMap<K, T>, key: K, value: T, merge: impl Fn(T, &T) -> T) {
     let value = match all.remove(&key) {
         Some(earlier) => merge(earlier, &value),
         None => value,
@@ -117,7 +101,7 @@ async fn ask_about<T: DeserializeOwned>(
 
 /// Asks all routers. Returns their names with their answers, and why others gave none. A router that
 /// does not have the project is left out.
-async fn ask<T: DeserializeOwned>(
+pub(super) async fn ask<T: DeserializeOwned>(
     api: &Api,
     path: &[&str],
     query: &[(&'static str, String)],

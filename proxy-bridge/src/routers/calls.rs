@@ -199,21 +199,6 @@ impl Router {
         Ok((of_version, of_files, pieces(response, PIECE)))
     }
 
-    /// Returns the last `lines` that the project's processes printed and, with `follow`, all later
-    /// ones: see [`follow`](Self::follow).
-    ///
-    /// # Errors
-    /// As for every call.
-    pub async fn logs(
-        &self,
-        project: &str,
-        lines: usize,
-        follow: bool,
-    ) -> Result<impl Stream<Item = SseEvent> + Send + Unpin + 'static + use<>, CallError> {
-        let query = [("lines", lines.to_string()), ("follow", u8::from(follow).to_string())];
-        self.follow(&["projects", project, "logs"], &query).await
-    }
-
     /// Returns what the router answers to a GET, in JSON.
     ///
     /// # Errors

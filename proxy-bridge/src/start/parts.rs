@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::prepare::Ready;
-use crate::api::Api;
+use crate::api::{Api, LoadFeed};
 use crate::config::BridgeConfig;
 use crate::deploys::{self, Deploys};
 use crate::files::SettingsFiles;
@@ -116,6 +116,7 @@ impl BridgeParts {
             notices: history.notices.clone(),
             runs: history.runs.clone(),
             forward: forward.as_ref().map(|server| server.metrics() as Arc<dyn MetricSource>),
+            loads: LoadFeed::default(),
             limits: config.uploads.limits(),
             stopping,
         };

@@ -59,6 +59,7 @@ const EMBEDDED: &[(&str, &[u8])] = embedded! {
     "page.css"
     "parts.js"
     "poll.js"
+    "requests.js"
     "route.js"
     "screens.css"
     "screens/chart.js"

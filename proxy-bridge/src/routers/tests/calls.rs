@@ -85,6 +85,11 @@ async fn a_checkout_comes_with_its_digest_and_log_lines_one_by_one() {
     assert_eq!(found.to_string(), digest('a'));
     assert_eq!(tar.try_collect::<Vec<_>>().await.unwrap().concat(), b"a tar");
     fake.script("GET /projects/blog/logs?lines=5&follow=0", 200, ": hi\n\nevent: line\ndata: {}\n\n");
-    let lines: Vec<_> = router.logs("blog", 5, false).await.unwrap().collect().await;
+    let lines: Vec<_> = router
+        .follow(&["projects", "blog", "logs"], &[("lines", "5".to_owned())])
+        .await
+        .unwrap()
+        .collect()
+        .await;
     assert_eq!(lines, [SseEvent { kind: "line".into(), data: "{}".into(), id: None }]);
 }
