@@ -7,7 +7,11 @@ import { Failure, Loading } from "../parts.js";
 const HEIGHT = 170;
 // Seconds that a chart shows at least.
 const LEAST = 60;
-const DAY = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const DAY = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
 
 let styled = false;
 
@@ -86,7 +90,11 @@ export function Chart({ title, group, loaded: { plot, error }, times, lines, mar
         y: { range: (_, __, highest) => [0, highest > 0 ? highest * 1.1 : 1] },
       },
       axes: [
-        { ...axis, font },
+        {
+          ...axis,
+          font,
+          values: (_, ticks) => ticks.map((tick) => DAY.format(tick * 1000)),
+        },
         {
           ...axis,
           font,
@@ -110,12 +118,13 @@ export function Chart({ title, group, loaded: { plot, error }, times, lines, mar
         draw: [(made) => drawMarks(made, latest.current, dim)],
       },
     };
-    const made = new plot(drawn, data, box.current);
+    const element = box.current;
+    const made = new plot(drawn, data, element);
     chart.current = made;
     const size = new ResizeObserver(() =>
-      made.setSize({ width: box.current.clientWidth, height: HEIGHT })
+      made.setSize({ width: element.clientWidth, height: HEIGHT })
     );
-    size.observe(box.current);
+    size.observe(element);
     return () => {
       size.disconnect();
       chart.current = undefined;

@@ -102,7 +102,9 @@ function Strip({ counts }) {
   const under =
     [...deploys.value?.values() ?? []].filter((deploy) => deploy.outcome === null).length;
   const total = [...loads.value?.values() ?? []].reduce((sum, load) => sum + load.per_second, 0);
-  return html`<div class="strip"><span><b>${projects.value.size}</b> projects</span>
+  return html`<div class="strip"><span><b>${projects.value.size}</b> ${
+    projects.value.size === 1 ? "project" : "projects"
+  }</span>
     <a href="#/routers"><b>${ready} / ${list.length}</b> routers ready</a>
     ${loads.value && html`<span><b>${amount(total)}</b> requests/s</span>`}
     <a href="#/deploys"><b>${under}</b> ${under === 1 ? "deploy" : "deploys"} under way</a>
@@ -227,6 +229,20 @@ function None({ filtered }) {
     return html`
       <${Empty} title="No project is like that">
         <p><button class="btn" onClick=${() => setQuery({ q: "", state: "" })}>Show all</button></p>
+        <//>
+    `;
+  }
+  if (!may("read")) {
+    return html`
+      <${Empty} title="This token does not allow you to see projects">
+        <p>Sign in with a token whose <code>actions</code> have <code>read</code>.</p>
+        <//>
+    `;
+  }
+  if (!may("deploy")) {
+    return html`
+      <${Empty} title="There are no projects yet">
+        <p>There are none that this token is for, and it does not allow you to deploy one.</p>
         <//>
     `;
   }

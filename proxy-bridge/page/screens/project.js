@@ -46,16 +46,29 @@ export function Project({ name, tab }) {
     return html`
       <${Crumbs} name=${name} />
       <h1 tabindex="-1">There is no project ${visible(name)}</h1>
-      <p><a href=${`#/deploys/new?project=${encodeURIComponent(name)}`}>Deploy it</a>, or see${" "}
-              <a href="#/">all projects</a>.</p>
+      ${!may("read", name) && html`<p>Or this token is not for it.</p>`}
+      <p>${may("deploy", name) && html`
+        <a href=${`#/deploys/new?project=${encodeURIComponent(name)}`}>Deploy it</a>, or see${" "}
+      `}<a href="#/">${may("deploy", name) ? "all projects" : "All projects"}</a></p>
     `;
   }
   const live = liveOf(project);
+  const state = stateOf(project);
+  if (state === "invalid") {
+    return html`
+      <${Crumbs} name=${name} />
+      <div class="row">
+        <h1 tabindex="-1">${visible(name)}</h1>
+        <${State} state=${state} />
+      </div>
+      <${Banner} project=${project} />
+    `;
+  }
   const open = routers.value?.find((router) => router.ready && router.public)?.public;
   const deploy = `#/deploys/new?project=${encodeURIComponent(name)}`;
   return html`
     <${Crumbs} name=${name} />
-    <div class="row"><h1 tabindex="-1">${visible(name)}</h1><${State} state=${stateOf(project)} />
+    <div class="row"><h1 tabindex="-1">${visible(name)}</h1><${State} state=${state} />
           ${live && html`<${Version} version=${live.version} />`}<span class="grow"></span>
           ${may("deploy", name) && html`<${Reload} name=${name} />`}
           ${may("publish", name) && !lock &&
@@ -114,9 +127,10 @@ function Banner({ project }) {
   }
   if (!error) return null;
   const at = project.routers.find((router) => router.error);
-  const what = at.state === "stopped"
-    ? `${at.live?.version ?? project.project} is stopped.`
-    : `${at.on_disk?.version ?? project.project} does not build.`;
+  const what = {
+    stopped: `${at.live?.version ?? project.project} is stopped.`,
+    invalid: `${project.project} is no project.`,
+  }[at.state] ?? `${at.on_disk?.version ?? project.project} does not build.`;
   const rest = at.live && at.state !== "stopped"
     ? `Visitors get ${short(at.live.version)}.`
     : "Visitors get an error.";

@@ -8,7 +8,9 @@ import { visible } from "../text.js";
 
 export function SignIn() {
   const [text, setText] = useState("");
-  const [problem, setProblem] = useState(token() ? "The token is not known any more." : "");
+  const [problem, setProblem] = useState(
+    token() ? "The bridge does not know the token of this tab." : "",
+  );
   const signIn = async (event) => {
     event.preventDefault();
     setToken(text.trim());

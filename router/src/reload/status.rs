@@ -89,7 +89,7 @@ impl Project {
         let last = self.history.last_crash()?;
         Some(diagnostic(format!(
             "its process crashed {} times in a row, at last with: {}; it is not started until its code or its \
-             policy changes, or a reload is requested (POST /_reload/{})",
+             policy changes, or `switchyard reload {}` asks for it",
             live.restarts.crashes(),
             last.death.message,
             self.name,
