@@ -25,6 +25,7 @@ mod run_logs;
 mod run_queries;
 mod runs;
 mod schemas;
+mod settings;
 mod source_commits;
 mod source_queries;
 mod sources;
@@ -193,6 +194,7 @@ fn commands() -> Routes<Arc<Api>> {
         .add(get("/projects/{project}"), projects::project)
         .add(delete("/projects/{project}").query(RemovalQuery::KEYS), deploy::remove)
         .add(get("/projects/{project}/status"), projects::statuses)
+        .add(get("/projects/{project}/settings"), settings::settings)
         .add(get("/projects/{project}/versions"), projects::versions)
         .add(get("/projects/{project}/diff").query(DiffQuery::KEYS), diff::diff)
         .add(post("/projects/{project}/reload"), reload::reload)

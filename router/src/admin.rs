@@ -16,6 +16,7 @@ mod projects;
 mod reloads;
 mod requests;
 mod runs;
+mod settings;
 mod tasks;
 mod tokens;
 
@@ -187,6 +188,7 @@ fn commands() -> Routes<Arc<Admin>> {
         .add(get("/events").permit(stream), events::events)
         .add(get("/projects").query(ChangesQuery::KEYS), projects::projects)
         .add(get("/projects/{name}"), projects::project)
+        .add(get("/projects/{name}/settings"), settings::settings)
         .add(get("/projects/{name}/tasks").query(TasksQuery::KEYS), tasks::tasks)
         .add(get("/projects/{name}/checkouts").query(CheckoutQuery::KEYS), checkouts::checkouts)
         .add(get("/projects/{name}/checkouts/{short}").query(CheckoutQuery::KEYS), checkouts::checkout)

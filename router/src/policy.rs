@@ -13,13 +13,14 @@ mod request;
 mod resolve;
 mod routes;
 mod secret;
+mod settings;
 mod shared_grants;
 mod sys;
 mod variable;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ use self::shared_grants::SharedGrants;
 /// The operator's policy for all projects, with exceptions for single ones.
 #[derive(Debug)]
 pub(crate) struct Policy {
+    /// `None`: there is no file.
+    file: Option<PathBuf>,
     defaults: Allowance,
     projects: BTreeMap<ProjectName, Allowance>,
     /// The hosts and path prefixes that the policy assigns to projects.
@@ -86,7 +89,7 @@ impl Policy {
     pub(crate) fn new(requests: RequestLimits, reads: ReadLimits) -> Self {
         let defaults = Allowance::new(requests, reads);
         let (projects, assignments, shared_grants) = Default::default();
-        Self { defaults, projects, assignments, shared_grants, reads_env_files: false }
+        Self { file: None, defaults, projects, assignments, shared_grants, reads_env_files: false }
     }
 
     /// Has projects get the variables in their own files `.env`, for development.

@@ -9,6 +9,7 @@ mod installed;
 mod keys;
 mod lifecycle;
 mod routes;
+mod settings;
 mod share;
 mod site;
 mod tasks;
@@ -16,6 +17,7 @@ mod worker;
 
 use std::path::Path;
 
+use switchyard_contract::admin::Setting;
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::platform::Platform;
 use switchyard_contract::project::ProjectName;
@@ -36,6 +38,7 @@ pub(crate) use self::installed::{
 };
 pub(crate) use self::lifecycle::{Healthcheck, LifecycleOptions};
 pub(crate) use self::routes::{ClaimedRoutes, PrefixHandling};
+pub(crate) use self::settings::with_defaults;
 pub(crate) use self::share::check_shared;
 pub(crate) use self::site::choose_fallback;
 use crate::policy::PermissionRequest;
@@ -71,6 +74,8 @@ pub(crate) struct Manifest {
     pub(crate) assets: Option<Assets>,
     /// Its tasks and pipelines.
     pub(crate) tasks: Declared,
+    /// The keys of `"switchyard"`, as they are shown.
+    pub(crate) settings: Vec<Setting>,
 }
 
 impl Manifest {
@@ -126,6 +131,7 @@ impl Manifest {
         let lifecycle = config.as_ref().map(Document::lifecycle).transpose()?.unwrap_or_default();
         let port = config.as_ref().map_or(Ok(None), Document::port)?;
         let compress = config.as_ref().map_or(Ok(false), Document::compress)?;
+        let settings = config.as_ref().map(Document::settings).unwrap_or_default();
         if function.is_some() {
             routes.imply(name);
         }
@@ -145,6 +151,7 @@ impl Manifest {
             worker,
             assets,
             tasks,
+            settings,
         })
     }
 }

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::admin::{LogLine, ProjectLoad, ProjectState, RequestInfo, RequestSample, Status, VersionName};
+use crate::admin::{
+    LogLine, ProjectLoad, ProjectState, RequestInfo, RequestSample, Setting, Status, VersionName,
+};
 use crate::commit::CommitInfo;
 use crate::deploy::{Action, DeployRecord, Removal};
 use crate::event::{Diagnostic, Event, RouteConflict};
@@ -77,6 +79,27 @@ pub struct RouterStatus {
     pub status: Option<Box<Status>>,
     /// The reason why there is no answer. `null` with one.
     pub error: Option<String>,
+}
+
+/// `GET /projects/{name}/settings` of the bridge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SettingsOverview {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The routers that have the project, in the order of the configuration.
+    pub routers: Vec<RouterSettings>,
+    /// The routers that did not answer.
+    #[serde(default)]
+    pub errors: Vec<LogError>,
+}
+
+/// The settings of a project at one router.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RouterSettings {
+    /// The router's admin URL.
+    pub router: String,
+    /// The settings of the live version, or else of the newest.
+    pub settings: Vec<Setting>,
 }
 
 /// `GET /events` of the bridge.

@@ -96,7 +96,51 @@ export function Settings({ name, project }) {
       )}</dl>
     `
   }
+    <${Origins} name=${name} project=${project} router=${at.router} />
     <${Removal} name=${name} project=${project} />`;
+}
+
+// Each setting with the file, or the flag, that it comes from.
+function Origins({ name, project, router }) {
+  const { data, error } = usePolled(`projects/${part(name)}/settings`, 0, [project]);
+  if (error) return html`<${Failure} error=${error} />`;
+  const settings = data?.routers.find((one) => one.router === router)?.settings ?? [];
+  if (settings.length === 0) return null;
+  return html`
+    <h3>Where settings come from</h3>
+    <div class="scroll">
+      <table class="wrap">
+        <thead>
+          <tr>
+            <th scope="col">Setting</th>
+            <th scope="col">Value</th>
+            <th scope="col">From</th>
+          </tr>
+        </thead>
+        <tbody>${settings.map((setting) =>
+          html`
+            <tr key=${setting.key}>
+              <th scope="row"><code>${visible(setting.key)}</code></th>
+              <td>${valueOf(setting)}</td>
+              <td>${originOf(setting)}</td>
+            </tr>
+          `
+        )}</tbody>
+      </table>
+    </div>
+  `;
+}
+
+function valueOf({ key, value }) {
+  if (value !== null) return html`<code>${visible(JSON.stringify(value))}</code>`;
+  const isVariable = /^(switchyard\.)?env\./.test(key);
+  return html`<span class="dim">${isVariable ? "not shown" : "none"}</span>`;
+}
+
+function originOf({ origin, file, line, flag }) {
+  if (file) return html`<code>${visible(line ? `${file}:${line}` : file)}</code>`;
+  if (origin === "flag") return html`<code>${visible(flag)}</code>`;
+  return html`<span class="dim">${flag ? `default of ${visible(flag)}` : "default"}</span>`;
 }
 
 function Rights({ grants }) {

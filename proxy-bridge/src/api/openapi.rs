@@ -8,7 +8,8 @@ use utoipa::OpenApi;
 
 use super::{
     deploy, deploys, diff, events, health, loads, locks, logs, metrics, overrides, pipelines, projects,
-    reload, requests, rollback, run_logs, runs, schemas, source_commits, sources, stream, tasks, whoami,
+    reload, requests, rollback, run_logs, runs, schemas, settings, source_commits, sources, stream, tasks,
+    whoami,
 };
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
 use switchyard_contract::overview::{DeployChanges, RequestChanges};
@@ -40,6 +41,7 @@ use switchyard_edge::api::openapi::complete;
         projects::projects,
         projects::project,
         projects::statuses,
+        settings::settings,
         projects::versions,
         diff::diff,
         reload::reload,

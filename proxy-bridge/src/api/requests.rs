@@ -89,7 +89,7 @@ pub(super) fn add<K: Ord, T>(all: &mut BTreeMap<K, T>, key: K, value: T, merge: 
 }
 
 /// Asks all routers about `what` of a project: see [`ask`].
-async fn ask_about<T: DeserializeOwned>(
+pub(super) async fn ask_about<T: DeserializeOwned>(
     api: &Api,
     project: &ProjectName,
     what: &str,

@@ -10,7 +10,7 @@ use utoipa::OpenApi;
 
 use super::{
     checkouts, deploys, events, files, health, hooks, inspect, logs, metrics, overrides, projects, reloads,
-    requests, runs, tasks,
+    requests, runs, settings, tasks,
 };
 
 #[derive(OpenApi)]
@@ -27,6 +27,7 @@ use super::{
         events::events,
         projects::projects,
         projects::project,
+        settings::settings,
         tasks::tasks,
         checkouts::checkouts,
         checkouts::checkout,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use switchyard_contract::admin::Setting;
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::platform::Platform;
 use switchyard_detect::entry::{self, Entry};
@@ -42,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) site: Option<Arc<LiveSite>>,
     pub(crate) served_by: ServedBy,
     pub(crate) tasks: Arc<Declared>,
+    /// The keys of its own configuration, as they are shown.
+    pub(crate) settings: Arc<[Setting]>,
 }
 
 /// The part of a version that answers its requests.
@@ -98,6 +101,7 @@ impl Plan {
             worker,
             assets,
             tasks,
+            settings,
         } = manifest;
         let before = config.of_live.and_then(|function| function.verify_jwt);
         let verifies = function.map(|function| function.verify_jwt);
@@ -148,6 +152,7 @@ impl Plan {
             site,
             served_by,
             tasks: Arc::new(tasks),
+            settings: settings.into(),
         })
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use switchyard_contract::admin::{Hold, Report};
+use switchyard_contract::admin::{Hold, Report, Setting};
 use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::digest::Digest;
 use switchyard_contract::project::ProjectName;
@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Policy(Arc<Policy>),
     /// Tell the variable of this name that the policy gives a project. May be a secret.
     Variable { project: ProjectName, name: String, answer: oneshot::Sender<Option<String>> },
+    /// Tell the settings of a project. `project`: the name in the request, valid or not.
+    Settings { project: String, answer: oneshot::Sender<Option<Vec<Setting>>> },
     /// Start a live version without cells: a request waits for it.
     Wake(Version),
     /// Read a project from this folder from now on, or from the volume again, and at once. The answer

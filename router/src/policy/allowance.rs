@@ -37,6 +37,8 @@ pub(super) struct Allowance {
     pub(super) runs: RunLimits,
     /// The variables that it gets, unless it requests fewer. May contain secrets.
     pub(super) env: BTreeMap<String, String>,
+    /// The lines of the policy that have set one of these, by key: `limits.memory`.
+    pub(super) lines: BTreeMap<String, u32>,
 }
 
 impl Allowance {
@@ -64,6 +66,7 @@ impl Allowance {
             cells: 4,
             runs: RunLimits::default(),
             env: BTreeMap::new(),
+            lines: BTreeMap::new(),
         }
     }
 }

@@ -35,7 +35,8 @@ pub(super) fn read(file: &Path, base: Policy, state: &Path) -> Result<Policy, Ve
         vec![PolicyError::Unreadable { file: file.to_owned(), error: error.to_string() }]
     };
     let text = read_text(file).map_err(unreadable)?;
-    let mut reader = PolicyReader { file, text: &text, state, problems: Vec::new() };
+    let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
+    let mut reader = PolicyReader { file, text: &text, line_ends, state, problems: Vec::new() };
     let (document, errors) = DeTable::parse_recoverable(&text);
     for error in errors {
         // The full text of the error shows the line, which may contain a secret.
@@ -54,6 +55,7 @@ pub(super) fn read(file: &Path, base: Policy, state: &Path) -> Result<Policy, Ve
 struct PolicyReader<'a> {
     file: &'a Path,
     text: &'a str,
+    line_ends: Vec<usize>,
     state: &'a Path,
     problems: Vec<PolicyError>,
 }
@@ -102,6 +104,7 @@ impl PolicyReader<'_> {
             }
         }
         policy.assignments = Arc::new(assignments);
+        policy.file = Some(self.file.to_owned());
         policy
     }
 
@@ -135,6 +138,18 @@ impl PolicyReader<'_> {
                 _ => self.unknown(&entry, &["permissions", "limits", "env", "routes"]),
             }
         }
+        let settings = layer.value.as_table().into_iter().flat_map(|table| entries("", table));
+        for (_, entry) in settings {
+            match entry.value.as_table() {
+                Some(table) => allowance.lines.extend(entries(&entry.key, table).map(|one| self.line(one.1))),
+                None => allowance.lines.extend([self.line(entry)]),
+            }
+        }
+    }
+
+    fn line(&self, entry: Field<'_>) -> (String, u32) {
+        let line = self.line_ends.partition_point(|end| *end < entry.at.start) + 1;
+        (entry.key, u32::try_from(line).unwrap_or(u32::MAX))
     }
 
     fn permissions(&mut self, entry: &Field<'_>, allowance: &mut Allowance) {

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::platform::{Platform, UnknownPlatform};
 use switchyard_contract::project::ProjectName;
@@ -78,6 +78,16 @@ impl Document {
     pub(super) fn own(&self, name: &str) -> Option<&Value> {
         debug_assert!(keys::OWN.contains(&name), "{name} is missing from the list of keys");
         self.value.get("switchyard")?.get(name)
+    }
+
+    /// Returns the keys of `"switchyard"` with their values.
+    pub(super) fn own_keys(&self) -> Option<&Map<String, Value>> {
+        self.value.get("switchyard")?.as_object()
+    }
+
+    /// Returns the line and column of a key.
+    pub(super) fn position(&self, path: &str) -> Option<(u32, u32)> {
+        keys::position(&self.text, path)
     }
 
     pub(super) fn requested(&self) -> Result<PermissionRequest, Diagnostic> {

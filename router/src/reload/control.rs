@@ -211,6 +211,10 @@ impl Control {
             Command::Variable { project, name, answer } => {
                 let _ = answer.send(self.parts.policy.variable(&project, &name).map(str::to_owned));
             }
+            Command::Settings { project, answer } => {
+                let project = self.projects.get(&project);
+                let _ = answer.send(project.map(|project| project.settings(&self.parts.policy)));
+            }
             Command::Override { project, folder, answer } => self.set_override(project, folder, answer),
             Command::Hold { hold, answer } => self.hold(&hold, answer),
             Command::Build { deploy, answer } => self.build_deploy(&deploy, answer),

@@ -1,6 +1,6 @@
 //! A project as the status board shows it.
 
-use switchyard_contract::admin::{ProjectState, Status, VersionName};
+use switchyard_contract::admin::{ProjectState, Setting, Status, VersionName};
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_protocol::PlatformApi;
@@ -10,7 +10,8 @@ use super::machine::Work;
 use super::project::Project;
 use crate::build::Plan;
 use crate::live::{CellState, ProjectStatus};
-use crate::project::diagnostic;
+use crate::policy::Policy;
+use crate::project::{diagnostic, with_defaults};
 use crate::version::Version;
 
 impl Project {
@@ -57,6 +58,15 @@ impl Project {
             slots: Some(self.shared.slots.clone()),
             draining: self.draining.clone(),
         }
+    }
+
+    /// The settings of the version that is shown, and those of the operator.
+    pub(super) fn settings(&self, policy: &Policy) -> Vec<Setting> {
+        let plan = self.shown_plan();
+        let own = plan.map(|plan| &*plan.settings).unwrap_or_default();
+        let mut settings = with_defaults(own, plan.map(|plan| plan.prefix).unwrap_or_default());
+        settings.extend(policy.settings(&self.name));
+        settings
     }
 
     /// The name of a version, with its commit if it is the live one.

@@ -4,10 +4,11 @@ use super::super::Console;
 use super::super::bridge::Bridge;
 use super::super::failure::{DONE, Failure};
 use super::super::report;
+use super::super::table::aligned;
 use super::parse;
-use switchyard_contract::admin::ProjectState;
+use switchyard_contract::admin::{ProjectState, Setting, SettingOrigin};
 use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployRecords};
-use switchyard_contract::overview::{ProjectOnRouter, ProjectOverview};
+use switchyard_contract::overview::{ProjectOnRouter, ProjectOverview, SettingsOverview};
 use switchyard_contract::versions::ProjectLocks;
 use switchyard_contract::visible;
 
@@ -43,7 +44,30 @@ pub(super) async fn explain(
     for line in lines {
         console.print(&visible::block(&line))?;
     }
+    let settings = bridge.get(&["projects", project, "settings"]).await?;
+    // A removed project has none.
+    if settings.status.is_success() {
+        let routers = parse::<SettingsOverview>(&settings)?.routers;
+        let first = routers.into_iter().next();
+        console.print_table(&table(&first.map(|router| router.settings).unwrap_or_default()))?;
+    }
     Ok(DONE)
+}
+
+/// Returns a table of the settings that are not the default ones. Empty without any.
+fn table(settings: &[Setting]) -> String {
+    let word = |text: &str| visible::word(text).into_owned();
+    let set = settings.iter().filter(|setting| setting.origin != SettingOrigin::Default);
+    let mut rows: Vec<_> = set
+        .map(|setting| {
+            let value = if setting.value.is_null() { String::new() } else { setting.value.to_string() };
+            [word(&setting.key), visible::line(&value).into_owned(), word(&setting.place())]
+        })
+        .collect();
+    if !rows.is_empty() {
+        rows.insert(0, ["SETTING", "VALUE", "FROM"].map(str::to_owned));
+    }
+    aligned(&rows)
 }
 
 fn sentences(overview: &ProjectOverview) -> Vec<String> {

@@ -41,7 +41,12 @@ async fn an_explanation_names_the_error_the_last_deploy_and_the_lock() {
         "live": version("1"), "on_disk": version("2"), "error": error, "behind": false}]});
     let deploys = json!({"deploys": [record("live", None)]});
     let locks = json!({"locks": [{"project": "blog", "by": "ops", "at": "2026-03-01T12:00:00Z", "reason": "a sale"}]});
-    let replies = [blog, deploys, locks].map(|body| Reply::Json(200, body));
+    let settings = json!({"project": "blog", "routers": [{"router": "http://r1", "settings": [
+        {"key": "switchyard.cells", "value": 1, "origin": "default"},
+        {"key": "switchyard.idle", "value": "10m", "origin": "project", "file": "deno.json", "line": 4},
+        {"key": "limits.body", "value": "5\u{1b}MiB", "origin": "flag", "flag": "--max-body"},
+    ]}]});
+    let replies = [blog, deploys, locks, settings].map(|body| Reply::Json(200, body));
     let bridge = FakeBridge::answering(replies).await;
     let ran = run_with(&bridge, &["explain", "blog"]).await;
     let expected = [
@@ -50,6 +55,9 @@ async fn an_explanation_names_the_error_the_last_deploy_and_the_lock() {
         "> 3 | x",
         "The last deploy, of 2026-03-01 12:00 UTC, is live.",
         "It is locked by ops since 2026-03-01 12:00 UTC (a sale): switchyard unlock blog",
+        "SETTING          VALUE          FROM",
+        "switchyard.idle  \"10m\"          deno.json:4",
+        "limits.body      \"5\\u001bMiB\"  --max-body",
     ];
     assert_eq!((ran.exit, ran.out.lines().collect::<Vec<_>>()), (0, expected.to_vec()), "{}", ran.err);
 }
