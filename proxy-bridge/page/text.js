@@ -99,6 +99,11 @@ export function plural(count, one, many = one + "s") {
   return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 }
 
+// The files that caused a reload: "main.ts and 2 more".
+export function changedFiles({ first, count }) {
+  return count > 1 ? `${first} and ${(count - 1).toLocaleString("en")} more` : first;
+}
+
 // The host and port of a router's URL, which is its name.
 export function host(url) {
   return String(url ?? "").replace(/^https?:\/\//, "");

@@ -18,7 +18,7 @@ use super::routers::{CallError, Presence, Router};
 use super::tree::Tree;
 use super::upload;
 use super::upload_limits::UploadLimits;
-use switchyard_contract::admin::CheckoutInfo;
+use switchyard_contract::admin::{CheckoutInfo, Reload};
 use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::overview::VersionInfo;
@@ -70,7 +70,13 @@ pub async fn all(
     }
     for router in routers {
         let status = router.status(project.as_str()).filter(|status| status.incarnation == incarnation);
-        if let Some(live) = status.and_then(|status| status.live) {
+        let Some(status) = status else { continue };
+        for Reload { version, changed, .. } in status.reloads {
+            if let Some(version) = version.and_then(|version| versions.get_mut(&version)) {
+                version.changed = version.changed.take().or(changed);
+            }
+        }
+        if let Some(live) = status.live {
             let version = versions.entry(live.version.clone()).or_insert_with(|| empty(&live.version));
             version.digest = Some(live.digest);
             version.live.push(router.name().to_owned());

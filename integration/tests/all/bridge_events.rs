@@ -27,6 +27,7 @@ fn event() -> Event {
             incarnation: Default::default(),
             previous: None,
             trigger: None,
+            changed: None,
             error: None,
             timings_ms: Timings::default(),
             death: None,

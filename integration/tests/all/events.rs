@@ -37,6 +37,8 @@ async fn signed_events_notify_the_ingress_of_the_serving_version() {
     let second = receiver.until(|event| is_live(event, "a", true)).await.pop().unwrap();
     assert_eq!(second.data.trigger, Some(Trigger::Watch));
     assert_eq!(second.data.previous, first.data.version);
+    let changed = |event: &Event| event.data.changed.as_ref().map(ToString::to_string);
+    assert_eq!((changed(&first), changed(&second)), (None, Some("main.ts".to_owned())));
     assert_eq!(router.public.get("/a/").await.text(), "two");
     let timings = second.data.timings_ms;
     let total = timings.total.expect("a reload has a total");
@@ -53,6 +55,7 @@ async fn signed_events_notify_the_ingress_of_the_serving_version() {
     volume.write("a/main.ts", "export default {");
     let failed = receiver.until(|event| event.kind == EventType::ReloadFailed).await.pop().unwrap();
     assert_eq!(failed.data.previous, second.data.version);
+    assert_eq!(changed(&failed).as_deref(), Some("main.ts"));
     assert!(failed.data.error.is_some_and(|error| error.file.as_deref() == Some("main.ts")));
 
     volume.remove("a");

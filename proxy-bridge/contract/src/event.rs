@@ -96,6 +96,10 @@ pub struct EventData {
     /// The reason why the router read the project. `null` without one, as when a version is
     /// retired.
     pub trigger: Option<Trigger>,
+    /// The files that the router found changed when it read the project. In `reload.live` and `reload.failed`
+    /// only, and absent where it has nothing to compare with, as for the first version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<ChangedFiles>,
     /// The reason why the version cannot be served. In `reload.failed` only.
     pub error: Option<Diagnostic>,
     /// The time that each phase took. Empty for events that end no reload.
@@ -234,6 +238,27 @@ impl fmt::Display for Trigger {
     }
 }
 
+/// The files in which a version differs from the one that was read before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangedFiles {
+    /// The first of them in the order of their paths, relative to the project's directory; one of an include
+    /// begins with `../`. At most [`bounds::DIAGNOSTIC_FILE`] bytes.
+    #[serde(deserialize_with = "changed_file")]
+    pub first: String,
+    /// The number of files that are new, gone, or have another content.
+    pub count: u64,
+}
+
+impl fmt::Display for ChangedFiles {
+    /// Writes `main.ts`, or `lib/a.ts and 2 more`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count.saturating_sub(1) {
+            0 => f.write_str(&self.first),
+            others => write!(f, "{} and {others} more", self.first),
+        }
+    }
+}
+
 /// The time that each phase took, in milliseconds of wall-clock time. A phase that did not happen
 /// is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -312,6 +337,10 @@ fn file<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> 
     bounds::read_option(from, bounds::DIAGNOSTIC_FILE)
 }
 
+fn changed_file<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    bounds::read_text(from, bounds::DIAGNOSTIC_FILE)
+}
+
 fn frame<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     bounds::read_option(from, bounds::DIAGNOSTIC_FRAME)
 }
@@ -337,6 +366,7 @@ pub(crate) mod tests {
                 commit: None,
                 previous: None,
                 trigger: Some(Trigger::Watch),
+                changed: None,
                 error: None,
                 timings_ms: Timings { debounce: Some(20.5), total: Some(31.25), ..Timings::default() },
                 death: None,

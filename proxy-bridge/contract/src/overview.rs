@@ -9,7 +9,7 @@ use crate::admin::{
 };
 use crate::commit::CommitInfo;
 use crate::deploy::{Action, DeployRecord, Removal};
-use crate::event::{Diagnostic, Event, RouteConflict};
+use crate::event::{ChangedFiles, Diagnostic, Event, RouteConflict};
 use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 
@@ -216,6 +216,10 @@ pub struct VersionInfo {
     /// The commit that the files came from. Absent unless a git source deployed them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitInfo>,
+    /// The files that a router found changed when it read the version. Absent if none of the last reloads
+    /// was of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<ChangedFiles>,
     /// The admin URLs of the routers that serve the version.
     #[serde(default)]
     pub live: Vec<String>,

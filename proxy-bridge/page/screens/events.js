@@ -15,7 +15,7 @@ import {
 } from "../parts.js";
 import { route, setQuery, to } from "../route.js";
 import { events, MAX_EVENTS, useEvents } from "../store.js";
-import { clock, full, millis, plural, visible } from "../text.js";
+import { changedFiles, clock, full, millis, plural, visible } from "../text.js";
 
 const ROWS = 100;
 
@@ -110,6 +110,7 @@ function brief(data) {
   if (data.error) return data.error.message.split("\n")[0];
   if (data.death) return data.death.message;
   if (data.conflict) return data.conflict.route;
+  if (data.changed) return changedFiles(data.changed);
   return data.folder ?? (data.timings_ms?.total ? `in ${millis(data.timings_ms.total)}` : "");
 }
 
@@ -118,6 +119,16 @@ function explain(type, data) {
   const sentences = [];
   if (data.trigger) {
     sentences.push(`The project was read because ${CAUSES[data.trigger] ?? data.trigger}.`);
+  }
+  if (data.changed) {
+    const { first, count } = data.changed;
+    sentences.push(
+      count > 1
+        ? `${
+          plural(count, "file")
+        } differ from the version that was read before, the first by name is ${first}.`
+        : `The one file that differs from the version that was read before is ${first}.`,
+    );
   }
   const phases = Object.entries(data.timings_ms ?? {}).filter(([name]) => name !== "total").map((
     [name, ms],

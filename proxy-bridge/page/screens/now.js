@@ -8,7 +8,7 @@ import { usePolled } from "../poll.js";
 import { useRequests } from "../requests.js";
 import { part } from "../api.js";
 import { to } from "../route.js";
-import { bytes, host, millis, percent, visible } from "../text.js";
+import { bytes, changedFiles, host, millis, percent, visible } from "../text.js";
 import { Memory, Rate } from "./load.js";
 import { Phases } from "./phases.js";
 import { RequestTable } from "./requesttable.js";
@@ -164,6 +164,7 @@ function Reloads({ reloads }) {
               <td class="dim wide">${[
                 TRIGGERS[reload.trigger] ?? visible(reload.trigger),
                 OUTCOMES[reload.outcome],
+                reload.changed && visible(changedFiles(reload.changed)),
               ].filter(Boolean).join(": ")}</td>
               <td>
                 <${Phases} timings=${reload.timings_ms} names=${PHASES} />

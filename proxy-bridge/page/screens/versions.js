@@ -8,7 +8,7 @@ import { part } from "../api.js";
 import { route, setQuery } from "../route.js";
 import { may } from "../session.js";
 import { deploys, useDeploys } from "../store.js";
-import { bytes, plural, short, visible } from "../text.js";
+import { bytes, changedFiles, plural, short, visible } from "../text.js";
 import { Compare } from "./compare.js";
 import { Phases } from "./phases.js";
 import { Rollback } from "./rollback.js";
@@ -81,7 +81,9 @@ function Row({ version, routers, failed, rollback, diff }) {
       <span class="dim"><${Time} at=${version.at} /></span>
       <span class="what">${version.message
         ? visible(version.message)
-        : html`<span class="dim">no message</span>`}
+        : html`<span class="dim">${
+          version.changed ? visible(changedFiles(version.changed)) : "no message"
+        }</span>`}
           ${" "}<${Commit} commit=${version.commit} /> <span class="tag">${how}${version.by
             ? ` by ${visible(version.by)}`
             : ""}</span></span>

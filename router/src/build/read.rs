@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use switchyard_contract::digest::Digest;
-use switchyard_contract::event::{Diagnostic, Trigger};
+use switchyard_contract::event::{ChangedFiles, Diagnostic, Trigger};
 use switchyard_contract::incarnation::{Incarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
 use tokio::sync::{Notify, mpsc};
@@ -47,6 +47,8 @@ pub(crate) struct ReadResult {
     pub(crate) state: FolderState<Candidate>,
     /// The digest of the project's own files, if its version has included files too.
     pub(crate) own: Option<Digest>,
+    /// The files in which it differs from the version that was read before.
+    pub(crate) changed: Option<ChangedFiles>,
     pub(crate) installed: InstalledPackages,
     pub(crate) cache: HashCache,
     /// `true`: the reading took too long. Another one may succeed although nothing has changed.
@@ -63,6 +65,7 @@ impl ReadResult {
         Self {
             state,
             own: None,
+            changed: None,
             installed: InstalledPackages::default(),
             cache: HashCache::default(),
             is_late: false,
@@ -84,6 +87,8 @@ pub(crate) struct ReadRequest {
     /// The place that its files are read from.
     pub(crate) place: Place,
     pub(crate) live: Option<Version>,
+    /// The version that was read before.
+    pub(crate) on_disk: Option<Version>,
     /// The project's incarnation at the last reading.
     pub(crate) incarnation: Option<Incarnation>,
     /// The packages that the live version was made with.
@@ -282,9 +287,13 @@ fn judge(
     pace: Pace<'_>,
 ) -> Result<PassOutcome, Interruption> {
     let installed = InstalledPackages::of(snapshot.packages());
-    let ended =
-        |state| Ok(ReadResult { own: snapshot.own_digest, installed, ..ReadResult::new(state) }.into());
     let version = Version::new(tenant, snapshot.digest);
+    let mut earlier = request.on_disk.iter().chain(&request.live);
+    let changed = earlier.find_map(|earlier| store.changes(earlier, &version, snapshot));
+    let ended = |state| {
+        let own = snapshot.own_digest;
+        Ok(ReadResult { own, changed: changed.clone(), installed, ..ReadResult::new(state) }.into())
+    };
     let is_live = request.live.as_ref() == Some(&version);
     let has_other_packages = is_live && request.has_other_packages(installed);
     if has_other_packages && !request.outdated && request.may_be_half_installed(installed) {

@@ -1,11 +1,13 @@
 //! The hashes of a project's files, each computed once for each state of its file.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
-use switchyard_contract::event::Diagnostic;
+use switchyard_contract::bounds;
+use switchyard_contract::event::{ChangedFiles, Diagnostic};
 
 use super::bounds::{Interruption, Pace};
 use super::scan::{FileListing, FileStamp, ListError, ListedFile, unreadable};
@@ -55,6 +57,29 @@ impl FileHashes {
     /// The paths of all files, in order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.iter().map(|(path, _)| &**path)
+    }
+
+    /// Returns the files in which these differ from those `before`. `None`: they are equal.
+    pub(super) fn changes(&self, before: &Self) -> Option<ChangedFiles> {
+        let (mut ours, mut theirs) = (self.0.iter().peekable(), before.0.iter().peekable());
+        let mut changed: Option<ChangedFiles> = None;
+        loop {
+            let order = match (ours.peek(), theirs.peek()) {
+                (None, None) => return changed,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((our, _)), Some((their, _))) => our.cmp(their),
+            };
+            let our = ours.next_if(|_| order.is_le());
+            let their = theirs.next_if(|_| order.is_ge());
+            match our.or(their) {
+                Some((path, _)) if our != their => {
+                    let first = || bounds::cut(path.to_string(), bounds::DIAGNOSTIC_FILE);
+                    changed.get_or_insert_with(|| ChangedFiles { first: first(), count: 0 }).count += 1;
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The number of files.
@@ -245,6 +270,19 @@ mod tests {
         let files = FileHashes(["a/b", "a/c", "ab"].map(|path| (path.into(), [1; 32])).into());
         assert!(files.contains_key("a/c") && files.contains_key("ab") && !files.contains_key("a"));
         assert!(files.has_below("a/") && !files.has_below("ab/") && !files.has_below("b/"));
+    }
+
+    #[test]
+    fn files_that_are_new_gone_or_other_are_changed_and_the_first_is_by_path() {
+        let files = |all: &[(&str, u8)]| {
+            FileHashes(all.iter().map(|(path, hash)| ((*path).into(), [*hash; 32])).collect())
+        };
+        let before = files(&[("b", 1), ("c", 1), ("d", 1), ("e", 1)]);
+        let changed = |after: &[(&str, u8)]| files(after).changes(&before).map(|changed| changed.to_string());
+        assert_eq!(changed(&[("b", 1), ("c", 1), ("d", 1), ("e", 1)]), None);
+        assert_eq!(changed(&[("a", 1), ("b", 1), ("c", 2), ("d", 1)]).as_deref(), Some("a and 2 more"));
+        assert_eq!(changed(&[("b", 1), ("c", 1), ("d", 1)]).as_deref(), Some("e"));
+        assert_eq!(changed(&[]).as_deref(), Some("b and 3 more"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use switchyard_contract::digest::Digest;
+use switchyard_contract::event::ChangedFiles;
 use switchyard_contract::project::ProjectName;
 
 pub(crate) use self::entry::{Checkout, StoredVersion};
@@ -208,6 +209,22 @@ impl Store {
     pub(crate) fn contents(&self, checkout: &Checkout) -> Arc<FileHashes> {
         let folder = checkout.dir.parent().unwrap_or(&checkout.dir);
         self.state().trusted.get(folder).map(|(_, files)| files.clone()).unwrap_or_default()
+    }
+
+    /// Returns the files in which `version`, whose snapshot is given, differs from the version `earlier`.
+    /// `None`: they are equal, or the files of the earlier one are not known.
+    pub(crate) fn changes(
+        &self,
+        earlier: &Version,
+        version: &Version,
+        snapshot: &Snapshot,
+    ) -> Option<ChangedFiles> {
+        if earlier.tenant() != version.tenant() || earlier == version {
+            return None;
+        }
+        let folder = self.folder(&earlier.tenant(), &earlier.digest.short());
+        let before = self.state().trusted.get(&folder).map(|(_, files)| files.clone())?;
+        snapshot.files.changes(&before)
     }
 
     /// Returns a handle to the checkout in `folder`, which need not exist yet. While it lives, the

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use switchyard_contract::bounds::KEPT_EVENTS;
 use switchyard_contract::commit::CommitInfo;
 use switchyard_contract::event::{
-    Death, Diagnostic, Event, EventData, EventType, RouteConflict, Timings, Trigger,
+    ChangedFiles, Death, Diagnostic, Event, EventData, EventType, RouteConflict, Timings, Trigger,
 };
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::publisher::Publisher;
@@ -44,6 +44,7 @@ pub(crate) struct EventDetails {
     pub(crate) commit: Option<Arc<CommitInfo>>,
     pub(crate) previous: Option<Version>,
     pub(crate) trigger: Option<Trigger>,
+    pub(crate) changed: Option<ChangedFiles>,
     pub(crate) error: Option<Diagnostic>,
     pub(crate) timings_ms: Timings,
     pub(crate) death: Option<Death>,
@@ -86,6 +87,7 @@ impl Events {
                 commit: details.commit.as_deref().cloned(),
                 previous: details.previous.as_ref().map(ToString::to_string),
                 trigger: details.trigger,
+                changed: details.changed,
                 error: details.error,
                 timings_ms: details.timings_ms,
                 death: details.death,

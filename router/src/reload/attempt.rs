@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use switchyard_contract::admin::{ReloadOutcome, Report};
 use switchyard_contract::digest::Digest;
-use switchyard_contract::event::{Diagnostic, Timings, Trigger};
+use switchyard_contract::event::{ChangedFiles, Diagnostic, Timings, Trigger};
 use switchyard_contract::project::ProjectName;
 use tokio::sync::{Notify, oneshot};
 
@@ -73,6 +73,8 @@ pub(super) struct AttemptData {
     pub(super) publish: Option<Duration>,
     /// The digest of the project's own files, if its version has included files too.
     pub(super) own: Option<Digest>,
+    /// The files that the reading found changed.
+    pub(super) changed: Option<ChangedFiles>,
     /// Notified when something newer waits for the end of the build.
     pub(super) newer: Arc<Notify>,
     callers: Vec<Caller>,
@@ -90,6 +92,7 @@ impl From<Look> for AttemptData {
             build: None,
             publish: None,
             own: None,
+            changed: None,
             newer: Arc::default(),
             callers,
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use switchyard_contract::admin::{CellCrash, Reload, Report};
 use switchyard_contract::bounds::{KEPT_DEATHS, KEPT_RELOADS};
-use switchyard_contract::event::{Death, Trigger};
+use switchyard_contract::event::{ChangedFiles, Death, Trigger};
 
 use crate::version::Version;
 
@@ -17,7 +17,7 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn add_reload(&mut self, trigger: Trigger, report: &Report) {
+    pub(super) fn add_reload(&mut self, trigger: Trigger, changed: Option<ChangedFiles>, report: &Report) {
         self.reloads.truncate(KEPT_RELOADS - 1);
         // Most projects have one.
         self.reloads.reserve_exact(1);
@@ -26,6 +26,7 @@ impl History {
             trigger,
             outcome: report.outcome,
             version: report.version.clone(),
+            changed,
             timings_ms: report.timings_ms,
         });
     }

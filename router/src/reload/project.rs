@@ -207,6 +207,7 @@ impl Project {
         if let Some(attempt) = self.machine.attempt_mut() {
             attempt.snapshot = Some(read.took);
             attempt.own = read.own;
+            attempt.changed = read.changed.take();
         }
     }
 
@@ -361,7 +362,7 @@ impl Project {
         let error = self.machine.failed().map(|failed| failed.failure.error.clone());
         let report = attempt.report(&self.name, outcome, version, error);
         if outcome != ReloadOutcome::Unchanged {
-            self.history.add_reload(attempt.trigger, &report);
+            self.history.add_reload(attempt.trigger, attempt.changed.clone(), &report);
         }
         attempt.answer(&report);
         report

@@ -98,7 +98,7 @@ fn sentence(event: &Event) -> String {
         (Some(error), ..) => report::diagnostic(error).lines().next().map(str::to_owned),
         (_, Some(death), _) => Some(death.message.clone()),
         (.., Some(conflict)) => Some(conflict.message.clone()),
-        _ => data.folder.clone(),
+        _ => data.folder.clone().or_else(|| data.changed.as_ref().map(ToString::to_string)),
     };
     let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
     format!("{subject}{took}{detail}")

@@ -44,7 +44,8 @@ pub(in super::super) async fn versions(
 }
 
 fn table(versions: &[VersionInfo], now: Timestamp) -> String {
-    let mut rows = vec![["VERSION", "STATE", "WHEN", "BY", "FILES", "COMMIT", "MESSAGE"].map(str::to_owned)];
+    let mut rows =
+        vec![["VERSION", "STATE", "WHEN", "BY", "FILES", "CHANGED", "COMMIT", "MESSAGE"].map(str::to_owned)];
     rows.extend(versions.iter().map(|version| row(version, now)));
     for column in 0..rows[0].len() {
         if rows[1..].iter().all(|row| row[column].is_empty()) {
@@ -54,7 +55,7 @@ fn table(versions: &[VersionInfo], now: Timestamp) -> String {
     aligned(&rows)
 }
 
-fn row(version: &VersionInfo, now: Timestamp) -> [String; 7] {
+fn row(version: &VersionInfo, now: Timestamp) -> [String; 8] {
     let shown = |text: &Option<String>| visible::word(text.as_deref().unwrap_or_default()).into_owned();
     let state = match (version.live.is_empty(), version.kept.is_empty()) {
         (false, _) => "live",
@@ -67,6 +68,11 @@ fn row(version: &VersionInfo, now: Timestamp) -> [String; 7] {
         version.at.map(|at| age(at, now)).unwrap_or_default(),
         shown(&version.by),
         version.files.map(|files| files.to_string()).unwrap_or_default(),
+        version
+            .changed
+            .as_ref()
+            .map(|files| visible::word(&files.to_string()).into_owned())
+            .unwrap_or_default(),
         version.commit.as_ref().map(|commit| visible::word(commit.short()).into_owned()).unwrap_or_default(),
         shown(&version.message),
     ]
@@ -145,15 +151,16 @@ mod tests {
         let versions: Vec<VersionInfo> = serde_json::from_value(json!([
             {"version": "blog@3", "at": "2026-03-01T12:00:00Z", "files": 3, "live": ["r1"], "kept": ["r1"],
                 "message": "by\u{1b} hand"},
-            {"version": "blog@2", "at": "2026-03-01T11:00:00Z", "kept": ["r1"]},
+            {"version": "blog@2", "at": "2026-03-01T11:00:00Z", "kept": ["r1"],
+                "changed": {"first": "a.ts", "count": 3}},
             {"version": "blog@1"},
         ]))
         .unwrap();
         let shown = table(&versions, "2026-03-01T12:00:30Z".parse().unwrap());
         let expected = [
-            "VERSION  STATE  WHEN     FILES  MESSAGE",
-            "blog@3   live   30s ago  3      by␛ hand",
-            "blog@2   kept   1h ago",
+            "VERSION  STATE  WHEN     FILES  CHANGED          MESSAGE",
+            "blog@3   live   30s ago  3                       by␛ hand",
+            "blog@2   kept   1h ago          a.ts and 2 more",
             "blog@1   gone",
         ];
         assert_eq!(shown.lines().collect::<Vec<_>>(), expected);

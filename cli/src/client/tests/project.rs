@@ -5,7 +5,7 @@ use super::*;
 fn live(sequence: u64, project: &str) -> Value {
     json!({"type": "reload.live", "timestamp": "2026-03-01T12:00:00Z", "data": {"router": "r1",
         "sequence": sequence, "project": project, "digest": null, "version": format!("{project}@0123456789ab"),
-        "previous": null, "trigger": "watch", "error": null, "timings_ms": {"total": 31.4}}})
+        "previous": null, "trigger": "watch", "changed": {"first": "main.ts", "count": 1}, "error": null, "timings_ms": {"total": 31.4}}})
 }
 
 #[tokio::test]
@@ -14,8 +14,8 @@ async fn events_come_in_their_order_and_then_as_they_happen() {
     let bridge = FakeBridge::answering([Reply::Json(200, recent.clone())]).await;
     let ran = run_with(&bridge, &["events"]).await;
     let expected = [
-        "2026-03-01 12:00:00 reload.live      blog@0123456789ab (31 ms)",
-        "2026-03-01 12:00:00 reload.live      shop@0123456789ab (31 ms)",
+        "2026-03-01 12:00:00 reload.live      blog@0123456789ab (31 ms): main.ts",
+        "2026-03-01 12:00:00 reload.live      shop@0123456789ab (31 ms): main.ts",
     ];
     assert_eq!((ran.exit, ran.out.lines().collect::<Vec<_>>()), (0, expected.to_vec()));
     let stream =

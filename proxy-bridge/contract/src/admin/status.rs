@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::Grants;
 use crate::commit::CommitInfo;
-use crate::event::{Death, Diagnostic, RouteConflict, Timings, Trigger};
+use crate::event::{ChangedFiles, Death, Diagnostic, RouteConflict, Timings, Trigger};
 use crate::incarnation::Incarnation;
 use crate::route::Claim;
 
@@ -186,6 +186,9 @@ pub struct Reload {
     pub outcome: ReloadOutcome,
     /// The version's name. `null` when its files could not be read.
     pub version: Option<String>,
+    /// The files that were found changed. Absent where there was nothing to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<ChangedFiles>,
     /// The time that each phase took.
     pub timings_ms: Timings,
 }

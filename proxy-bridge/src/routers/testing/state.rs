@@ -62,6 +62,7 @@ impl FakeState {
                 commit: version.and_then(|version| version.commit.clone()),
                 previous: None,
                 trigger: None,
+                changed: None,
                 error: None,
                 timings_ms: Timings::default(),
                 death: None,

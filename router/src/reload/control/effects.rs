@@ -96,6 +96,7 @@ impl Control {
             root: self.settings.root.clone(),
             place: self.settings.root.place(name.as_str()),
             live: project.machine.live_version().cloned(),
+            on_disk: project.files.on_disk.clone(),
             incarnation: project.files.incarnation,
             live_with: live.and_then(|live| live.plan.installed),
             live_function: match live {

@@ -54,6 +54,7 @@ impl Control {
             version: failed.version.clone(),
             previous,
             trigger: Some(trigger),
+            changed: attempt.changed.clone(),
             error: Some(failed.error),
             timings_ms,
             ..EventDetails::default()

@@ -137,6 +137,7 @@ impl Control {
             commit,
             previous: previous.clone(),
             trigger: Some(attempt.trigger),
+            changed: attempt.changed.clone(),
             timings_ms,
             ..EventDetails::default()
         };
@@ -188,6 +189,7 @@ impl Control {
             commit,
             previous: version.clone(),
             trigger: Some(trigger),
+            changed: attempt.changed.clone(),
             timings_ms: attempt.timings(),
             ..EventDetails::default()
         };
