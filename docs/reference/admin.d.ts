@@ -23,6 +23,18 @@ export type CellCrash = Death & {
 /** The outcome of a run that starts another one. */
 export type ChainOutcome = "success" | "failure" | "always";
 
+/** The files in which a version differs from the one that was read before it. */
+export interface ChangedFiles {
+  /** The number of files that are new, gone, or have another content. */
+  count: number;
+  /**
+   * The first of them in the order of their paths, relative to the project's directory; one of an
+   * include
+   * begins with `../`. At most [`bounds::DIAGNOSTIC_FILE`] bytes.
+   */
+  first: string;
+}
+
 /**
  * A version whose files a router still has. `GET /projects/{name}/checkouts/{short}` answers them
  * as
@@ -174,6 +186,7 @@ export interface Event {
 
 /** The subject of an event, and its details. */
 export interface EventData {
+  changed?: null | ChangedFiles;
   commit?: null | CommitInfo;
   conflict?: null | RouteConflict;
   death?: null | Death;
@@ -313,6 +326,9 @@ export interface KnownRuns {
   /** The runs, by id. */
   runs: KnownRun[];
 }
+
+/** The state of a layer. */
+export type LayerState = "on" | "partial" | "off" | "unrecognized";
 
 /** One line that a cell printed: the data of the events of `GET /projects/{name}/logs`. */
 export interface LogLine {
@@ -484,6 +500,16 @@ export interface ProjectOverride {
   path: string;
 }
 
+/** `GET /projects/{name}/settings` */
+export interface ProjectSettings {
+  /**
+   * The settings of the live version, or else of the newest: those of its deno.json, then those of
+   * the
+   * operator.
+   */
+  settings: Setting[];
+}
+
 /** The state of a project. */
 export type ProjectState = "building" | "live" | "failed" | "invalid" | "idle" | "stopped" | "unrecognized";
 
@@ -547,6 +573,7 @@ export interface Projects {
 export interface Reload {
   /** The time of its end. */
   at: string;
+  changed?: null | ChangedFiles;
   /** The result. */
   outcome: ReloadOutcome;
   /** The time that each phase took. */
@@ -875,6 +902,61 @@ export type RunWork = {
 } | {
   kind: "registry";
 };
+
+/** `GET /sandbox` */
+export interface Sandbox {
+  /**
+   * The layers that the kernel or the operator provides, each on or off, from the start of the
+   * router.
+   */
+  layers: SandboxLayer[];
+  /**
+   * The layers that this machine is missing, in words, as in `/readyz`: also those that were found
+   * to be
+   * weaker later.
+   */
+  missing: string[];
+}
+
+/** One layer of the sandbox. */
+export interface SandboxLayer {
+  /** The form that the layer has, or the reason why it is not whole and what can be done. */
+  detail: string;
+  /**
+   * The name: `users`, `landlock-files`, `landlock-tcp`, `landlock-signals`, `seccomp`, `memory`,
+   * `threads` or `cpu`.
+   */
+  name: string;
+  /** The state. */
+  state: LayerState;
+}
+
+/** One setting that is in effect. */
+export interface Setting {
+  /**
+   * The file that has the value: of the project, or the policy of the operator. Absent for a value
+   * of no
+   * file.
+   */
+  file?: string | null;
+  /** The router's flag for this value, where there is one and no file has the value. */
+  flag?: string | null;
+  /** The key, as in deno.json (`switchyard.idle`) or in a section of the policy (`limits.memory`). */
+  key: string;
+  /** The line in the file, from 1. */
+  line?: number | null;
+  /** The origin of the value. */
+  origin: SettingOrigin;
+  /**
+   * The value, as the file may have it. `null` where there is none, and for variables, whose values
+   * are
+   * never shown.
+   */
+  value: unknown;
+}
+
+/** The origin of a setting's value. */
+export type SettingOrigin = "project" | "policy" | "flag" | "default" | "unrecognized";
 
 /** The status of one project, in `GET /projects` and `GET /projects/{name}`. */
 export interface Status {
@@ -1458,6 +1540,14 @@ export interface Requests {
     };
     answer: Requests;
   };
+  /** The settings of a project, each with its origin */
+  "GET /projects/{name}/settings": {
+    path: {
+      /** The project */
+      name: string;
+    };
+    answer: ProjectSettings;
+  };
   /** The tasks and pipelines of a project's live version, or of one that is kept */
   "GET /projects/{name}/tasks": {
     path: {
@@ -1473,5 +1563,9 @@ export interface Requests {
   /** Readiness probe */
   "GET /readyz": {
     answer: string;
+  };
+  /** The layers of the sandbox around projects */
+  "GET /sandbox": {
+    answer: Sandbox;
   };
 }

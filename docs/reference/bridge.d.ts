@@ -28,6 +28,18 @@ export type CellCrash = Death & {
 /** The outcome of a run that starts another one. */
 export type ChainOutcome = "success" | "failure" | "always";
 
+/** The files in which a version differs from the one that was read before it. */
+export interface ChangedFiles {
+  /** The number of files that are new, gone, or have another content. */
+  count: number;
+  /**
+   * The first of them in the order of their paths, relative to the project's directory; one of an
+   * include
+   * begins with `../`. At most [`bounds::DIAGNOSTIC_FILE`] bytes.
+   */
+  first: string;
+}
+
 /** The file that a version runs, and the reason for the choice. */
 export interface ChosenEntry {
   /** The program's arguments, in which `$NAME` stands for a variable. */
@@ -288,6 +300,7 @@ export interface Event {
 
 /** The subject of an event, and its details. */
 export interface EventData {
+  changed?: null | ChangedFiles;
   commit?: null | CommitInfo;
   conflict?: null | RouteConflict;
   death?: null | Death;
@@ -391,6 +404,9 @@ export interface HookDelivery {
  * or as 16 hex digits.
  */
 export type Incarnation = string;
+
+/** The state of a layer. */
+export type LayerState = "on" | "partial" | "off" | "unrecognized";
 
 /** `GET /metrics/projects` of the bridge. */
 export interface LoadsOverview {
@@ -722,6 +738,7 @@ export interface RecentEvents {
 export interface Reload {
   /** The time of its end. */
   at: string;
+  changed?: null | ChangedFiles;
   /** The result. */
   outcome: ReloadOutcome;
   /** The time that each phase took. */
@@ -970,6 +987,20 @@ export interface RouterRequests {
   requests: RouterRequest[];
 }
 
+/** The sandbox at one router. */
+export type RouterSandbox = Sandbox & {
+  /** The router's admin URL. */
+  router: string;
+};
+
+/** The settings of a project at one router. */
+export interface RouterSettings {
+  /** The router's admin URL. */
+  router: string;
+  /** The settings of the live version, or else of the newest. */
+  settings: Setting[];
+}
+
 /** One project as one router describes it. */
 export interface RouterStatus {
   /** The reason why there is no answer. `null` with one. */
@@ -1133,10 +1164,83 @@ export interface RunVersion {
   spec: string;
 }
 
+/** `GET /sandbox` */
+export interface Sandbox {
+  /**
+   * The layers that the kernel or the operator provides, each on or off, from the start of the
+   * router.
+   */
+  layers: SandboxLayer[];
+  /**
+   * The layers that this machine is missing, in words, as in `/readyz`: also those that were found
+   * to be
+   * weaker later.
+   */
+  missing: string[];
+}
+
+/** One layer of the sandbox. */
+export interface SandboxLayer {
+  /** The form that the layer has, or the reason why it is not whole and what can be done. */
+  detail: string;
+  /**
+   * The name: `users`, `landlock-files`, `landlock-tcp`, `landlock-signals`, `seccomp`, `memory`,
+   * `threads` or `cpu`.
+   */
+  name: string;
+  /** The state. */
+  state: LayerState;
+}
+
+/** `GET /routers/sandbox` of the bridge. */
+export interface SandboxOverview {
+  /** The routers that did not answer. */
+  errors?: LogError[];
+  /** The routers that answered, in the order of the configuration. */
+  routers: RouterSandbox[];
+}
+
 /** The schemas that the bridge has */
 export interface SchemaList {
   /** Their paths. */
   schemas: string[];
+}
+
+/** One setting that is in effect. */
+export interface Setting {
+  /**
+   * The file that has the value: of the project, or the policy of the operator. Absent for a value
+   * of no
+   * file.
+   */
+  file?: string | null;
+  /** The router's flag for this value, where there is one and no file has the value. */
+  flag?: string | null;
+  /** The key, as in deno.json (`switchyard.idle`) or in a section of the policy (`limits.memory`). */
+  key: string;
+  /** The line in the file, from 1. */
+  line?: number | null;
+  /** The origin of the value. */
+  origin: SettingOrigin;
+  /**
+   * The value, as the file may have it. `null` where there is none, and for variables, whose values
+   * are
+   * never shown.
+   */
+  value: unknown;
+}
+
+/** The origin of a setting's value. */
+export type SettingOrigin = "project" | "policy" | "flag" | "default" | "unrecognized";
+
+/** `GET /projects/{name}/settings` of the bridge. */
+export interface SettingsOverview {
+  /** The routers that did not answer. */
+  errors?: LogError[];
+  /** The project's name. */
+  project: ProjectName;
+  /** The routers that have the project, in the order of the configuration. */
+  routers: RouterSettings[];
 }
 
 /** A cause that keeps a source from following its ref. */
@@ -1577,6 +1681,7 @@ export interface VersionInfo {
   by?: string | null;
   /** The bytes of all files. `null` without a deploy. */
   bytes?: number | null;
+  changed?: null | ChangedFiles;
   commit?: null | CommitInfo;
   /** The id of the deploy. `null` for a version that came another way. */
   deploy?: string | null;
@@ -1881,6 +1986,14 @@ export interface Requests {
     };
     answer: DeployRecord;
   };
+  /** The settings of a project at each router, each with its origin */
+  "GET /projects/{project}/settings": {
+    path: {
+      /** The project */
+      project: string;
+    };
+    answer: SettingsOverview;
+  };
   /** One project as each router describes it now */
   "GET /projects/{project}/status": {
     path: {
@@ -1918,6 +2031,10 @@ export interface Requests {
   /** The routers */
   "GET /routers": {
     answer: RouterInfos;
+  };
+  /** The sandbox around projects at each router */
+  "GET /routers/sandbox": {
+    answer: SandboxOverview;
   };
   /** Runs that the caller may read, the newest first */
   "GET /runs": {

@@ -24,6 +24,7 @@ mod rollback;
 mod run_logs;
 mod run_queries;
 mod runs;
+mod sandbox;
 mod schemas;
 mod settings;
 mod source_commits;
@@ -190,6 +191,7 @@ fn commands() -> Routes<Arc<Api>> {
         .add(get("/events"), events::recent)
         .add(get("/stream").query(StreamQuery::KEYS).permit(RequestKind::Stream), stream::stream)
         .add(get("/routers"), projects::routers)
+        .add(get("/routers/sandbox"), sandbox::sandbox)
         .add(get("/projects"), projects::projects)
         .add(get("/projects/{project}"), projects::project)
         .add(delete("/projects/{project}").query(RemovalQuery::KEYS), deploy::remove)

@@ -16,6 +16,7 @@ mod projects;
 mod reloads;
 mod requests;
 mod runs;
+mod sandbox;
 mod settings;
 mod tasks;
 mod tokens;
@@ -186,6 +187,7 @@ fn commands() -> Routes<Arc<Admin>> {
         .add(get("/metrics").any_query().permit(RequestKind::Metrics), metrics::metrics)
         .add(get("/openapi.json"), openapi::openapi)
         .add(get("/events").permit(stream), events::events)
+        .add(get("/sandbox"), sandbox::sandbox)
         .add(get("/projects").query(ChangesQuery::KEYS), projects::projects)
         .add(get("/projects/{name}"), projects::project)
         .add(get("/projects/{name}/settings"), settings::settings)

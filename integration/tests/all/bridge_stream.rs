@@ -70,6 +70,8 @@ async fn all_that_changes_comes_on_one_stream_and_whole() {
     assert_eq!(events["events"][0]["data"]["project"], "b");
     let status = bridge.client.get("/projects/b/status").await.json();
     assert_eq!(status["routers"][0]["status"]["reloads"][0]["outcome"], "live");
+    let sandbox = bridge.client.get("/routers/sandbox").await.json();
+    assert_eq!(sandbox["routers"][0]["layers"][0]["name"], "users");
     let wrong = bridge.client.get("/stream?topics=all").await;
     assert_eq!(wrong.assert_problem(400, "bad-request")["field"], "topics");
     // It does not hold up the end of the bridge.

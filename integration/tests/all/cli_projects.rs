@@ -3,6 +3,7 @@
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::cli::{Outcome, run, run_with};
 use switchyard_integration::bridge::replicas::Replicas;
+use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::upload::{Part, Upload};
 use switchyard_integration::volume::Volume;
@@ -102,6 +103,16 @@ async fn a_project_is_read_again_explained_and_opened() {
     deploy(&bridge, "a", "one").await;
     let same = ok(&bridge, &["reload", "a"]).await.stdout;
     assert!(same.contains("is live already"), "{same}");
+    volume.write("a/deno.json", r#"{"switchyard": {"idle": "10m"}}"#);
+    ok(&bridge, &["reload", "a"]).await;
+    let explained = ok(&bridge, &["explain", "a"]).await.stdout;
+    let idle = explained.lines().find(|line| line.starts_with("switchyard.idle")).unwrap_or_default();
+    assert!(idle.contains("\"10m\"") && idle.ends_with("deno.json:1"), "{explained}");
+    for command in ["events", "versions"] {
+        // The bridge learns of it a moment later.
+        let is_shown = || async { ok(&bridge, &[command, "a"]).await.stdout.contains("deno.json") };
+        eventually("the changed file is shown", is_shown).await;
+    }
     volume.write("a/main.ts", "export default {");
     let failed = run(&bridge, &["reload"]).await;
     assert!(failed.code == Some(1) && failed.stdout.contains("a does not build: main.ts:1"), "{failed:#?}");

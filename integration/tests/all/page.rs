@@ -89,7 +89,7 @@ fn screens(world: &World) -> Vec<(&'static str, String, &'static str)> {
         ("project-requests", "#/projects/blog/requests", "tbody tr"),
         ("project-requests-none", "#/projects/shop/requests?q=nothing", ".empty"),
         ("project-metrics", "#/projects/blog/metrics", ".u-over"),
-        ("project-settings", "#/projects/shop/settings", ".facts"),
+        ("project-settings", "#/projects/shop/settings", "tbody tr:nth-child(20)"),
         ("project-unknown", "#/projects/none", "h1"),
         ("deploys", "#/deploys", "tbody tr"),
         ("new-deploy", "#/deploys/new", ".drop"),
@@ -97,7 +97,7 @@ fn screens(world: &World) -> Vec<(&'static str, String, &'static str)> {
         ("tasks", "#/tasks", "tbody tr"),
         ("task", "#/tasks/report%3Adigest", "tbody tr"),
         ("events", "#/events", ".events li"),
-        ("routers", "#/routers", "tbody tr"),
+        ("routers", "#/routers", "table.wrap tbody tr"),
         ("nowhere", "#/nowhere", "h1"),
     ];
     let mut all: Vec<_> =

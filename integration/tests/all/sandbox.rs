@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use rustix::process::geteuid;
+use switchyard_contract::admin::{LayerState, Sandbox};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Router, ServerExit, State, binary};
 use switchyard_integration::volume::Volume;
@@ -31,6 +32,19 @@ async fn missing_sandbox_layers_are_reported_by_readyz_and_nothing_starts_if_all
     let ready = router.admin.client.get("/readyz").await.text();
     assert_eq!(ready == "ready\n", has_all, "{ready}");
     assert!(ready.lines().skip(1).all(|line| line.starts_with("missing ")), "{ready}");
+    let sandbox: Sandbox = serde_json::from_value(router.admin.client.get("/sandbox").await.json()).unwrap();
+    let missing: String = sandbox.missing.iter().map(|missing| format!("missing {missing}\n")).collect();
+    assert_eq!(ready, format!("ready\n{missing}"));
+    let names: Vec<_> = sandbox.layers.iter().map(|layer| layer.name.as_str()).collect();
+    let kernel = ["landlock-files", "landlock-tcp", "landlock-signals", "seccomp"];
+    assert_eq!(names, [&["users"], &kernel[..], &["memory", "threads", "cpu"]].concat());
+    let of_kernel = sandbox.layers[1..5].iter();
+    assert_eq!(of_kernel.clone().all(|layer| layer.state == LayerState::On), has_all, "{sandbox:?}");
+    assert!(
+        of_kernel.filter(|layer| layer.state == LayerState::Off).all(|layer| ready.contains(&layer.detail))
+    );
+    // The router has no control group.
+    assert!(sandbox.layers[5..].iter().all(|layer| layer.state == LayerState::Partial), "{sandbox:?}");
     let requiring = Router::builder(&volume).flag("require-sandbox", "");
     if has_all {
         assert_eq!(requiring.start().await.public.get("/a/").await.text(), "one");

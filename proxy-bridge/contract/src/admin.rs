@@ -7,6 +7,7 @@ mod grants;
 mod overrides;
 mod requests;
 mod runs;
+mod sandbox;
 mod settings;
 mod status;
 
@@ -25,6 +26,7 @@ pub use self::runs::{
     CancelRequest, HookCheck, JournalEntry, KnownRun, KnownRuns, RunAccepted, RunEnd, RunEvent, RunRequest,
     RunWork, StepAsk, StepReply, StepRequest,
 };
+pub use self::sandbox::{LayerState, Sandbox, SandboxLayer};
 pub use self::settings::{ProjectSettings, Setting, SettingOrigin};
 pub use self::status::{
     CellCrash, ChosenEntry, Draining, ProjectState, Projects, Reload, ReloadOutcome, Status, VersionName,

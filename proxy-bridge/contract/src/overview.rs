@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::{
-    LogLine, ProjectLoad, ProjectState, RequestInfo, RequestSample, Setting, Status, VersionName,
+    LogLine, ProjectLoad, ProjectState, RequestInfo, RequestSample, Sandbox, Setting, Status, VersionName,
 };
 use crate::commit::CommitInfo;
 use crate::deploy::{Action, DeployRecord, Removal};
@@ -174,6 +174,26 @@ pub struct RouterInfo {
     /// `true`: the router fetches packages that are missing on the volume.
     #[serde(default)]
     pub installs: bool,
+}
+
+/// `GET /routers/sandbox` of the bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SandboxOverview {
+    /// The routers that answered, in the order of the configuration.
+    pub routers: Vec<RouterSandbox>,
+    /// The routers that did not answer.
+    #[serde(default)]
+    pub errors: Vec<LogError>,
+}
+
+/// The sandbox at one router.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RouterSandbox {
+    /// The router's admin URL.
+    pub router: String,
+    /// Its layers.
+    #[serde(flatten)]
+    pub sandbox: Sandbox,
 }
 
 fn yes() -> bool {

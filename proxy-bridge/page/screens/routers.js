@@ -2,7 +2,8 @@
 // The routers, and where they serve different versions.
 
 import { html } from "../lib.js";
-import { Copy, Empty, Loading, State, Version } from "../parts.js";
+import { Copy, Empty, Failure, Loading, State, Version } from "../parts.js";
+import { usePolled } from "../poll.js";
 import { to } from "../route.js";
 import { projectList, routers, useProjects } from "../store.js";
 import { host, plural, visible } from "../text.js";
@@ -50,6 +51,7 @@ export function Routers() {
         </div>
       `
   }
+    <${Sandbox} />
     <h2>Different versions</h2>
     ${
     skewed.length === 0
@@ -81,6 +83,57 @@ export function Routers() {
         </div>
       `
   }`;
+}
+
+const LAYERS = { on: "ready", partial: "behind", off: "failed" };
+
+// What keeps projects apart, at each router.
+function Sandbox() {
+  const known = routers.value.map((router) => `${router.router} ${router.reachable}`).join();
+  const { data, error } = usePolled("routers/sandbox", 0, [known]);
+  if (error) return html`<${Failure} error=${error} />`;
+  if (!data) return null;
+  return html`
+    <h2>Sandbox</h2>
+    ${data.errors.map((one) =>
+      html`<p key=${one.router} class="warning">${visible(host(one.router))}: ${
+        visible(one.error)
+      }</p>`
+    )}
+    ${data.routers.map((at) =>
+      html`<${Layers} key=${at.router} at=${at} of=${data.routers.length} />`
+    )}
+  `;
+}
+
+function Layers({ at: { router, layers, missing }, of }) {
+  const others = missing.filter((text) => layers.every(({ detail }) => !detail.includes(text)));
+  return html`
+    ${of > 1 && html`<h3>Router ${visible(host(router))}</h3>`}
+    <div class="scroll">
+      <table class="wrap">
+        <thead>
+          <tr>
+            <th scope="col">Layer</th>
+            <th scope="col">State</th>
+            <th scope="col">How</th>
+          </tr>
+        </thead>
+        <tbody>${layers.map(({ name, state, detail }) =>
+          html`
+            <tr key=${name}>
+              <th scope="row"><code>${visible(name)}</code></th>
+              <td>
+                <${State} state=${LAYERS[state] ?? ""} word=${visible(state)} />
+              </td>
+              <td>${visible(detail)}</td>
+            </tr>
+          `
+        )}</tbody>
+      </table>
+    </div>
+    ${others.map((text) => html`<p key=${text} class="warning">Missing: ${visible(text)}</p>`)}
+  `;
 }
 
 function Row({ router }) {

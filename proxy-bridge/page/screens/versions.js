@@ -82,7 +82,7 @@ function Row({ version, routers, failed, rollback, diff }) {
       <span class="what">${version.message
         ? visible(version.message)
         : html`<span class="dim">${
-          version.changed ? visible(changedFiles(version.changed)) : "no message"
+          version.changed ? `${visible(changedFiles(version.changed))} changed` : "no message"
         }</span>`}
           ${" "}<${Commit} commit=${version.commit} /> <span class="tag">${how}${version.by
             ? ` by ${visible(version.by)}`

@@ -8,8 +8,8 @@ use utoipa::OpenApi;
 
 use super::{
     deploy, deploys, diff, events, health, loads, locks, logs, metrics, overrides, pipelines, projects,
-    reload, requests, rollback, run_logs, runs, schemas, settings, source_commits, sources, stream, tasks,
-    whoami,
+    reload, requests, rollback, run_logs, runs, sandbox, schemas, settings, source_commits, sources, stream,
+    tasks, whoami,
 };
 use switchyard_contract::deploy::{DeployAnswer, DeployStep};
 use switchyard_contract::overview::{DeployChanges, RequestChanges};
@@ -38,6 +38,7 @@ use switchyard_edge::api::openapi::complete;
         deploys::deploys,
         deploys::record,
         projects::routers,
+        sandbox::sandbox,
         projects::projects,
         projects::project,
         projects::statuses,

@@ -14,20 +14,39 @@ pub struct SandboxSupport {
 }
 
 impl SandboxSupport {
-    /// Returns the layers that this kernel does not support, each with the kernel that brings it
-    /// and the consequence. Empty if all are supported.
-    pub fn missing(self) -> Vec<&'static str> {
-        let landlock = [
+    /// Returns the name of each layer. One that this kernel does not support comes with the kernel that brings
+    /// it, and the consequence.
+    pub fn layers(self) -> [(&'static str, Option<&'static str>); 4] {
+        let landlock = |since: i32, missing: &'static str| (self.landlock < since).then_some(missing);
+        [
             (
-                1,
-                "Landlock for files (Linux 5.13): only Deno's permissions keep a project to its own files, \
+                "landlock-files",
+                landlock(
+                    1,
+                    "Landlock for files (Linux 5.13): only Deno's permissions keep a project to its own files, \
                  and links in node_modules lead out",
+                ),
             ),
-            (4, "Landlock for TCP (Linux 6.7): only the process itself keeps a project from opening ports"),
-            (6, "Landlock for signals (Linux 6.12): only seccomp keeps a project from signalling others"),
-        ];
-        let missing = landlock.into_iter().filter(|(since, _)| self.landlock < *since);
-        let seccomp = (!self.seccomp).then_some("seccomp: a project's process may make any system call");
-        missing.map(|(_, layer)| layer).chain(seccomp).collect()
+            (
+                "landlock-tcp",
+                landlock(
+                    4,
+                    "Landlock for TCP (Linux 6.7): only the process itself keeps a project from opening ports",
+                ),
+            ),
+            (
+                "landlock-signals",
+                landlock(
+                    6,
+                    "Landlock for signals (Linux 6.12): only seccomp keeps a project from signalling others",
+                ),
+            ),
+            ("seccomp", (!self.seccomp).then_some("seccomp: a project's process may make any system call")),
+        ]
+    }
+
+    /// Returns the layers that this kernel does not support. Empty if all are supported.
+    pub fn missing(self) -> Vec<&'static str> {
+        self.layers().into_iter().filter_map(|(_, missing)| missing).collect()
     }
 }

@@ -10,7 +10,7 @@ use utoipa::OpenApi;
 
 use super::{
     checkouts, deploys, events, files, health, hooks, inspect, logs, metrics, overrides, projects, reloads,
-    requests, runs, settings, tasks,
+    requests, runs, sandbox, settings, tasks,
 };
 
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use super::{
         metrics::metrics,
         openapi,
         events::events,
+        sandbox::sandbox,
         projects::projects,
         projects::project,
         settings::settings,

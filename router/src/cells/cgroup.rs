@@ -73,6 +73,11 @@ impl Groups {
         Ok(Self { dir: dir.to_owned(), controllers })
     }
 
+    /// Returns true if the kernel bounds this resource for each cell.
+    pub(crate) fn has(&self, controller: &str) -> bool {
+        self.controllers.contains(&controller)
+    }
+
     /// The controllers that are missing, for the list of weaker sandbox layers.
     pub(crate) fn missing(&self) -> Vec<String> {
         let missing = WANTED.into_iter().filter(|wanted| !self.controllers.contains(wanted));

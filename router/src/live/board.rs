@@ -5,7 +5,9 @@ mod revisions;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use switchyard_contract::admin::{Draining, Grants, ProjectState, Status, VersionName};
+use switchyard_contract::admin::{
+    Draining, Grants, ProjectState, Sandbox, SandboxLayer, Status, VersionName,
+};
 use switchyard_contract::event::Diagnostic;
 
 use self::revisions::Revisions;
@@ -21,7 +23,7 @@ pub(crate) struct StatusBoard {
     projects: Mutex<Revisions<Arc<ProjectStatus>>>,
     ready: AtomicBool,
     stopping: AtomicBool,
-    gaps: OnceLock<Gaps>,
+    sandbox: OnceLock<(Vec<SandboxLayer>, Gaps)>,
 }
 
 /// The status of a project, and the counters of its requests, which are read on demand.
@@ -121,11 +123,17 @@ impl StatusBoard {
 
     /// The parts of the sandbox that are weaker on this machine.
     pub(crate) fn gaps(&self) -> Vec<String> {
-        self.gaps.get().map(Gaps::all).unwrap_or_default()
+        self.sandbox.get().map(|(_, gaps)| gaps.all()).unwrap_or_default()
     }
 
-    pub(crate) fn set_gaps(&self, gaps: Gaps) {
-        let _ = self.gaps.set(gaps);
+    /// The layers of the sandbox.
+    pub(crate) fn sandbox(&self) -> Sandbox {
+        let (layers, gaps) = self.sandbox.get().cloned().unwrap_or_default();
+        Sandbox { layers, missing: gaps.all() }
+    }
+
+    pub(crate) fn set_sandbox(&self, layers: Vec<SandboxLayer>, gaps: Gaps) {
+        let _ = self.sandbox.set((layers, gaps));
     }
 
     pub(crate) fn set_ready(&self) {

@@ -263,7 +263,8 @@ pub(super) const LIMITS: &[Limit] = &[
     },
 ];
 
-fn millis(time: Duration) -> u64 {
+/// The milliseconds of a time, as limits are shown.
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -8,6 +8,7 @@ use switchyard_protocol::{DeniedPermissions, Permissions};
 use super::allow_list::AllowList;
 use super::allowance::Allowance;
 use super::host::HostPattern;
+use super::limits::millis;
 use super::paths::{self, PathScope};
 use super::request::{PermissionRequest, PermissionSet, RequestedRight, RequestedVariable};
 use super::variable::{PROVIDED, VariablePattern, is_reserved};
@@ -248,7 +249,6 @@ fn shown(requested: &PermissionRequest) -> Rights {
 fn limits(allowed: &Allowance) -> ProjectLimits {
     let Allowance { limits, requests, reads, cells, runs, .. } = allowed;
     let RequestLimits { time, body, max_in_flight, max_queued, queue_timeout } = *requests;
-    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     ProjectLimits {
         memory: limits.memory,
         event_loop_ms: limits.event_loop_ms,

@@ -81,10 +81,10 @@ impl RouterParts {
         let access_log =
             AccessLog::start(&config.access_log, metrics.clone()).context("open the access log")?;
         let live = Arc::new(LiveTable::new());
-        let Sandbox { users, groups, missing, gaps } = sandbox;
+        let Sandbox { users, groups, layers, missing, gaps } = sandbox;
         missing.into_iter().for_each(|missing| gaps.add(missing));
         let board = Arc::new(StatusBoard::default());
-        board.set_gaps(gaps);
+        board.set_sandbox(layers, gaps);
         let users = Arc::new(users);
         let events = Arc::new(Events::new(publisher.as_ref().map(|(publisher, _)| publisher.clone())));
         let logs = LogBuffer::in_folder(config.state.join("logs")).context("open the folder for logs")?;

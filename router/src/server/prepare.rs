@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -163,7 +164,8 @@ const ENVIRONMENT: &str = "(environment)";
 /// # Errors
 /// The program of cells is missing, or cannot be run.
 pub fn missing_layers() -> Result<Vec<String>, InvalidSetting> {
-    sandbox::missing_layers(&cell_binary()?)
+    let support = sandbox::support(&cell_binary()?)?;
+    Ok(support.missing().into_iter().map(str::to_owned).collect())
 }
 
 /// Checks what the sandbox around cells has on this machine, with these settings.
@@ -174,19 +176,21 @@ fn check_sandbox(
     cell: &Path,
 ) -> Option<Sandbox> {
     let gaps = Gaps::default();
-    let mut missing = sandbox::missing_layers(cell)
-        .map_err(|error| problems.add(Problem::new(INSTALLATION, error.0)))
-        .ok()?;
+    let support =
+        sandbox::support(cell).map_err(|error| problems.add(Problem::new(INSTALLATION, error.0))).ok()?;
     let (users, weaker) = super::users::of_cells(&config.cells, state, cell, &gaps)
         .map_err(|(flag, error)| problems.add(Problem::flag(flag, error.0)))
         .ok()?;
+    let layers = iter::once(sandbox::of_users(&config.cells, &users, &weaker));
+    let layers = layers.chain(sandbox::of_kernel(support)).collect();
+    let mut missing: Vec<_> = support.missing().into_iter().map(str::to_owned).collect();
     missing.extend(weaker);
     if config.cells.require_sandbox && !missing.is_empty() {
         let message = format!("the sandbox is incomplete on this machine: missing {}", missing.join("; "));
         problems.add(Problem::flag("require-sandbox", message));
         return None;
     }
-    Some(Sandbox { users, groups: None, missing, gaps })
+    Some(Sandbox { users, groups: None, layers, missing, gaps })
 }
 
 /// Opens the volume. The path is not resolved: the target of its links may change.
