@@ -84,7 +84,7 @@ async fn a_checkout_comes_with_its_digest_and_log_lines_one_by_one() {
     let (found, _, tar) = router.checkout("blog", Incarnation::FIRST, "aaaaaaaaaaaa").await.unwrap();
     assert_eq!(found.to_string(), digest('a'));
     assert_eq!(tar.try_collect::<Vec<_>>().await.unwrap().concat(), b"a tar");
-    fake.script("GET /projects/blog/logs?lines=5&follow=0", 200, ": hi\n\nevent: line\ndata: {}\n\n");
+    fake.script("GET /projects/blog/logs?lines=5", 200, ": hi\n\nevent: line\ndata: {}\n\n");
     let lines: Vec<_> = router
         .follow(&["projects", "blog", "logs"], &[("lines", "5".to_owned())])
         .await
