@@ -36,6 +36,7 @@ pub struct Builder {
     addresses: BridgeAddresses,
     routers: Vec<String>,
     flags: Vec<(String, String)>,
+    env: Vec<(String, String)>,
     mounts: Option<Mounts>,
 }
 
@@ -202,6 +203,7 @@ impl Builder {
             addresses: BridgeAddresses::anywhere(),
             routers: Vec::new(),
             flags: Vec::new(),
+            env: Vec::new(),
             mounts: None,
         };
         // Shorter than the harness's time limit, so that a silent router is reported.
@@ -228,6 +230,12 @@ impl Builder {
     pub fn flag(mut self, name: &str, value: impl ToString) -> Self {
         self.flags.retain(|(other, _)| other != name);
         self.flags.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Sets a variable of the bridge's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -285,6 +293,7 @@ impl Builder {
                 command.arg(value);
             }
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         Process::start(command)
     }
 }

@@ -137,7 +137,7 @@ impl Routers {
     /// Asks the routers with this token from the next request on.
     ///
     /// # Errors
-    /// As for [`Routers::start`]; the token stays as it was.
+    /// See [`Routers::start`]. The token stays as it was.
     pub fn set_admin_token(&self, token: Option<&str>) -> anyhow::Result<()> {
         let clients = &self.shared.common.clients;
         let changed = clients.read().unwrap_or_else(PoisonError::into_inner).with_token(token)?;

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::pack::Flow;
 use switchyard_contract::deploy::DeployAnswer;
+use switchyard_contract::https;
 use switchyard_edge::sse::{Parser, SseEvent, SseItem};
 
 /// Time to connect: a few attempts across the world.
@@ -65,26 +66,29 @@ pub(crate) enum CallError {
 
 impl Bridge {
     /// # Errors
-    /// The HTTP client cannot be made, as without any certificates of the system.
+    /// The HTTP client cannot be made.
     pub(crate) fn new(
         to: Url,
         authorization: Option<HeaderValue>,
         silence: Duration,
     ) -> Result<Self, reqwest::Error> {
-        let mut http = Client::builder()
-            .connect_timeout(CONNECT_WITHIN)
-            // An upload cannot be sent a second time elsewhere, and a token should not.
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")));
-        let mut base = to.clone();
-        if let Some(path) = socket(&to) {
-            http = http.unix_socket(path);
-            base = Url::parse("http://localhost/").expect("it is a URL");
-        }
-        if is_loopback(&base) {
-            http = http.no_proxy();
-        }
-        Ok(Self { http: http.build()?, to, base, authorization, silence })
+        let socket = socket(&to);
+        let base = match &socket {
+            Some(_) => Url::parse("http://localhost/").expect("it is a URL"),
+            None => to.clone(),
+        };
+        let http = https::build(|| {
+            let mut http = Client::builder()
+                .connect_timeout(CONNECT_WITHIN)
+                // An upload cannot be sent a second time elsewhere, and a token should not.
+                .redirect(redirect::Policy::none())
+                .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")));
+            if let Some(path) = &socket {
+                http = http.unix_socket(path.as_path());
+            }
+            if is_loopback(&base) { http.no_proxy() } else { http }
+        })?;
+        Ok(Self { http, to, base, authorization, silence })
     }
 
     /// A server of this process or machine, without a token.
@@ -207,9 +211,10 @@ impl Bridge {
     }
 
     fn lost(&self, error: reqwest::Error) -> CallError {
-        match reason(&error.without_url()) {
-            (true, why) => CallError::Connect { to: self.to.clone(), why },
-            (false, why) => CallError::Broke(why),
+        if error.is_connect() {
+            CallError::Connect { to: self.to.clone(), why: https::reason(error) }
+        } else {
+            CallError::Broke(https::reason(error))
         }
     }
 }
@@ -248,15 +253,6 @@ fn done(data: &str) -> Result<Answer, CallError> {
     let status = status.map_err(|error| CallError::Strange(error.to_string()))?;
     let body = if done.body == Value::Null { String::new() } else { done.body.to_string() };
     Ok(Answer { status, body })
-}
-
-/// Returns true if there was no connection, and the innermost cause, which is the most specific.
-fn reason(error: &reqwest::Error) -> (bool, String) {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    (error.is_connect(), cause.to_string())
 }
 
 /// Returns the path of the bridge's Unix socket, if the URL is one.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use rustix::process::Signal;
-use switchyard_integration::bridge::cli;
+use switchyard_integration::bridge::{Bridge, cli};
 use switchyard_integration::git::certify;
 use switchyard_integration::router::Router;
 use switchyard_integration::serve::Serve;
@@ -91,4 +91,28 @@ async fn the_api_and_the_admin_listener_speak_tls_too() {
     let text = ended.log.text();
     assert!(text.contains("--tls-key: is required with --tls-cert"), "{text}");
     assert_eq!(ended.status.code(), Some(64));
+}
+
+#[tokio::test]
+async fn without_authorities_plain_http_works_and_https_says_what_it_lacks() {
+    let (volume, folder) = (Volume::with("a", URL), certificate().await);
+    let [pem, key] = flags(folder.path());
+    let router = Router::builder(&volume).flag("tls-cert", &pem).flag("tls-key", &key).start().await;
+    let none = tempfile::tempdir().unwrap();
+    let environment = [("SSL_CERT_DIR", none.path().to_str().unwrap())];
+    let secure = format!("https://localhost:{}", router.public.address.port());
+    let builder = Bridge::builder(&volume).env(environment[0].0, environment[0].1);
+    let bridge = builder.router(&router).flag("router", format!("http://127.0.0.1:1,{secure}"));
+    let bridge = bridge.start_unready().await;
+    let advice = "UnknownIssuer: no CA certificate of this machine has signed the server's certificate; \
+                  install the package ca-certificates, or name the file of the server's CA in SSL_CERT_FILE";
+    eventually("the bridge has asked both", || async {
+        let statuses = bridge.client.get("/projects/a/status").await.json();
+        let of = |at: usize| &statuses["routers"][at];
+        of(0)["status"]["state"] == "live" && of(1)["error"].as_str().is_some_and(|why| why.ends_with(advice))
+    })
+    .await;
+    let status = cli::run_with(&["status", "--to", &secure], &environment).await;
+    assert_eq!(status.code, Some(3), "{status:?}");
+    assert!(status.stderr.contains(advice), "{status:?}");
 }

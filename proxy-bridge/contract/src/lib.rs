@@ -7,6 +7,7 @@
 //! - [`digest`]: the content hash of a project, as anyone with coreutils can compute it
 //! - [`durations`]: the buckets of durations of requests
 //! - [`event`]: events about a project
+//! - [`https`]: HTTP clients, and the reasons why their requests fail
 //! - [`incarnation`]: the owner of a project's data, across removals
 //! - [`overview`]: projects, routers and versions, as the bridge lists them
 //! - [`platform`]: the platform that a project was written for
@@ -33,6 +34,8 @@ pub mod deploy;
 pub mod digest;
 pub mod durations;
 pub mod event;
+#[cfg(feature = "client")]
+pub mod https;
 pub mod incarnation;
 pub mod overview;
 pub mod platform;

@@ -72,7 +72,7 @@ impl Publisher {
     /// Starts the task that delivers, on the current tokio runtime. The caller owns it: end it with
     /// [`Publisher::shutdown`] and join it.
     ///
-    /// Fails when the HTTP client cannot be made, as with unreadable system certificates.
+    /// Fails when the HTTP client cannot be made.
     pub fn start(config: PublisherConfig) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let PublisherConfig { url, secret, request_timeout, in_flight, retry, limits } = config;
         let sender = delivery::EventSender::new(url, secret, request_timeout)

@@ -29,7 +29,7 @@ pub fn read(file: &Path) -> Result<Vec<u8>> {
 /// The content of the file, as text.
 ///
 /// # Errors
-/// As for [`read`], and if the content is not UTF-8.
+/// See [`read`]. The content is not UTF-8.
 pub fn read_text(file: &Path) -> Result<String> {
     let text = String::from_utf8(read(file)?);
     text.map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))

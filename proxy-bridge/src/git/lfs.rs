@@ -21,6 +21,7 @@ use super::askpass::read_password;
 use super::blobs::{Piece, hand_over};
 use super::command::clean;
 use super::{BlobsError, Credential, GitError, Mirror, Remote, Scheme};
+use switchyard_contract::https;
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Between two pieces of an answer.
@@ -62,16 +63,17 @@ impl Lfs {
     /// Prepares for reading from the LFS that belongs to `remote`. Nothing is asked yet.
     ///
     /// # Errors
-    /// [`GitError::Refused`] for a repository over ssh or git, which has to be read over https; what
-    /// is wrong with the system's certificates.
+    /// [`GitError::Refused`] for a repository over ssh or git, which has to be read over https.
     pub fn new(remote: Remote, limits: LfsLimits) -> Result<Self, GitError> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("git-lfs/3 (switchyard-bridge/", env!("CARGO_PKG_VERSION"), ")"));
-        let client = client.build().map_err(|error| GitError::Other(transfer::text(error)))?;
+        let client = https::build(|| {
+            Client::builder()
+                .connect_timeout(CONNECT)
+                .read_timeout(SILENCE)
+                .no_proxy()
+                .redirect(redirect::Policy::none())
+                .user_agent(concat!("git-lfs/3 (switchyard-bridge/", env!("CARGO_PKG_VERSION"), ")"))
+        });
+        let client = client.map_err(|error| GitError::Other(https::reason(error)))?;
         Self::with_client(remote, limits, client)
     }
 

@@ -1,7 +1,6 @@
 //! The calls to routers' admin listeners. Each has a time limit.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use switchyard_contract::admin::{
 };
 use switchyard_contract::bounds;
 use switchyard_contract::digest::Digest;
+use switchyard_contract::https;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_edge::sse::{self, SseError, SseEvent, SseItem};
 
@@ -61,13 +61,9 @@ impl From<reqwest::Error> for CallError {
         if error.is_timeout() && !error.is_connect() {
             return Self::TimedOut;
         }
-        // The innermost cause says what happened.
-        let mut cause: &dyn Error = &error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        let cause = cause.to_string();
-        if error.is_connect() { Self::NotConnected(cause) } else { Self::Unreachable(cause) }
+        let is_connect = error.is_connect();
+        let cause = https::reason(error);
+        if is_connect { Self::NotConnected(cause) } else { Self::Unreachable(cause) }
     }
 }
 
@@ -82,7 +78,7 @@ impl Router {
     /// any more, which is waited for as long as the lease: later the hold would be over.
     ///
     /// # Errors
-    /// As for every call: not reached, not in time, or not 204.
+    /// The router was not reached, did not answer in time, or did not answer 204.
     pub async fn hold(&self, hold: &Hold) -> Result<(), CallError> {
         let body = serde_json::to_vec(hold).expect("a hold is plain data");
         let request = self.request(Method::POST, &["_deploys"]);
@@ -93,7 +89,7 @@ impl Router {
     /// Has the router build the files on the volume, and publish nothing.
     ///
     /// # Errors
-    /// As for every call. A version that does not build is not an error: its report says so.
+    /// The call failed. A version that does not build is not an error: its report says so.
     pub async fn build(&self, deploy: &str, within: Duration) -> Result<Reports, CallError> {
         json(self.request(Method::POST, &["_deploys", deploy, "build"]), within).await
     }
@@ -101,7 +97,7 @@ impl Router {
     /// Has the router publish the versions that it has built.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn publish(&self, deploy: &str, within: Duration) -> Result<Reports, CallError> {
         json(self.request(Method::POST, &["_deploys", deploy, "publish"]), within).await
     }
@@ -109,7 +105,7 @@ impl Router {
     /// Lets the deploy's projects go.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn release(&self, deploy: &str) -> Result<(), CallError> {
         whole(self.request(Method::DELETE, &["_deploys", deploy]), SOON).await.map(drop)
     }
@@ -117,7 +113,7 @@ impl Router {
     /// Returns the status of the project.
     ///
     /// # Errors
-    /// As for every call; 404 for a project that the router does not have.
+    /// The call failed. The router answers 404 for a project that the router does not have.
     pub async fn project(&self, project: &str) -> Result<Status, CallError> {
         json(self.request(Method::GET, &["projects", project]), SOON).await
     }
@@ -125,7 +121,7 @@ impl Router {
     /// Has the router read the project now, and returns the result.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn reload(&self, project: &str, within: Duration) -> Result<Report, CallError> {
         json(self.request(Method::POST, &["_reload", project]), within).await
     }
@@ -134,7 +130,7 @@ impl Router {
     /// the first reading.
     ///
     /// # Errors
-    /// As for every call. A folder that does not build is not an error: the report says so.
+    /// The call failed. A folder that does not build is not an error: the report says so.
     pub async fn set_override(
         &self,
         project: &str,
@@ -150,7 +146,7 @@ impl Router {
     /// Has the router read the project from the volume again, and returns the result.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn end_override(&self, project: &str, within: Duration) -> Result<Report, CallError> {
         json(self.request(Method::DELETE, &["projects", project, "override"]), within).await
     }
@@ -158,7 +154,7 @@ impl Router {
     /// Returns the folders from which the router reads projects instead of the volume, by project.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn overrides(&self) -> Result<BTreeMap<String, String>, CallError> {
         let projects: Projects = json(self.request(Method::GET, &["projects"]), SOON).await?;
         let overridden =
@@ -169,7 +165,7 @@ impl Router {
     /// Returns the versions of the project whose files the router still has.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn checkouts(&self, project: &str, incarnation: Incarnation) -> Result<Checkouts, CallError> {
         json(self.of_incarnation(&["projects", project, "checkouts"], incarnation), SOON).await
     }
@@ -179,7 +175,7 @@ impl Router {
     /// an error when the router falls silent.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn checkout(
         &self,
         project: &str,
@@ -202,7 +198,7 @@ impl Router {
     /// Returns what the router answers to a GET, in JSON.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -215,7 +211,7 @@ impl Router {
     /// the router's does, or when it is dropped; one that breaks off ends with an event `error`.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn follow(
         &self,
         path: &[&str],

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, ClientBuilder, redirect};
 
 use super::RouterAddress;
+use switchyard_contract::https;
 
 /// Routers are neighbours: one that is there takes a connection within milliseconds.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -24,14 +25,16 @@ impl Clients {
     /// no redirect, which would send the token to an address that no one configured.
     ///
     /// # Errors
-    /// The token cannot be the value of a header, or the system's certificates cannot be read.
+    /// The token cannot be the value of a header.
     pub(super) fn new<'a>(
         token: Option<&str>,
         sockets: impl IntoIterator<Item = &'a Path>,
     ) -> anyhow::Result<Self> {
-        let of_socket = |path: &Path| Ok((path.to_owned(), builder(token)?.unix_socket(path).build()?));
+        let headers = headers(token)?;
+        let of_socket =
+            |path: &Path| Ok((path.to_owned(), https::build(|| builder(&headers).unix_socket(path))?));
         Ok(Self {
-            of_urls: builder(token)?.build()?,
+            of_urls: https::build(|| builder(&headers))?,
             of_sockets: sockets.into_iter().map(of_socket).collect::<anyhow::Result<_>>()?,
         })
     }
@@ -39,7 +42,7 @@ impl Clients {
     /// Makes the clients for the same routers with another token.
     ///
     /// # Errors
-    /// As for [`Clients::new`].
+    /// The token cannot be the value of a header.
     pub(super) fn with_token(&self, token: Option<&str>) -> anyhow::Result<Self> {
         Self::new(token, self.of_sockets.keys().map(PathBuf::as_path))
     }
@@ -51,7 +54,7 @@ impl Clients {
     }
 }
 
-fn builder(token: Option<&str>) -> anyhow::Result<ClientBuilder> {
+fn headers(token: Option<&str>) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     if let Some(token) = token {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
@@ -59,10 +62,14 @@ fn builder(token: Option<&str>) -> anyhow::Result<ClientBuilder> {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    Ok(Client::builder()
-        .default_headers(headers)
+    Ok(headers)
+}
+
+fn builder(headers: &HeaderMap) -> ClientBuilder {
+    Client::builder()
+        .default_headers(headers.clone())
         .connect_timeout(CONNECT)
         .no_proxy()
         .redirect(redirect::Policy::none())
-        .user_agent(concat!("switchyard-bridge/", env!("CARGO_PKG_VERSION"))))
+        .user_agent(concat!("switchyard-bridge/", env!("CARGO_PKG_VERSION")))
 }

@@ -42,7 +42,7 @@ impl Router {
     /// Returns the tasks of the project's live version.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn tasks(&self, project: &str) -> Result<ProjectTasks, CallError> {
         json(self.request(Method::GET, &["projects", project, "tasks"]), SOON).await
     }
@@ -50,7 +50,7 @@ impl Router {
     /// Returns the tasks of a version of the project.
     ///
     /// # Errors
-    /// As for every call; 404 for a version that the router does not keep.
+    /// The call failed. The router answers 404 for a version that the router does not keep.
     pub async fn tasks_of(&self, project: &str, version: Digest) -> Result<ProjectTasks, CallError> {
         let mut url = self.url(&["projects", project, "tasks"]);
         url.query_pairs_mut().append_pair("version", &version.to_string());
@@ -61,7 +61,7 @@ impl Router {
     /// name, and of what it includes beside that folder.
     ///
     /// # Errors
-    /// As for every call; 422 if they are not the files of the version.
+    /// The call failed. The router answers 422 if they are not the files of the version.
     pub async fn keep_version(
         &self,
         project: &ProjectName,
@@ -79,7 +79,7 @@ impl Router {
     /// Starts a run. The same run and attempt again is answered in the same way.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn start_run(&self, run: &RunRequest) -> Result<RunAccepted, CallError> {
         json(self.with_body(Method::POST, &["_runs"], run), START).await
     }
@@ -87,7 +87,7 @@ impl Router {
     /// Returns the runs that the router knows.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn known_runs(&self) -> Result<KnownRuns, CallError> {
         json(self.request(Method::GET, &["_runs"]), SOON).await
     }
@@ -96,7 +96,7 @@ impl Router {
     /// the run's end, and with an error when the router falls silent.
     ///
     /// # Errors
-    /// As for every call; 404 for a run that the router does not know.
+    /// The call failed. The router answers 404 for a run that the router does not know.
     pub async fn run_events(
         &self,
         run: RunId,
@@ -120,7 +120,7 @@ impl Router {
     /// Cancels a run: its signal is aborted at once, and its cell is killed after the grace.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn cancel_run(&self, run: RunId, cancel: &CancelRequest) -> Result<(), CallError> {
         let request = self.with_body(Method::POST, &["_runs", &run.to_string(), "cancel"], cancel);
         whole(request, SOON).await.map(drop)
@@ -129,7 +129,7 @@ impl Router {
     /// Answers a step of a run.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn reply_to_step(&self, run: RunId, reply: &StepReply) -> Result<(), CallError> {
         let request = self.with_body(Method::POST, &["_runs", &run.to_string(), "steps"], reply);
         whole(request, SOON).await.map(drop)
@@ -160,7 +160,7 @@ impl Router {
     /// silent.
     ///
     /// # Errors
-    /// As for every call.
+    /// The call failed.
     pub async fn file_offers(
         &self,
     ) -> Result<impl Stream<Item = Result<FileOffer, CallError>> + Send + Unpin + 'static + use<>, CallError>
@@ -181,7 +181,7 @@ impl Router {
     /// Returns the input of the run that a file starts.
     ///
     /// # Errors
-    /// As for every call; 404 for a file that the router does not offer.
+    /// The call failed. The router answers 404 for a file that the router does not offer.
     pub async fn file_input(&self, run: RunId) -> Result<FileInput, CallError> {
         json(self.request(Method::GET, &["_files", &run.to_string()]), SOON).await
     }
@@ -189,7 +189,7 @@ impl Router {
     /// Has the router move a file on whose run has ended.
     ///
     /// # Errors
-    /// As for every call; 404 for a file that the router does not offer any more.
+    /// The call failed. The router answers 404 for a file that the router does not offer any more.
     pub async fn settle_file(&self, run: RunId, outcome: FileOutcome) -> Result<(), CallError> {
         let mut url = self.url(&["_files", &run.to_string()]);
         url.set_query(Some(&format!("outcome={}", outcome.as_str())));
@@ -199,7 +199,7 @@ impl Router {
     /// Verifies a webhook with a secret of the project.
     ///
     /// # Errors
-    /// As for every call; 401 for a request that does not carry the secret, 404 for a variable that
+    /// The call failed. The router answers 401 for a request without the secret, 404 for a variable that
     /// the project does not have.
     pub async fn verify_hook(&self, check: &HookCheck) -> Result<(), CallError> {
         whole(self.with_body(Method::POST, &["_hooks", "verify"], check), SOON).await.map(drop)

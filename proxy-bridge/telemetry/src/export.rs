@@ -12,6 +12,8 @@ use opentelemetry_sdk::trace::SpanData;
 use reqwest::{Certificate, Client, redirect};
 use tokio::runtime::{self, Runtime};
 
+use switchyard_contract::https;
+
 use crate::queue::Tally;
 use crate::settings::{InvalidSetting, Settings};
 
@@ -85,10 +87,7 @@ struct Collector {
 
 impl Collector {
     fn new(settings: &Settings) -> Result<Self, InvalidSetting> {
-        let mut builder = Client::builder()
-            .timeout(settings.timeout)
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")));
+        let mut authorities = Vec::new();
         if let Some(path) = &settings.certificate {
             let invalid = |why: String| InvalidSetting {
                 name: "OTEL_EXPORTER_OTLP_CERTIFICATE".to_owned(),
@@ -96,18 +95,21 @@ impl Collector {
                 why,
             };
             let pem = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
-            for certificate in
-                Certificate::from_pem_bundle(&pem).map_err(|error| invalid(error.to_string()))?
-            {
-                builder = builder.add_root_certificate(certificate);
-            }
+            authorities = Certificate::from_pem_bundle(&pem).map_err(|error| invalid(error.to_string()))?;
         }
         let unusable = |why: String| InvalidSetting {
             name: "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
             value: String::new(),
             why,
         };
-        let client = builder.build().map_err(|error| unusable(error.to_string()))?;
+        let client = https::build(|| {
+            Client::builder()
+                .timeout(settings.timeout)
+                .redirect(redirect::Policy::none())
+                .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")))
+                .tls_certs_merge(authorities.iter().cloned())
+        });
+        let client = client.map_err(|error| unusable(error.to_string()))?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unusable(error.to_string()))?;
         Ok(Self { client, runtime: Some(runtime) })
@@ -116,7 +118,7 @@ impl Collector {
     async fn post(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (parts, body) = request.into_parts();
         let request = self.client.request(parts.method, parts.uri.to_string()).headers(parts.headers);
-        let mut response = request.body(body).send().await?.error_for_status()?;
+        let mut response = request.body(body).send().await.map_err(https::reason)?.error_for_status()?;
         let status = response.status();
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await? {

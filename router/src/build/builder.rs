@@ -121,7 +121,7 @@ impl Builder {
     /// Starts a version that was live before in `cells` cells, without a health check.
     ///
     /// # Errors
-    /// As for [`Builder::build`].
+    /// See [`Builder::build`].
     pub(crate) async fn restart(
         &self,
         plan: &Plan,

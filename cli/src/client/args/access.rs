@@ -96,7 +96,7 @@ fn bridge_url(text: &str) -> Result<Url, InvalidBridgeUrl> {
 /// The same as text.
 ///
 /// # Errors
-/// As for [`bridge_url`].
+/// See [`bridge_url`].
 pub(crate) fn bridge_text(text: &str) -> Result<String, InvalidBridgeUrl> {
     bridge_url(text).map(String::from)
 }

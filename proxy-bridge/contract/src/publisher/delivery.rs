@@ -1,5 +1,6 @@
 //! One try: sign the event, post it, and judge the answer.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHO
 
 use super::outbox::DeliveryResult;
 use crate::event::Event;
+use crate::https;
 use crate::secret::Secret;
 
 /// The client, the destination and the secret of all attempts.
@@ -19,19 +21,22 @@ pub(super) struct EventSender {
     client: Client,
     url: Url,
     secret: RwLock<Secret>,
+    /// `true`: the certificate of the ingress is not trusted, which is logged once.
+    is_untrusted: AtomicBool,
 }
 
 impl EventSender {
     /// The ingress is a neighbor and posted to directly: no proxy from the environment, and no
     /// redirect, which would send a signed event to an address that no one configured.
     pub(super) fn new(url: Url, secret: Secret, timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .timeout(timeout)
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, url, secret: RwLock::new(secret) })
+        let client = https::build(|| {
+            Client::builder()
+                .timeout(timeout)
+                .no_proxy()
+                .redirect(redirect::Policy::none())
+                .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")))
+        })?;
+        Ok(Self { client, url, secret: RwLock::new(secret), is_untrusted: AtomicBool::new(false) })
     }
 
     pub(super) fn set_secret(&self, secret: Secret) {
@@ -62,11 +67,17 @@ impl EventSender {
             .header(HEADER_WEBHOOK_SIGNATURE, signature)
             .body(body);
         match request.send().await {
-            Ok(answer) => judge(event, answer.status(), answer.headers()),
+            Ok(answer) => {
+                self.is_untrusted.store(false, Relaxed);
+                judge(event, answer.status(), answer.headers())
+            }
             Err(error) if error.is_builder() => refused(event, &error.without_url().to_string()),
+            Err(error) if https::is_untrusted(&error) && !self.is_untrusted.swap(true, Relaxed) => {
+                tracing::warn!("events are not delivered until this is corrected: {}", https::reason(error));
+                DeliveryResult::Failed { retry_after: None }
+            }
             Err(error) => {
-                // The URL may carry a password.
-                tracing::debug!(error = %error.without_url(), "event could not be posted");
+                tracing::debug!(error = https::reason(error), "event could not be posted");
                 DeliveryResult::Failed { retry_after: None }
             }
         }

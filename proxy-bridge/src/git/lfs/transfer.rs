@@ -1,6 +1,5 @@
 //! Contents from a server, by the batch API and its basic transfer. No redirect is followed.
 
-use std::error::Error;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +13,7 @@ use super::link::Origin;
 use super::pointer::LfsPointer;
 use super::{Login, Piece};
 use crate::git::GitError;
+use switchyard_contract::https;
 
 /// Bound of an answer of the batch API, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
@@ -150,18 +150,8 @@ impl Server<'_> {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> GitError {
-        GitError::Unreachable(Login::clean(self.login, &format!("LFS: {}", text(error))))
+        GitError::Unreachable(Login::clean(self.login, &format!("LFS: {}", https::reason(error))))
     }
-}
-
-/// The innermost cause, without the URL: it may hold a token.
-pub(super) fn text(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut cause: &dyn Error = &error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 /// The headers that the server wants for a content.

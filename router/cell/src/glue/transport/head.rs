@@ -181,7 +181,7 @@ impl Head {
     /// Appends the frame of a whole response, but for the `length` bytes of its body.
     ///
     /// # Errors
-    /// As for [`Self::append`]. No body may follow then.
+    /// See [`Self::append`]. No body may follow then.
     pub(super) fn append_alone(
         &self,
         output: &mut BytesMut,

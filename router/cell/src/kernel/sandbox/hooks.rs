@@ -65,7 +65,7 @@ fn permit(socket: c_int, address: SocketAddr) -> io::Result<()> {
 }
 
 /// # Safety
-/// As for [`target`].
+/// The caller keeps the contract of [`target`].
 #[expect(unsafe_code, reason = "reads what a caller of the C library hands over")]
 unsafe fn may_connect(socket: c_int, address: *const sockaddr, length: socklen_t) -> io::Result<()> {
     // SAFETY: as the caller promises.
@@ -77,7 +77,7 @@ unsafe fn may_connect(socket: c_int, address: *const sockaddr, length: socklen_t
 }
 
 /// # Safety
-/// As for [`target`].
+/// The caller keeps the contract of [`target`].
 #[expect(unsafe_code, reason = "reads what a caller of the C library hands over")]
 unsafe fn may_send(socket: c_int, address: *const sockaddr, length: socklen_t) -> io::Result<()> {
     // SAFETY: as the caller promises.
@@ -232,7 +232,7 @@ unsafe extern "C" fn listen(socket: c_int, backlog: c_int) -> c_int {
 /// The address has no path: its name is global, or chosen by the kernel.
 ///
 /// # Safety
-/// As for [`target`].
+/// The caller keeps the contract of [`target`].
 #[expect(unsafe_code, reason = "reads what a caller of the C library hands over")]
 unsafe fn socket_name(address: *const sockaddr, length: socklen_t) -> io::Result<CString> {
     let bytes = (length as usize).min(size_of::<sockaddr_un>()).saturating_sub(size_of::<sa_family_t>());

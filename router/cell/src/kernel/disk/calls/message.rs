@@ -11,7 +11,7 @@ use crate::kernel::disk::state::DISK;
 /// text names the setting.
 ///
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __xpg_strerror_r(errno: c_int, buffer: *mut c_char, len: size_t) -> c_int {
     unsafe extern "C" {

@@ -75,29 +75,30 @@ fn open_at(at: RawFd, name: *const c_char, flags: c_int, mode: mode_t) -> c_int 
 }
 
 /// # Safety
-/// As for the C library's function. A caller passes `mode` only if a file may be made: on Deno's
-/// architectures an argument that is not passed is any number, and the kernel ignores it then.
+/// The caller keeps the contract of the C library's function. A caller passes `mode` only if a file
+/// may be made: on Deno's architectures an argument that is not passed is any number, and the kernel
+/// ignores it then.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn open(name: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     open_at(libc::AT_FDCWD, name, flags, mode)
 }
 
 /// # Safety
-/// As for [`open`].
+/// The caller keeps the contract of [`open`].
 #[unsafe(no_mangle)]
 unsafe extern "C" fn open64(name: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     open_at(libc::AT_FDCWD, name, flags, mode)
 }
 
 /// # Safety
-/// As for [`open`].
+/// The caller keeps the contract of [`open`].
 #[unsafe(no_mangle)]
 unsafe extern "C" fn openat64(at: c_int, name: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     open_at(at, name, flags, mode)
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn mkdir(name: *const c_char, mode: mode_t) -> c_int {
     let at = libc::AT_FDCWD;
@@ -106,7 +107,7 @@ unsafe extern "C" fn mkdir(name: *const c_char, mode: mode_t) -> c_int {
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn symlink(target: *const c_char, name: *const c_char) -> c_int {
     let at = libc::AT_FDCWD;
@@ -118,7 +119,7 @@ unsafe extern "C" fn symlink(target: *const c_char, name: *const c_char) -> c_in
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn linkat(
     from: c_int,
@@ -132,7 +133,7 @@ unsafe extern "C" fn linkat(
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn unlink(name: *const c_char) -> c_int {
     // SAFETY: as for `unlinkat`.
@@ -140,7 +141,7 @@ unsafe extern "C" fn unlink(name: *const c_char) -> c_int {
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn rmdir(name: *const c_char) -> c_int {
     // SAFETY: as for `unlinkat`.
@@ -148,7 +149,7 @@ unsafe extern "C" fn rmdir(name: *const c_char) -> c_int {
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn unlinkat(at: c_int, name: *const c_char, flags: c_int) -> c_int {
     // SAFETY: the kernel checks the pointer.

@@ -73,7 +73,7 @@ fn grow_by(
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ftruncate64(fd: c_int, length: off64_t) -> c_int {
     let before = DISK.get().and_then(|disk| Some((disk, files::allocated(fd)?)));
@@ -86,7 +86,7 @@ unsafe extern "C" fn ftruncate64(fd: c_int, length: off64_t) -> c_int {
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ftruncate(fd: c_int, length: off64_t) -> c_int {
     // SAFETY: the call takes no pointer.
@@ -94,7 +94,7 @@ unsafe extern "C" fn ftruncate(fd: c_int, length: off64_t) -> c_int {
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn write(fd: c_int, bytes: *const c_void, len: size_t) -> ssize_t {
     // SAFETY: the kernel checks the pointer.
@@ -102,7 +102,7 @@ unsafe extern "C" fn write(fd: c_int, bytes: *const c_void, len: size_t) -> ssiz
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pwrite64(fd: c_int, bytes: *const c_void, len: size_t, at: off64_t) -> ssize_t {
     grow(fd, Some(at), len, |done, len| {
@@ -112,7 +112,7 @@ unsafe extern "C" fn pwrite64(fd: c_int, bytes: *const c_void, len: size_t, at: 
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssize_t {
     let all = || {
@@ -158,7 +158,7 @@ fn write_parts(fd: c_int, parts: &[iovec]) -> ssize_t {
 }
 
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn copy_file_range(
     from: c_int,
@@ -181,7 +181,7 @@ unsafe extern "C" fn copy_file_range(
 /// Refused for a regular file: callers then copy by reading and writing.
 ///
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sendfile64(to: c_int, from: c_int, at: *mut off64_t, len: size_t) -> ssize_t {
     if DISK.get().is_some() && WriteTarget::of(to, None).is_some() {
@@ -194,7 +194,7 @@ unsafe extern "C" fn sendfile64(to: c_int, from: c_int, at: *mut off64_t, len: s
 /// Refused for a regular file, as [`sendfile64`].
 ///
 /// # Safety
-/// As for the C library's function.
+/// The caller keeps the contract of the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn splice(
     from: c_int,
