@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use switchyard_edge::forwarded::TrustedProxies;
 use switchyard_edge::listener::{ListenerLimits, ListenerSettings, Server};
 use switchyard_edge::socket::{ListenAddress, Listener};
+use tokio::time::Instant;
 
 use self::handle::{RequestHandler, Shared};
 use super::routers::Routers;
@@ -35,6 +36,9 @@ pub struct ForwardSettings {
     pub request_timeout: Duration,
     /// The limits on clients.
     pub limits: ListenerLimits,
+    /// Time from now on in which requests wait for a first router that is ready: clients may have
+    /// connected before this process was started.
+    pub first_router: Duration,
     /// Threads that serve connections. `None`: one per core.
     pub threads: Option<usize>,
 }
@@ -52,11 +56,12 @@ impl ForwardServer {
     /// # Errors
     /// The listener cannot be prepared, or a thread cannot be made.
     pub fn start(listener: Listener, settings: ForwardSettings, routers: Routers) -> anyhow::Result<Self> {
-        let ForwardSettings { trusted, request_timeout, limits, threads } = settings;
+        let ForwardSettings { trusted, request_timeout, limits, first_router, threads } = settings;
         let metrics = Arc::new(ForwardMetrics::new(routers.clone()));
         let shared = Arc::new(Shared {
             request_timeout,
             body_timeout: limits.body_timeout,
+            first_router_by: Instant::now() + first_router,
             routers,
             metrics: metrics.clone(),
             turn: AtomicUsize::new(0),

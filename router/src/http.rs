@@ -28,6 +28,7 @@ use switchyard_edge::forwarded::TrustedProxies;
 use switchyard_edge::listener::{ListenerLimits, ListenerSettings, Server};
 use switchyard_edge::socket::Listener;
 
+use self::enter::Entrance;
 use self::handle::RequestHandler;
 use self::record::Recorder;
 pub(crate) use self::span::RequestSpans;
@@ -42,6 +43,9 @@ pub(crate) struct HttpSettings {
     pub(crate) dev: bool,
     /// Add a script to pages, which shows build errors and loads pages again.
     pub(crate) overlay: bool,
+    /// The clients may have connected before this process was started: they wait for a project's first
+    /// version.
+    pub(crate) awaits_first: bool,
     /// Makes the spans of requests. `None`: none are exported.
     pub(crate) spans: Option<RequestSpans>,
     /// Proxies whose headers about the client are believed.
@@ -63,11 +67,13 @@ pub(crate) fn start(
     commands: &Commands,
     metrics: &Metrics,
 ) -> Result<Server> {
-    let HttpSettings { dev, overlay, spans, trusted_proxies, limits, access_log } = settings.clone();
+    let HttpSettings { dev, overlay, awaits_first, spans, trusted_proxies, limits, access_log } =
+        settings.clone();
     let (live, commands, handler_limits) = (live.clone(), commands.clone(), limits.clone());
     let make_handler = move || {
         let recorder = Recorder::new(access_log.clone(), spans.clone());
-        RequestHandler::new([dev, overlay], &handler_limits, live.clone(), commands.clone(), recorder)
+        let entrance = Entrance::new(live.clone(), commands.clone(), awaits_first);
+        RequestHandler::new([dev, overlay], &handler_limits, entrance, recorder)
     };
     let settings = ListenerSettings::new("http", trusted_proxies, limits);
     Server::start(listener, settings, Arc::new(metrics.clone()), make_handler)

@@ -21,7 +21,7 @@ use switchyard_edge::request_id::{REQUEST_ID, RequestIds};
 use switchyard_edge::upload::{Progress, RequestBody as _, Upload, UploadError};
 use switchyard_edge::upstream::BadAnswer;
 use switchyard_edge::{forwarded, target, tunnel};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::ForwardMetrics;
 use super::body::Body;
@@ -34,6 +34,8 @@ use crate::routers::{InFlight, Router, Routers};
 pub(super) struct Shared {
     pub(super) request_timeout: Duration,
     pub(super) body_timeout: Duration,
+    /// Requests wait until then for a router that is ready.
+    pub(super) first_router_by: Instant,
     pub(super) routers: Routers,
     pub(super) metrics: Arc<ForwardMetrics>,
     /// The next of the routers that have the same load, modulo their number.
@@ -174,6 +176,9 @@ impl RequestHandler {
         let ForwardRequest { mut request, again, project, upgrade } = forward;
         let again = || Some(Request::from_parts(again.clone()?, Either::Right(Empty::new())));
         let mut tried: Vec<Arc<Router>> = Vec::new();
+        if Instant::now() < self.shared.first_router_by {
+            Box::pin(self.first_router(project.as_ref())).await;
+        }
         let (mut is_retry, mut forgiven) = (false, false);
         // The outcome if there is no other router to try.
         let mut otherwise = Err(ForwardProblem::NoRouters);
@@ -213,6 +218,15 @@ impl RequestHandler {
             }
         }
         pass_back(otherwise?, upgrade, caller)
+    }
+
+    /// Waits for a router that is ready, as long as that may take after the start.
+    async fn first_router(&self, project: Option<&ProjectName>) {
+        let mut changed = self.shared.routers.changed();
+        let is_ready =
+            async { while self.pick(project, &[]).is_none() && changed.changed().await.is_ok() {} };
+        // Later, the request is answered 503.
+        let _ = timeout_at(self.shared.first_router_by, is_ready).await;
     }
 
     /// Picks the router for a request of `project`: among those that are ready and not behind with

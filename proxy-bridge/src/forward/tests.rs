@@ -30,7 +30,8 @@ mod streams;
 fn defaults() -> ForwardSettings {
     let (trusted, limits) = (TrustedProxies::default(), ListenerLimits::default());
     // One thread has all connections to routers, so that tests know which of them are idle.
-    ForwardSettings { trusted, request_timeout: Duration::from_secs(60), limits, threads: Some(1) }
+    let (request_timeout, first_router) = (Duration::from_secs(60), Duration::ZERO);
+    ForwardSettings { trusted, request_timeout, limits, first_router, threads: Some(1) }
 }
 
 /// A bridge in front of these routers, all of them ready.
@@ -213,6 +214,22 @@ async fn without_a_router_that_is_ready_the_answer_is_503() {
         (&"urn:switchyard:problem:no-routers".into(), &503.into())
     );
     assert_eq!(server.metrics().no_router(), 1);
+}
+
+#[tokio::test]
+async fn clients_of_a_socket_that_was_open_before_the_bridge_wait_for_the_first_router() {
+    let fake = FakeRouter::start("r1").await;
+    fake.set_ready(false);
+    fake.put("blog", 'a');
+    let routers = following(&[&fake]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = ForwardSettings { first_router: LONG, ..defaults() };
+    let server = ForwardServer::start(listener.into(), settings, routers.clone()).unwrap();
+    let (answer, ()) = tokio::join!(answered(&server, get("/")), async {
+        until(&routers, |routers| routers.find("localhost", "/blog/").is_some()).await;
+        fake.set_ready(true);
+    });
+    assert_eq!(answer, (200, "r1".to_owned()));
 }
 
 #[tokio::test]

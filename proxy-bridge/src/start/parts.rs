@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use switchyard_edge::gate::Gate;
-use switchyard_edge::socket::Listener;
+use switchyard_edge::socket::{ListenSetting, Listener};
 use switchyard_edge::tls::Tls;
 use switchyard_program::descriptors;
 use tokio::sync::watch;
@@ -31,6 +31,9 @@ use crate::volume::Volume;
 
 /// The bound of a git that asks a server, where no source sets one.
 const GIT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Time for a first router after the start: the default time that requests wait in routers.
+const FIRST_ROUTER: Duration = Duration::from_secs(10);
 
 /// All parts of a bridge, built and connected.
 pub(super) struct BridgeParts {
@@ -90,7 +93,7 @@ impl BridgeParts {
             sources.clone().map_or_else(no_maker, |sources| Arc::new(sources) as Arc<dyn VersionMaker>);
         let history = start_runs(&config, &deploys, &routers, maker, &traces).await;
         let history = history.context("start the control of runs")?;
-        let certificates: Vec<_> = [Some(&listener), forward.as_ref()]
+        let certificates: Vec<_> = [Some(&listener), forward.as_ref(), hooks.as_ref()]
             .into_iter()
             .flatten()
             .filter_map(Listener::tls)
@@ -214,10 +217,12 @@ async fn start_sources(
 }
 
 fn forward_settings(config: &BridgeConfig) -> ForwardSettings {
+    let is_inherited = config.forward.forward.as_ref().is_some_and(ListenSetting::is_inherited);
     ForwardSettings {
         trusted: config.connections.trusted_proxy.clone().unwrap_or_default(),
         request_timeout: config.forward.request_timeout,
         limits: config.connections.limits(),
+        first_router: if is_inherited { FIRST_ROUTER } else { Duration::ZERO },
         threads: None,
     }
 }

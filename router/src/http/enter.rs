@@ -21,11 +21,13 @@ const MAX_ATTEMPTS: u32 = 3;
 pub(super) struct Entrance {
     live: Arc<LiveTable>,
     commands: Commands,
+    awaits_first: bool,
 }
 
 impl Entrance {
-    pub(super) fn new(live: Arc<LiveTable>, commands: Commands) -> Self {
-        Self { live, commands }
+    /// `awaits_first` is that of the settings.
+    pub(super) fn new(live: Arc<LiveTable>, commands: Commands, awaits_first: bool) -> Self {
+        Self { live, commands, awaits_first }
     }
 
     /// The table of live versions.
@@ -46,6 +48,26 @@ impl Entrance {
     /// The project was removed.
     pub(super) fn current(&self, entry: &ProjectEntry) -> Result<Arc<ProjectEntry>, RequestProblem> {
         self.live.load().get(entry.project.as_str()).cloned().ok_or(RequestProblem::UnknownProject)
+    }
+
+    /// Returns true if a request of the project has to wait for [`Entrance::first_version`].
+    pub(super) fn awaits(&self, entry: &ProjectEntry) -> bool {
+        self.awaits_first && entry.live.is_none() && entry.failed.is_none()
+    }
+
+    /// Waits until a version of the project is live or has failed: in one of its slots, and as long as
+    /// its requests wait for a slot.
+    pub(super) async fn first_version(&self, entry: &ProjectEntry) {
+        let Some(_slot) = entry.slots.enter() else { return };
+        let mut changed = self.live.subscribe();
+        let decided = async {
+            while self.current(entry).is_ok_and(|current| self.awaits(&current)) {
+                // The table lives as long as this.
+                let _ = changed.changed().await;
+            }
+        };
+        // Later, the request is answered 503.
+        let _ = timeout(entry.limits.queue_timeout, decided).await;
     }
 
     /// Enters the files of the live version. Returns `None` if it has none.

@@ -29,7 +29,7 @@ use super::problem::RequestProblem;
 use super::problem_answer::Audience;
 use super::record::{RecordedBody, Recorder, Recording};
 use super::site;
-use crate::live::{Commands, LiveTable, ProjectEntry};
+use crate::live::ProjectEntry;
 use crate::slots::Slot;
 
 /// Attempts to send a request that no cell got: a cell crashes, another one is started, and that
@@ -91,15 +91,14 @@ impl RequestHandler {
     pub(super) fn new(
         [dev, overlay]: [bool; 2],
         limits: &ListenerLimits,
-        live: Arc<LiveTable>,
-        commands: Commands,
+        entrance: Entrance,
         recorder: Recorder,
     ) -> Self {
         Self {
             dev,
             overlay: dev && overlay,
             body_timeout: limits.body_timeout,
-            entrance: Entrance::new(live, commands),
+            entrance,
             cells: CellClient::new(limits.max_head),
             recorder,
         }
@@ -129,7 +128,7 @@ impl RequestHandler {
         recording: &mut Recording,
     ) -> Response<Body> {
         let cors = self.dev.then(|| Cors::of(&request)).flatten();
-        match self.route(&mut request, caller) {
+        match self.route(&mut request, caller).await {
             Ok(destination) => {
                 recording.set_project(destination.entry.clone());
                 self.serve(request, caller, destination, cors, recording).await
@@ -152,10 +151,20 @@ impl RequestHandler {
 
     /// Finds the project of a request, and checks the request against the project's limits and
     /// tokens.
-    fn route(&self, request: &mut Request<Incoming>, caller: &Caller) -> Result<Destination, Rejection> {
+    async fn route(
+        &self,
+        request: &mut Request<Incoming>,
+        caller: &Caller,
+    ) -> Result<Destination, Rejection> {
         let host = target::canonical(request, caller.client().local())
             .map_err(|unclear| RequestProblem::BadRequest(unclear.rule()))?;
-        let found = self.entrance.find(host.name(), request.uri().path());
+        let find = || self.entrance.find(host.name(), request.uri().path());
+        let mut found = find();
+        if let Some((entry, _)) = found.as_ref().filter(|(entry, _)| self.entrance.awaits(entry)) {
+            Box::pin(self.entrance.first_version(entry)).await;
+            // Its limits and its verifier are known now.
+            found = find();
+        }
         let (entry, prefix) = found.ok_or(RequestProblem::UnknownProject)?;
         let headers = request.headers();
         if announced_length(headers).is_some_and(|length| length > entry.limits.body) {

@@ -183,6 +183,7 @@ impl RouterParts {
         http::HttpSettings {
             dev: self.config.reload.dev,
             overlay: !self.config.reload.no_overlay,
+            awaits_first: self.config.listen.is_inherited(),
             spans: self.tracing.clone().map(|tracing| http::RequestSpans {
                 tracing,
                 ignores_clients: self.config.traces.ignore_traceparent,

@@ -118,6 +118,13 @@ impl ListenSetting {
     pub fn address(&self) -> &ListenAddress {
         &self.address
     }
+
+    /// Returns true if the process was started with the socket, so that clients may have connected
+    /// before it.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.inherited.is_some()
+    }
 }
 
 impl From<ListenAddress> for ListenSetting {
