@@ -169,6 +169,15 @@ pub struct RunConfig {
     #[arg(long, value_name = "ADDR")]
     pub hooks: Option<ListenSetting>,
 
+    /// File (PEM) with the certificate of --hooks and its chain (requires --hooks-tls-key); reloaded when it
+    /// changes
+    #[arg(long, value_name = "FILE")]
+    pub hooks_tls_cert: Option<PathBuf>,
+
+    /// File (PEM) with the key of --hooks-tls-cert
+    #[arg(long, value_name = "FILE")]
+    pub hooks_tls_key: Option<PathBuf>,
+
     // Thirty days: a run of the last month's end is still there.
     /// Time for which ended runs and their logs are kept; those that failed, twice as long
     #[arg(long, value_name = "TIME", default_value = "720h", value_parser = time(Duration::from_secs(60)))]
@@ -184,6 +193,20 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
+    /// Returns the files with the certificate of the listener of webhooks.
+    fn certificate(&self, problems: &mut Problems) -> Option<CertificateFiles> {
+        let files = [&self.hooks_tls_cert, &self.hooks_tls_key];
+        if let Some(hooks) = &self.hooks {
+            return CertificateFiles::of("hooks-tls", files, hooks.address().ip().is_some(), problems);
+        }
+        for (flag, file) in ["hooks-tls-cert", "hooks-tls-key"].into_iter().zip(files) {
+            if file.is_some() {
+                problems.flag(flag, "has no effect without a listener: add --hooks ADDR, or leave it out");
+            }
+        }
+        None
+    }
+
     /// Returns how much of the history is kept.
     pub fn retention(&self) -> Retention {
         Retention { age: self.keep_runs, per_task: self.max_runs_kept, bytes: self.history_size }
@@ -250,12 +273,14 @@ fn adapt_to_forwarding(arg: Arg) -> Arg {
 }
 
 impl BridgeConfig {
-    /// Returns the files with the certificates of the API and of the listener that forwards.
-    pub(crate) fn certificates(&self, problems: &mut Problems) -> [Option<CertificateFiles>; 2] {
+    /// Returns the files with the certificates of the API, of the listener that forwards, and of that of
+    /// webhooks.
+    pub(crate) fn certificates(&self, problems: &mut Problems) -> [Option<CertificateFiles>; 3] {
         let files = [&self.tls.api_tls_cert, &self.tls.api_tls_key];
         let api = CertificateFiles::of("api-tls", files, self.listen.address().ip().is_some(), problems);
         let forward = self.forward.forward.as_ref();
-        [api, forward.and_then(|forward| self.connections.certificate(forward, problems))]
+        let forward = forward.and_then(|forward| self.connections.certificate(forward, problems));
+        [api, forward, self.runs.certificate(problems)]
     }
 }
 

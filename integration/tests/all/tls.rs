@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use switchyard_integration::bridge::{Bridge, cli};
 use switchyard_integration::git::certify;
 use switchyard_integration::router::Router;
@@ -65,25 +66,32 @@ async fn clients_speak_tls_and_projects_see_https_and_new_files_are_for_new_conn
 }
 
 #[tokio::test]
-async fn the_api_and_the_admin_listener_speak_tls_too() {
+async fn the_api_and_the_listeners_of_admins_and_of_webhooks_speak_tls_too() {
     let (volume, folder) = (Volume::with("a", URL), certificate().await);
     let [pem, key] = flags(folder.path());
     let authority = folder.path().join("ca.pem");
-    let builder = ["api-tls", "admin-tls"].into_iter().fold(Serve::builder(&volume), |builder, prefix| {
+    let builder = Serve::builder(&volume).flag("hooks", "127.0.0.1:0");
+    let builder = ["api-tls", "admin-tls", "hooks-tls"].into_iter().fold(builder, |builder, prefix| {
         builder.flag(&format!("{prefix}-cert"), &pem).flag(&format!("{prefix}-key"), &key)
     });
     let server = builder.launch(Vec::new());
     let starting = server.log.wait_for(|record| record["api"].is_string());
     let record = within("it says where it listens", starting).await.unwrap();
-    let address = |field: &str| record[field].as_str().unwrap().parse::<SocketAddr>().unwrap();
-    let to = format!("https://localhost:{}", address("api").port());
+    let receiving = server.log.wait_for(|record| record["hooks"].is_string());
+    let receiving = within("it says where it receives webhooks", receiving).await.unwrap();
+    let address =
+        |record: &Value, field: &str| record[field].as_str().unwrap().parse::<SocketAddr>().unwrap();
+    let to = format!("https://localhost:{}", address(&record, "api").port());
     let trusted = [("SSL_CERT_FILE", authority.to_str().unwrap())];
     eventually("the bridge knows the project", || async {
         let status = cli::run_with(&["status", "--to", &to], &trusted).await;
         status.code == Some(0) && status.stdout.contains("live")
     })
     .await;
-    let admin = TlsClient::new(address("admin"), &[&authority]);
+    let hooks = TlsClient::new(address(&receiving, "hooks"), &[&authority]);
+    let answer = hooks.connect(false).await.unwrap().get("/hooks/x").await.unwrap();
+    assert!(answer.contains("problem"), "{answer}");
+    let admin = TlsClient::new(address(&record, "admin"), &[&authority]);
     assert_eq!(admin.connect(false).await.unwrap().get("/healthz").await.unwrap(), "ok\n");
     let without =
         builder.flag("admin-tls-key", "/nonexistent").flag("listen", "unix:/run/x").flag("tls-cert", &pem);
@@ -91,6 +99,9 @@ async fn the_api_and_the_admin_listener_speak_tls_too() {
     let text = ended.log.text();
     assert!(text.contains("--tls-key: is required with --tls-cert"), "{text}");
     assert_eq!(ended.status.code(), Some(64));
+    let ended = Bridge::builder(&volume).flag("hooks-tls-cert", &pem).run_to_end().await;
+    let text = ended.log.text();
+    assert!(text.contains("--hooks-tls-cert: has no effect without a listener: add --hooks ADDR"), "{text}");
 }
 
 #[tokio::test]

@@ -154,10 +154,11 @@ pub(super) fn check(config: BridgeConfig) -> (Option<Checked>, Result<OpenVolume
     let listener = problems.check("listen", Listener::bind(&config.listen));
     let forward = problems.check("forward", config.forward.forward.as_ref().map(Listener::bind).transpose());
     // Their combinations are checked before.
-    let [tls, forward_tls] = config.certificates(&mut Problems::default());
+    let [tls, forward_tls, hooks_tls] = config.certificates(&mut Problems::default());
     let open = |files: Option<_>, protocols| files.map(|files| Tls::open(files, protocols)).transpose();
     let tls = problems.check("api-tls-cert", open(tls, Protocols::Http1));
     let forward_tls = problems.check("tls-cert", open(forward_tls, Protocols::Http2));
+    let hooks_tls = problems.check("hooks-tls-cert", open(hooks_tls, Protocols::Http1));
     let routers = &config.routers;
     let verifier = problems.check("event-secret-file", verifier(routers.event_secret_file.as_deref()));
     let admin_token = routers.admin_token_file.as_deref().map(read_admin_token).transpose();
@@ -182,7 +183,7 @@ pub(super) fn check(config: BridgeConfig) -> (Option<Checked>, Result<OpenVolume
             verifier: verifier?,
             sources: sources.ok()?,
             git_user: git_user?,
-            hooks: hooks?,
+            hooks: hooks?.zip(Some(hooks_tls?)).map(|(hooks, tls)| hooks.with_tls(tls)),
             admin_token: admin_token?,
             traces: traces.ok()?,
         })
