@@ -19,9 +19,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Command};
+use switchyard_edge::socket::ListenAddress;
 use switchyard_program::color::ColorChoice;
 use switchyard_program::log::{self, LogLevel};
-use switchyard_program::settings::values::address;
 use switchyard_program::settings::{self, CommandLine, Problem, Problems, Validate};
 use switchyard_router::server;
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,16 +50,16 @@ pub(crate) struct DevConfig {
     all: bool,
 
     /// Address for requests to the projects [default: port 8000 of this machine, or the next free one]
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    listen: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<ListenAddress>,
 
     /// Address of the API and the page [default: port 9000, or the next free one]
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    api: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    api: Option<ListenAddress>,
 
     /// Address of the router's admin listener [default: port 8001, or the next free one]
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    admin: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<ListenAddress>,
 
     /// Folder for everything that is kept [default: switchyard/ID in $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "DIR")]
@@ -128,13 +128,9 @@ fn start(config: &DevConfig, serve: &ServeConfig, folder: DevFolder) -> Result<E
     let terminal = Terminal::prepare();
     let has_color = config.color.is_on(io::stdout().is_terminal());
     let screen = Screen::new(has_color, !config.no_logs);
-    let links = [router.public, api, router.admin].map(|address| address.ip());
-    let [Some(public), Some(api), Some(admin)] = links else {
-        return Ok(fail_usage(
-            "dev",
-            vec![Problem::new("--", "the listeners of dev have no paths: leave out unix:")],
-        ));
-    };
+    let links = [router.public, api, router.admin];
+    let links = links.map(|address| address.ip().expect("paths were refused before"));
+    let [public, api, admin] = links;
     let links = session::Links { public, api, admin };
     let session = Session::new(folder, links, screen, terminal.as_ref().map(Terminal::keys).transpose()?);
     let session = session.start(signals.clone()).context("start the display")?;
@@ -176,15 +172,15 @@ fn prepare_state(folder: &DevFolder) -> Result<File> {
 /// Every wrong flag behind `--`.
 fn serve_config(config: &DevConfig, folder: &DevFolder) -> Result<ServeConfig, Vec<Problem>> {
     let mut taken = Vec::new();
-    let mut choose = |given: Option<SocketAddr>, port| {
-        let chosen = given.unwrap_or_else(|| free(port, &taken));
-        taken.push(chosen);
+    let mut choose = |given: &Option<ListenAddress>, port| {
+        let chosen = given.clone().unwrap_or_else(|| ListenAddress::Ip(free(port, &taken)));
+        taken.extend(chosen.ip());
         chosen.to_string()
     };
     let mut words = vec![
-        ("--listen", choose(config.listen, 8000).into()),
-        ("--admin", choose(config.admin, 8001).into()),
-        ("--api", choose(config.api, 9000).into()),
+        ("--listen", choose(&config.listen, 8000).into()),
+        ("--admin", choose(&config.admin, 8001).into()),
+        ("--api", choose(&config.api, 9000).into()),
         ("--projects", folder.volume().into_os_string()),
         ("--state", folder.state().as_os_str().to_owned()),
         ("--debounce", "auto".into()),
@@ -200,11 +196,26 @@ fn serve_config(config: &DevConfig, folder: &DevFolder) -> Result<ServeConfig, V
     let words = words.chain(switches.map(OsString::from)).chain(config.others.iter().cloned());
     let command = settings::with_variables(ServeConfig::augment_args(Command::new("serve")));
     match settings::parse::<ServeConfig>(command, words, |name| std::env::var_os(name))? {
-        CommandLine::Run(serve) => Ok(serve),
+        CommandLine::Run(serve) => match paths(&serve) {
+            none if none.is_empty() => Ok(serve),
+            paths => Err(paths),
+        },
         CommandLine::Print(text) => {
             Err(vec![Problem::new("--", format!("--help and --version come before it\n{text}"))])
         }
     }
+}
+
+/// Returns a problem for each listener that is at a path.
+fn paths(serve: &ServeConfig) -> Vec<Problem> {
+    let at_path = |(flag, address): (&str, &ListenAddress)| {
+        let message = format!(
+            "{address}: dev prints links for a browser, which needs an IP address: write --{flag} 127.0.0.1:0 \
+             or leave it out; Unix sockets are for `switchyard serve`"
+        );
+        address.ip().is_none().then(|| Problem::flag(flag, message))
+    };
+    serve.listeners().into_iter().filter_map(at_path).collect()
 }
 
 /// Returns the first free port of this machine from `port` on. `taken`: addresses that are chosen

@@ -66,8 +66,7 @@ fn run(command: Command) -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Client(command) => client::main(*command),
         Command::Completion { shell } => {
-            reference::completions(&commands::definition(), shell, &mut io::stdout());
-            ExitCode::SUCCESS
+            printed("completion", "", Ok(reference::completions(&commands::definition(), shell)))
         }
         Command::Schema { name, dir } => schema(name.as_deref(), dir.as_deref()),
         Command::Man { names, dir } => manual(&names, dir.as_deref()),

@@ -15,15 +15,34 @@ use switchyard_contract::suggest::did_you_mean;
 use self::schema::Document;
 pub(crate) use self::schema::{documents, find, list};
 
-/// Writes the completions for a shell: of what the help lists.
-pub(crate) fn completions(command: &Command, shell: Shell, out: &mut dyn io::Write) {
+/// Returns the completions for a shell: of what the help lists.
+pub(crate) fn completions(command: &Command, shell: Shell) -> String {
     let name = command.get_name().to_owned();
     let mut listed = Command::new(name.clone())
         .version(command.get_version().unwrap_or_default().to_owned())
         .disable_help_subcommand(true)
         .args(command.get_arguments())
         .subcommands(shown(command));
-    clap_complete::generate(shell, &mut listed, name, out);
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut listed, name.as_str(), &mut text);
+    let mut text = String::from_utf8(text).expect("names and helps are text");
+    if shell == Shell::Fish {
+        listed.get_subcommands().for_each(|command| text.push_str(&fish_words(&name, command)));
+    }
+    text
+}
+
+/// Returns the completions of a command's words that have a list of values. clap leaves them out for fish,
+/// which then completes the names of files.
+fn fish_words(program: &str, command: &Command) -> String {
+    let positionals = command.get_positionals().flat_map(Arg::get_possible_values);
+    let values: Vec<_> = positionals.map(|value| value.get_name().to_owned()).collect();
+    let names = std::iter::once(command.get_name()).chain(command.get_visible_aliases());
+    let values = values.join(" ");
+    let line = |name| {
+        format!("complete -c {program} -n \"__fish_{program}_using_subcommand {name}\" -f -a \"{values}\"\n")
+    };
+    if values.is_empty() { String::new() } else { names.map(line).collect() }
 }
 
 /// Writes a manual page of the program and of each command into `folder`, which is created if missing.
@@ -182,14 +201,19 @@ mod tests {
     #[test]
     fn completions_know_every_command() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let mut out = Vec::new();
-            completions(&definition(), shell, &mut out);
-            let text = String::from_utf8(out).unwrap();
+            let text = completions(&definition(), shell);
             assert!(
                 ["deploy", "rollback", "logs", "publish"].iter().all(|name| text.contains(name)),
                 "{shell}"
             );
         }
+    }
+
+    #[test]
+    fn fish_completes_words_that_have_a_list_of_values() {
+        let line =
+            "-n \"__fish_switchyard_using_subcommand completion\" -f -a \"bash elvish fish powershell zsh\"";
+        assert!(completions(&definition(), Shell::Fish).contains(line));
     }
 
     #[test]

@@ -163,6 +163,12 @@ impl ServeConfig {
         self.log
     }
 
+    /// The addresses of the listeners that have one by default, and their flags.
+    pub(crate) fn listeners(&self) -> [(&'static str, &ListenAddress); 3] {
+        [("listen", &self.listen), ("admin", &self.admin), ("api", &self.api)]
+            .map(|(flag, listener)| (flag, listener.address()))
+    }
+
     /// The addresses in the settings: those that the listeners are bound to, unless a port is 0.
     fn addresses(&self) -> Addresses {
         Addresses {

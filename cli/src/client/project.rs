@@ -16,7 +16,7 @@ use super::Console;
 use super::args::ProjectCommand;
 use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, FAILED, Failure};
-use super::links::project_url;
+use super::links::{project_url, reason_for_no_url};
 use super::report;
 use switchyard_contract::overview::{ProjectOverview, RouterInfos};
 use switchyard_contract::project::ProjectName;
@@ -97,7 +97,8 @@ async fn open(
     }
     let routers: RouterInfos = parse(&answer)?;
     let Some(url) = routers.routers.iter().find_map(|router| project_url(&router.public, project)) else {
-        return Err(Failure::new(FAILED, "the bridge has no router with a public URL"));
+        let publics = routers.routers.iter().map(|router| router.public.as_str());
+        return Err(Failure::new(FAILED, reason_for_no_url(publics, project)));
     };
     console.print(&url)?;
     if only_prints {

@@ -246,3 +246,15 @@ async fn a_restart_serves_the_same_projects_and_prints_them_again() {
     dev.printed(&["✓ b"]).await;
     assert_eq!(dev.public.get("/b/").await.text(), "two");
 }
+
+#[tokio::test]
+async fn listeners_at_paths_are_refused_with_their_flags() {
+    let volume = Volume::with("a", hello("one"));
+    let (folder, state) = (volume.root().to_str().unwrap(), tempfile::tempdir().unwrap());
+    let arguments = ["dev", folder, "--listen", "unix:/run/a", "--", "--admin", "unix:/run/b"];
+    let refused = run_with(&arguments, &[("XDG_STATE_HOME", state.path().to_str().unwrap())]).await;
+    assert_eq!(refused.code, Some(64), "{refused:?}");
+    for flag in ["--listen: unix:/run/a: dev prints links", "--admin: unix:/run/b: dev prints links"] {
+        assert!(refused.stderr.contains(flag), "{flag}: {refused:?}");
+    }
+}
