@@ -35,6 +35,38 @@ export default { fetch(request) {
 } };
 "#;
 
+/// The same by a server of Node's.
+const NODE: &str = r#"
+import { createServer } from "node:http";
+import { Readable } from "node:stream";
+const text = "a line of text that is repeated\n".repeat(200);
+const long = "a line of text that is repeated\n".repeat(100_000);
+const html = (more) => ({ "Content-Type": "text/html", ...more });
+createServer((request, response) => {
+  switch (request.url) {
+    case "/text": return response.writeHead(200, html({ "content-length": text.length })).end(text);
+    case "/long": return Readable.from([long, ""]).pipe(response.writeHead(200, ["content-type", "text/plain"]));
+    case "/bytes":
+      for (const [name, value] of [["content-type", "application/json"], ["etag", '"1"'], ["vary", "origin"]]) {
+        response.setHeader(name, value);
+      }
+      return response.end(new TextEncoder().encode(text));
+    case "/short": return response.writeHead(200, html({ "content-length": 5 })).end("short");
+    case "/image": return response.setHeader("content-type", "image/png").end(text);
+    case "/own": return response.writeHead(200, html({ "content-encoding": "x-own" })).end(text);
+    case "/kept": return response.writeHead(200, html({ "cache-control": "no-transform" })).end(text);
+    case "/stream":
+      response.setHeader("content-type", "text/html");
+      response.write(text.slice(0, 10), "latin1", () => response.end(text.slice(10)));
+      return;
+    case "/slow": return response.writeHead(200, html()).write("first");
+    case "/cut":
+      response.writeHead(200, html());
+      return response.write("first", () => response.destroy());
+  }
+}).listen(8000);
+"#;
+
 async fn get(client: &Client, path: &str, accepted: &str) -> Reply {
     client.send(with_header(request(path), "accept-encoding", accepted)).await
 }
@@ -52,15 +84,32 @@ fn read(reply: &Reply) -> String {
     text
 }
 
+/// Projects that do the same: by a default export and by a server of Node's, with compression.
+fn volume() -> Volume {
+    let volume = Volume::new();
+    for (name, file, code) in [("a", "main.ts", HANDLER), ("n", "main.mjs", NODE)] {
+        volume.write(&format!("{name}/deno.json"), json!({ "switchyard": { "compress": true } }).to_string());
+        volume.write(&format!("{name}/{file}"), code);
+    }
+    volume
+}
+
 #[tokio::test]
 async fn responses_are_compressed_for_clients_that_accept_it_and_otherwise_as_they_are() {
-    let volume = Volume::new();
-    volume.write("a/deno.json", json!({ "switchyard": { "compress": true } }).to_string());
-    volume.write("a/main.ts", HANDLER);
+    let volume = volume();
     volume.write("b/main.ts", HANDLER);
     let router = Router::start(&volume).await;
     let client = &router.public;
-    for (path, lines) in [("/a/text", 200), ("/a/bytes", 200), ("/a/stream", 200), ("/a/long", 100_000)] {
+    for project in ["a", "n"] {
+        compresses(client, project).await;
+    }
+    let reply = get(client, "/b/text", "gzip").await;
+    assert_eq!((reply.header("content-encoding"), reply.header("vary")), (None, None));
+}
+
+async fn compresses(client: &Client, project: &str) {
+    for (path, lines) in [("text", 200), ("bytes", 200), ("stream", 200), ("long", 100_000)] {
+        let path = &format!("/{project}/{path}");
         let plain = get(client, path, "identity").await;
         assert_eq!(plain.header("content-encoding"), None, "{path}");
         assert!(plain.header("vary").is_some_and(|vary| vary.contains("accept-encoding")), "{path}");
@@ -74,35 +123,36 @@ async fn responses_are_compressed_for_clients_that_accept_it_and_otherwise_as_th
         assert_eq!(best.header("content-encoding"), Some("br"), "{path}");
         assert!(best.body.len() < plain.body.len() / 10, "{path}: {}", best.body.len());
     }
-    let bytes = get(client, "/a/bytes", "gzip").await;
+    let bytes = get(client, &format!("/{project}/bytes"), "gzip").await;
     assert_eq!(
         (bytes.header("etag"), bytes.header("vary")),
         (Some("W/\"1\""), Some("origin, accept-encoding"))
     );
-    for path in ["/a/short", "/a/image", "/a/own", "/a/kept", "/b/text"] {
-        let reply = get(client, path, "gzip").await;
-        assert_ne!(reply.header("content-encoding"), Some("gzip"), "{path}");
-        assert_eq!(reply.header("vary"), None, "{path}");
+    assert_eq!(bytes.header("content-length"), Some(bytes.body.len().to_string().as_str()), "{project}");
+    for path in ["short", "image", "own", "kept"] {
+        let reply = get(client, &format!("/{project}/{path}"), "gzip").await;
+        assert_ne!(reply.header("content-encoding"), Some("gzip"), "{project}/{path}");
+        assert_eq!(reply.header("vary"), None, "{project}/{path}");
     }
 }
 
 #[tokio::test]
 async fn the_pieces_of_a_stream_leave_as_they_come() {
-    let volume = Volume::new();
-    volume.write("a/deno.json", json!({ "switchyard": { "compress": true } }).to_string());
-    volume.write("a/main.ts", HANDLER);
+    let volume = volume();
     let router = Router::start(&volume).await;
-    let request = with_header(request("/a/slow"), "accept-encoding", "gzip");
-    let mut stream = router.public.connect().await.stream(request).await;
-    let mut data = Vec::new();
-    let mut text = Vec::new();
-    while text != b"first" {
-        data.extend(stream.next_bytes().await.expect("the stream goes on"));
-        let mut piece = [0; 5];
-        let read = flate2::read::GzDecoder::new(&data[..]).read_exact(&mut piece);
-        text = read.map(|()| piece.to_vec()).unwrap_or_default();
+    for project in ["a", "n"] {
+        let slow = with_header(request(&format!("/{project}/slow")), "accept-encoding", "gzip");
+        let mut stream = router.public.connect().await.stream(slow).await;
+        let mut data = Vec::new();
+        let mut text = Vec::new();
+        while text != b"first" {
+            data.extend(stream.next_bytes().await.expect("the stream goes on"));
+            let mut piece = [0; 5];
+            let read = flate2::read::GzDecoder::new(&data[..]).read_exact(&mut piece);
+            text = read.map(|()| piece.to_vec()).unwrap_or_default();
+        }
+        let cut = with_header(request(&format!("/{project}/cut")), "accept-encoding", "gzip");
+        let cut = router.public.connect().await.try_send(cut).await;
+        assert!(cut.is_err(), "its body is not whole: {cut:?}");
     }
-    let cut = with_header(switchyard_integration::client::request("/a/cut"), "accept-encoding", "gzip");
-    let cut = router.public.connect().await.try_send(cut).await;
-    assert!(cut.is_err(), "its body is shorter than it says: {cut:?}");
 }

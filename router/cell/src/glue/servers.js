@@ -10,7 +10,7 @@
 // may wait for them.
 
 import { core, internals, primordials } from "ext:core/mod.js";
-import { serveFrames } from "ext:switchyard/transport.js";
+import { compressors, serveFrames } from "ext:switchyard/transport.js";
 
 const {
   ArrayPrototypeFind,
@@ -312,7 +312,8 @@ Deno.serve = /** @type {any} */ (
   ObjectDefineProperty(serveSelected, "name", { value: "serve" })
 );
 // For `node_servers.js`.
-const shared = { __proto__: null, claim, keep, release, begin, warnOfTcp, NODE, PORT };
+const compression = { ...compressors, isOn: () => compress };
+const shared = { __proto__: null, claim, keep, release, begin, warnOfTcp, compression, NODE, PORT };
 ObjectDefineProperty(internals, "servers", { value: ObjectFreeze(shared) });
 
 // Called when a version is assigned. `port`: the configured port, if any. `compresses`: responses are

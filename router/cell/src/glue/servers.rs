@@ -19,8 +19,9 @@ const ADDRESS_OVERRIDE: &str = "ext:deno_node/internal/http/address_override.js"
 const NODE_SERVERS: &str = include_str!("node_servers.js");
 
 /// Modules that [`NODE_SERVERS`] imports.
-const NODE_SERVER_PARTS: [(&str, &str); 3] = [
+const NODE_SERVER_PARTS: [(&str, &str); 4] = [
     ("ext:switchyard/node_servers/address.js", include_str!("node_servers/address.js")),
+    ("ext:switchyard/node_servers/compress.js", include_str!("node_servers/compress.js")),
     ("ext:switchyard/node_servers/connection.js", include_str!("node_servers/connection.js")),
     ("ext:switchyard/node_servers/http2.js", include_str!("node_servers/http2.js")),
 ];

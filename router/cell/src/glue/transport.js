@@ -250,6 +250,15 @@ function dispatcher(server, handler, onError) {
   };
 }
 
+// The compressors of responses of Node's servers (`pieces.rs`).
+export const compressors = {
+  __proto__: null,
+  codingOf: (type, accepted) => native.codingOf(type, accepted),
+  open: (coding) => native.openCompressor(coding),
+  run: (id, operation, piece) => native.compress(id, operation, piece),
+  close: (id) => native.closeCompressor(id),
+};
+
 // Lets `server`, which Deno has made with these options, also get requests as frames on `path`.
 // `compress`: responses to them are compressed, unless the options say no. Returns false if frames
 // cannot express what the options ask for.

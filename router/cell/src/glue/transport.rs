@@ -11,11 +11,13 @@ mod exchange;
 mod head;
 mod listener;
 mod natives;
+mod pieces;
 mod reading;
 mod request_body;
 mod response_body;
 mod server;
 mod text;
+mod values;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -50,6 +52,8 @@ pub(super) struct Transport {
     /// Connections with responses that leave at the end of the turn.
     unsent: RefCell<Vec<Rc<Connection>>>,
     scratch: RefCell<natives::Scratch>,
+    /// The compressors of responses of Node's servers, by the ids that JavaScript knows them by.
+    compressors: RefCell<Slab<compress::Compressor>>,
 }
 
 /// A call of JavaScript.
@@ -88,6 +92,7 @@ impl Transport {
             is_running: Cell::new(false),
             unsent: RefCell::default(),
             scratch: RefCell::default(),
+            compressors: RefCell::default(),
         }
     }
 

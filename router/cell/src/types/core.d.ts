@@ -40,6 +40,13 @@ export const internals: {
       take(path: string): boolean;
       drop?(): void;
     }): string | undefined;
+    compression: {
+      isOn(): boolean;
+      codingOf(type: string, accepted: string): string | undefined;
+      open(coding: string): number;
+      run(compressor: number, operation: number, piece?: Uint8Array): Uint8Array;
+      close(compressor: number): void;
+    };
     keep(server: { unref(): void }): void;
     release(): void;
     warnOfTcp(port: number): void;
@@ -67,6 +74,7 @@ export const primordials: {
   ArrayPrototypeFindIndex<T>(array: T[], predicate: (value: T) => unknown): number;
   ArrayPrototypeFindLast<T>(array: T[], predicate: (value: T) => unknown): T | undefined;
   ArrayPrototypeIncludes<T>(array: T[], value: T): boolean;
+  ArrayPrototypeJoin(array: unknown[], separator: string): string;
   ArrayPrototypePop<T>(array: T[]): T | undefined;
   ArrayPrototypePush<T>(array: T[], ...values: T[]): number;
   ArrayPrototypeSome<T>(array: T[], predicate: (value: T) => unknown): boolean;

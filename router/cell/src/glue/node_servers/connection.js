@@ -3,6 +3,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { localAddressOf } from "ext:switchyard/node_servers/address.js";
+import { compressResponses } from "ext:switchyard/node_servers/compress.js";
 
 const {
   ArrayPrototypeFindIndex,
@@ -53,6 +54,7 @@ export function acceptConnections(server, onConnection, requested) {
   const isNew = !prepared.has(server);
   prepared.set(server, requested);
   if (!isNew) return;
+  compressResponses(server);
   const accept = (socket) => {
     // Makes Deno remove scheme and host from a target that is a whole URL.
     socket.isDenoServeAddressOverride = true;

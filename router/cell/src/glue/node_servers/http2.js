@@ -3,6 +3,7 @@
 // for a session with the server in the same isolate.
 
 import { core, primordials } from "ext:core/mod.js";
+import { compressResponses } from "ext:switchyard/node_servers/compress.js";
 import { LOCAL, REMOTE } from "ext:switchyard/node_servers/connection.js";
 
 const {
@@ -67,6 +68,7 @@ function translator(socket, server, scheme, toSession) {
   });
   // A server keeps its connections only while it listens.
   translator._handle = { close() {}, ref() {}, unref() {} };
+  compressResponses(translator);
   return translator;
 }
 

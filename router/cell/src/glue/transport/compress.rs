@@ -37,9 +37,9 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
+    pub(super) const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Brotli => "br",
             Self::Zstd => "zstd",
@@ -48,7 +48,7 @@ impl Coding {
     }
 
     /// Returns the coding to which the client gives the highest quality. `None`: that is none at all.
-    fn accepted(accepted: &str) -> Option<Self> {
+    pub(super) fn accepted(accepted: &str) -> Option<Self> {
         let accepted = [accepted];
         // The response as it is loses against equal qualities.
         let identity = named_quality(&accepted, "identity").unwrap_or(0);

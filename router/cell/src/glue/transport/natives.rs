@@ -12,9 +12,11 @@ use super::compress::{self, Coding};
 use super::exchange::Exchange;
 use super::head::Head;
 use super::listener::Listener;
+use super::pieces;
 use super::request_body::RequestBody;
 use super::response_body::{Body, Sending, Source};
 use super::text;
+use super::values::{bytes, index};
 
 type Arguments<'a> = v8::FunctionCallbackArguments<'a>;
 
@@ -38,7 +40,7 @@ pub(super) struct Scratch {
 pub(super) fn object<'s>(scope: &mut v8::PinScope<'s, '_>) -> v8::Local<'s, v8::Object> {
     let object = v8::Object::new(scope);
     macro_rules! define {
-        ($($name:literal: $function:ident,)*) => {$(
+        ($($name:literal: $function:path,)*) => {$(
             let name = v8::String::new(scope, $name).expect("a name is short");
             let function = v8::Function::new(scope, $function).expect("V8 has memory at its start");
             object.set(scope, name.into(), function.into());
@@ -46,6 +48,9 @@ pub(super) fn object<'s>(scope: &mut v8::PinScope<'s, '_>) -> v8::Local<'s, v8::
     }
     define! {
         "close": close,
+        "closeCompressor": pieces::close,
+        "codingOf": pieces::coding_of,
+        "compress": pieces::run,
         "compressesByDefault": compresses_by_default,
         "hasLegacyAbort": has_legacy_abort,
         "header": header,
@@ -54,6 +59,7 @@ pub(super) fn object<'s>(scope: &mut v8::PinScope<'s, '_>) -> v8::Local<'s, v8::
         "method": method,
         "onCancel": on_cancel,
         "openBody": open_body,
+        "openCompressor": pieces::open,
         "remoteAddress": remote_address,
         "send": send,
         "sendResource": send_resource,
@@ -73,11 +79,6 @@ impl Transport {
     fn take_exchange(&self, id: v8::Local<'_, v8::Value>) -> Option<Rc<Exchange>> {
         self.exchanges.borrow_mut().try_remove(index(id)?)
     }
-}
-
-fn index(id: v8::Local<'_, v8::Value>) -> Option<usize> {
-    let id = v8::Local::<v8::Integer>::try_from(id).ok()?;
-    usize::try_from(id.value()).ok()
 }
 
 fn exchange(isolate: &v8::Isolate, args: &Arguments<'_>) -> Option<Rc<Exchange>> {
@@ -178,11 +179,7 @@ fn headers(scope: &mut v8::PinScope<'_, '_>, args: Arguments<'_>, mut result: v8
 fn take_body(scope: &mut v8::PinScope<'_, '_>, args: Arguments<'_>, mut result: v8::ReturnValue<'_>) {
     result.set_null();
     let Some(chunks) = exchange(scope, &args).and_then(|exchange| exchange.take_body()) else { return };
-    let bytes = text::joined(&chunks);
-    let length = bytes.len();
-    let store = v8::ArrayBuffer::new_backing_store_from_vec(bytes).make_shared();
-    let buffer = v8::ArrayBuffer::with_backing_store(scope, &store);
-    if let Some(array) = v8::Uint8Array::new(scope, buffer, 0, length) {
+    if let Some(array) = bytes(scope, text::joined(&chunks)) {
         result.set(array.into());
     }
 }
