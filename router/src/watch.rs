@@ -12,6 +12,7 @@ mod follow;
 mod git_lock;
 mod inotify;
 mod installs;
+mod merge;
 mod polling;
 mod rescan;
 mod stamp;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use notify_debouncer_full::DebounceEventResult;
 use switchyard_contract::event::Trigger;
+use tokio::sync::oneshot;
 
 use self::compare::{Comparison, Difference};
 use self::event_loop::WatchLoop;
@@ -32,14 +34,6 @@ use self::follow::RootFollower;
 use self::polling::Polling;
 use self::tree::WatchTree;
 use crate::root::Root;
-
-/// Wake-up interval of notify-debouncer-full. Together with [`MERGE`] the most that it adds to a
-/// reload.
-const TICK: Duration = Duration::from_millis(4);
-
-/// Time for which notify-debouncer-full holds events back, to join those of one file. The rest of
-/// `--debounce` is kept by [`debounce::ProjectDebouncer`], for the project as a whole.
-const MERGE: Duration = Duration::from_millis(5);
 
 /// Capacity of the channel of events. While it is full the watch waits, and the kernel's queue
 /// behind it overflows into a rescan at worst.
@@ -97,6 +91,8 @@ pub(crate) struct WatchSettings {
 pub(crate) struct Watch {
     stop: mpsc::Sender<WatchMessage>,
     thread: Option<JoinHandle<()>>,
+    /// `None`: it was awaited.
+    begun: Option<oneshot::Receiver<()>>,
 }
 
 /// A message to the thread of the watch.
@@ -107,7 +103,7 @@ enum WatchMessage {
 }
 
 impl Watch {
-    /// Watches the projects in `settings.root`, and all folders of each.
+    /// Watches the projects in `settings.root`, and all folders of each. See [`Self::begun`].
     ///
     /// # Errors
     /// A thread cannot be started.
@@ -123,7 +119,7 @@ impl Watch {
         let limits = [settings.max_folders, settings.max_files];
         let overrides = settings.root.overrides().clone();
         let (tree, started) =
-            WatchTree::new(&folder, overrides, limits, [TICK, MERGE], move |result: DebounceEventResult| {
+            WatchTree::new(&folder, overrides, limits, move |result: DebounceEventResult| {
                 // Fails only after the watch has ended.
                 let _ = events.send(WatchMessage::FileEvents(result));
             });
@@ -133,12 +129,27 @@ impl Watch {
         .context("start the thread that compares projects")?;
         let polling = Polling::new(settings.poll, settings.compare, comparison, observer.clone());
         let mut watch_loop = WatchLoop::new(&settings, tree, follower, polling, observer, changes);
-        watch_loop.begin(started);
+        let (begun_sender, begun) = oneshot::channel();
+        let run = move || {
+            watch_loop.begin(started);
+            // The receiver is gone if the router is stopping.
+            let _ = begun_sender.send(());
+            watch_loop.run(&messages);
+        };
         let thread = std::thread::Builder::new()
             .name("watch".to_owned())
-            .spawn(move || watch_loop.run(&messages))
+            .spawn(run)
             .context("start the watch thread")?;
-        Ok(Self { stop: sender, thread: Some(thread) })
+        Ok(Self { stop: sender, thread: Some(thread), begun: Some(begun) })
+    }
+
+    /// Waits until the projects that exist are watched, or a limit of time is over. What is read
+    /// before that may miss changes.
+    pub(crate) async fn begun(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            // A panic of the thread is logged.
+            let _ = begun.await;
+        }
     }
 }
 

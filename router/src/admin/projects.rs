@@ -1,8 +1,11 @@
 //! `GET /projects` and `GET /projects/{name}`: the status of projects, and its changes.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use serde::{Serialize, Serializer};
 use switchyard_contract::admin::{Projects, Status};
 use switchyard_edge::api::answer::json;
 use switchyard_edge::api::path::Path;
@@ -11,7 +14,7 @@ use switchyard_edge::problem::Problem;
 use utoipa::IntoParams;
 
 use super::{AdminState, unknown_project};
-use crate::live::BoardChanges;
+use crate::live::{BoardChanges, ProjectStatus};
 
 /// The parameters of `GET /projects`, both from one earlier answer.
 #[derive(Debug, Default, PartialEq, IntoParams)]
@@ -44,6 +47,23 @@ impl ChangesQuery {
     }
 }
 
+/// [`Projects`], as they are sent: one status after the other, as thousands of them at once would
+/// take more memory than all that is kept of the projects.
+#[derive(Serialize)]
+struct SentProjects {
+    router: String,
+    installs: bool,
+    revision: u64,
+    since: Option<u64>,
+    #[serde(serialize_with = "counted")]
+    projects: Vec<Arc<ProjectStatus>>,
+    removed: Vec<String>,
+}
+
+fn counted<S: Serializer>(projects: &[Arc<ProjectStatus>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(projects.iter().map(|shown| shown.counted()))
+}
+
 /// All projects, or those whose status has changed
 #[utoipa::path(get, path = "/projects", tag = "projects", params(ChangesQuery), responses(
     (status = 200, description = "The projects", body = Projects),
@@ -56,7 +76,7 @@ pub(super) async fn projects(
         let router = admin.events.router().to_owned();
         let BoardChanges { revision, since, projects, removed } = admin.board.changed(query.at(&router));
         let installs = admin.installs;
-        json(StatusCode::OK, &Projects { router, installs, revision, since, projects, removed })
+        json(StatusCode::OK, &SentProjects { router, installs, revision, since, projects, removed })
     };
     admin.blocking(make).await
 }
@@ -89,6 +109,25 @@ mod tests {
         let since = parse("since=17&router=r1").unwrap();
         assert_eq!((since.at("r1"), since.at("r2")), (Some(17), None));
         assert_eq!(parse("").unwrap().at("r1"), None);
+    }
+
+    #[test]
+    fn projects_are_sent_as_a_client_reads_them() {
+        let status = Status { name: "Bad name".to_owned(), ..Status::default() };
+        let shown =
+            ProjectStatus { status: status.clone(), ..ProjectStatus::invalid("", Default::default()) };
+        let (router, installs, revision, since) = ("r1".to_owned(), true, 7, Some(3));
+        let (projects, removed) = (vec![status], vec!["gone".to_owned()]);
+        let sent = SentProjects {
+            router: router.clone(),
+            installs,
+            revision,
+            since,
+            projects: vec![Arc::new(shown)],
+            removed: removed.clone(),
+        };
+        let read: Projects = serde_json::from_value(serde_json::to_value(sent).unwrap()).unwrap();
+        assert_eq!(read, Projects { router, installs, revision, since, projects, removed });
     }
 
     #[test]

@@ -245,17 +245,20 @@ impl Builder {
     /// Plans the last good version of an earlier run. `None`: its checkout is gone, or took too
     /// long to verify.
     pub(crate) async fn find(&self, recorded: RecordedVersion, policy: Arc<Policy>) -> Option<Plan> {
-        let time = policy.reads(&recorded.version.project).time;
-        let wanted = (self.store.clone(), self.root.clone(), recorded, policy);
-        let find = |wanted: &mut (Arc<Store>, Root, RecordedVersion, Arc<Policy>), turn: &ReadingTurn| {
-            let (store, root, recorded, policy) = wanted;
-            let found = find_recorded(store, root, recorded, policy, turn);
-            turn.count(0)?;
-            Ok(found)
-        };
         let turn = self.readers.turn().await;
-        let (_, found) = self.readers.read(turn, &mut Reading::default(), time, wanted, find, || ()).await;
-        found.ok().flatten()
+        // Thousands of versions may wait for their turn at once.
+        let found = Box::pin(async move {
+            let time = policy.reads(&recorded.version.project).time;
+            let wanted = (self.store.clone(), self.root.clone(), recorded, policy);
+            let find = |wanted: &mut (Arc<Store>, Root, RecordedVersion, Arc<Policy>), turn: &ReadingTurn| {
+                let (store, root, recorded, policy) = wanted;
+                let found = find_recorded(store, root, recorded, policy, turn);
+                turn.count(0)?;
+                Ok(found)
+            };
+            self.readers.read(turn, &mut Reading::default(), time, wanted, find, || ()).await.1
+        });
+        found.await.ok().flatten()
     }
 
     /// Makes the checkout of a version from files that were received. `previous`: a version that has

@@ -11,8 +11,10 @@ use switchyard_contract::project::ProjectName;
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
-    /// The projects that have cells, or are about to.
+    /// The projects that have cells, or are about to: at the first start, all.
     projects: BTreeMap<ProjectName, CellCount>,
+    /// The projects with running cells, and the number of these.
+    running: BTreeMap<ProjectName, usize>,
     total: CellCount,
     /// The cells of runs. They make no room: others make it for them.
     runs: usize,
@@ -29,7 +31,8 @@ pub(crate) struct CellCount {
 
 impl Budget {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, projects: BTreeMap::new(), total: CellCount::default(), runs: 0 }
+        let (projects, running) = (BTreeMap::new(), BTreeMap::new());
+        Self { limit, projects, running, total: CellCount::default(), runs: 0 }
     }
 
     /// Sets the number of cells that `project` has.
@@ -43,6 +46,11 @@ impl Budget {
                 CellCount::default()
             }
         };
+        if count.running == 0 {
+            self.running.remove(project);
+        } else if count.running != before.running {
+            self.running.insert(project.clone(), count.running);
+        }
         self.total.running = self.total.running + count.running - before.running;
         self.total.expected = self.total.expected + count.expected - before.expected;
     }
@@ -70,7 +78,7 @@ impl Budget {
 
     /// The projects whose live version has running cells.
     pub(crate) fn running(&self) -> impl Iterator<Item = &ProjectName> {
-        self.projects.iter().filter(|(_, count)| count.running > 0).map(|(name, _)| name)
+        self.running.keys()
     }
 
     /// The projects whose cells have to end for the running cells to be within the limit, least
@@ -85,8 +93,8 @@ impl Budget {
         if excess == 0 {
             return Vec::new();
         }
-        let running = self.projects.iter().filter(|(name, count)| count.running > 0 && *name != spared);
-        let idle = running.filter_map(|(name, count)| Some((idle_since(name)?, count.running, name)));
+        let running = self.running.iter().filter(|(name, _)| *name != spared);
+        let idle = running.filter_map(|(name, cells)| Some((idle_since(name)?, *cells, name)));
         let mut idle: Vec<_> = idle.collect();
         idle.sort();
         let mut evicted = Vec::new();

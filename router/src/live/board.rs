@@ -44,7 +44,7 @@ pub(crate) struct BoardChanges {
     pub(crate) revision: u64,
     /// The revision that they follow. `None`: all statuses are listed.
     pub(crate) since: Option<u64>,
-    pub(crate) projects: Vec<Status>,
+    pub(crate) projects: Vec<Arc<ProjectStatus>>,
     pub(crate) removed: Vec<String>,
 }
 
@@ -78,20 +78,17 @@ impl StatusBoard {
 
     /// The changes after the revision `since`. All projects, if that revision is unknown or `None`.
     pub(crate) fn changed(&self, since: Option<u64>) -> BoardChanges {
-        let (revision, since, projects, removed) = self.shown_since(since);
-        // Counted without the lock, so that the control flow does not wait for it.
-        let projects = projects.iter().map(|shown| shown.counted()).collect();
-        BoardChanges { revision, since, projects, removed }
-    }
-
-    fn shown_since(&self, since: Option<u64>) -> (u64, Option<u64>, Vec<Arc<ProjectStatus>>, Vec<String>) {
         let projects = self.lock();
         let revision = projects.last();
         match since.and_then(|since| projects.since(since)) {
             Some(changes) => {
-                (revision, since, changes.values.into_iter().cloned().collect(), changes.removed)
+                let projects = changes.values.into_iter().cloned().collect();
+                BoardChanges { revision, since, projects, removed: changes.removed }
             }
-            None => (revision, None, projects.all().cloned().collect(), Vec::new()),
+            None => {
+                let projects = projects.all().cloned().collect();
+                BoardChanges { revision, since: None, projects, removed: Vec::new() }
+            }
         }
     }
 
@@ -182,14 +179,15 @@ impl ProjectStatus {
     }
 
     /// The status with the counts of this moment.
-    fn counted(&self) -> Status {
+    pub(crate) fn counted(&self) -> Status {
         let draining = self
             .draining
             .iter()
             .map(|(version, left)| Draining { version: version.to_string(), in_flight: count(left) });
         let (in_flight, waiting) = (count(&self.in_flight), self.waiting());
         let grants = self.shown_grant().cloned().map(Box::new);
-        Status { in_flight, waiting, draining: draining.collect(), grants, ..self.status.clone() }
+        let (draining, last_good) = (draining.collect(), self.status.live.clone());
+        Status { in_flight, waiting, draining, grants, last_good, ..self.status.clone() }
     }
 }
 

@@ -45,8 +45,8 @@ pub(crate) type Table = Routes<Arc<ProjectEntry>>;
 pub(crate) struct ProjectEntry {
     pub(crate) project: ProjectName,
     pub(crate) live: Option<LiveVersion>,
-    /// The newest version, if it failed.
-    pub(crate) failed: Option<FailedVersion>,
+    /// The newest version, if it failed. Boxed, as few have.
+    pub(crate) failed: Option<Box<FailedVersion>>,
     /// The routes that lead to it besides its name.
     pub(crate) claims: Arc<[Claim]>,
     pub(crate) prefix: PrefixHandling,

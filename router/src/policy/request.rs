@@ -26,8 +26,8 @@ const MAX_ENV: usize = 1 << 20;
 /// The request of a project for permissions, variables and processes.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct PermissionRequest {
-    /// `None`: everything that the operator allows.
-    pub(super) rights: Option<PermissionSet>,
+    /// `None`: everything that the operator allows. Boxed, as few projects have one.
+    pub(super) rights: Option<Box<PermissionSet>>,
     pub(super) env: BTreeMap<String, RequestedVariable>,
     /// The number of processes of a version.
     pub(super) cells: Option<usize>,
@@ -70,7 +70,7 @@ impl PermissionRequest {
     pub(crate) fn read(config: &Value) -> Result<Self, InvalidField> {
         let rights = match config.get("permissions") {
             None => None,
-            Some(sets) => default_set(object("permissions", sets)?)?,
+            Some(sets) => default_set(object("permissions", sets)?)?.map(Box::new),
         };
         let own = |name: &str| config.get("switchyard").and_then(|own| own.get(name));
         let env = match own("env") {
@@ -278,7 +278,11 @@ mod tests {
     use super::*;
 
     fn set(value: Value) -> PermissionSet {
-        PermissionRequest::read(&json!({"permissions": {"default": value}})).unwrap().rights.unwrap()
+        PermissionRequest::read(&json!({"permissions": {"default": value}}))
+            .unwrap()
+            .rights
+            .map(|set| *set)
+            .unwrap()
     }
 
     #[test]

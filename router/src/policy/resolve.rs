@@ -31,7 +31,7 @@ struct Resolution<T> {
 }
 
 pub(super) fn grant(allowed: &Allowance, requested: &PermissionRequest) -> Grant {
-    let set = requested.rights.as_ref();
+    let set = requested.rights.as_deref();
     let read = folders(&allowed.read, set.map(|set| &set.read), &OWN_FOLDERS);
     let write = folders(&allowed.write, set.map(|set| &set.write), &OWN_FOLDERS[1..]);
     let net = net(allowed, set.map(|set| &set.net));

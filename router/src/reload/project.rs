@@ -114,7 +114,7 @@ pub(super) struct VolumeFiles {
     /// The commit of that version.
     pub(super) recorded_commit: Option<RecordedCommit>,
     /// The entry that was logged last.
-    logged_entry: Option<Entrypoint>,
+    logged_entry: Option<Box<Entrypoint>>,
     /// The tasks that were logged last; `None` before.
     logged_tasks: Option<Arc<Declared>>,
 }
@@ -270,13 +270,13 @@ impl Project {
     /// differs from what was logged last.
     pub(super) fn note_logged(&mut self, plan: &Plan) -> (bool, bool) {
         let (files, entry) = (&mut self.files, &plan.launch.entry);
-        let has_new_entry = files.logged_entry.as_ref() != Some(entry);
+        let has_new_entry = files.logged_entry.as_deref() != Some(entry);
         let has_new_tasks = match &files.logged_tasks {
             Some(logged) => *logged != plan.tasks,
             None => *plan.tasks != Declared::default(),
         };
         if has_new_entry {
-            files.logged_entry = Some(entry.clone());
+            files.logged_entry = Some(Box::new(entry.clone()));
         }
         files.logged_tasks = Some(plan.tasks.clone());
         (has_new_entry, has_new_tasks)
@@ -334,7 +334,7 @@ impl Project {
         ProjectEntry {
             project: self.name.clone(),
             live: live.map(LiveState::to_version),
-            failed: self.failure(),
+            failed: self.failure().map(Box::new),
             claims: self.claims.claimed.allowed().clone(),
             prefix: live.map(|live| live.plan.prefix).unwrap_or_default(),
             verifier: live.and_then(|live| live.plan.verifier.clone()),

@@ -25,8 +25,9 @@ impl Project {
             state: self.state(),
             incarnation: self.shown_incarnation(),
             on_disk: self.files.on_disk.as_ref().map(|version| self.shown(version)),
-            last_good: name.clone(),
             live: name,
+            // The live one, filled in when it is read.
+            last_good: None,
             error: error.or_else(|| self.why_stopped()),
             pid: cells.first().map(|running| running.cell.pid()),
             pids: cells.iter().map(|running| running.cell.pid()).collect(),

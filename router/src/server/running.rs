@@ -104,7 +104,7 @@ impl RunningRouter {
         let (changed, changes) = mpsc::channel(watch::QUEUE);
         let metrics = parts.metrics.clone();
         let observer: watch::MeasurementSink = Arc::new(move |measurement| record(&metrics, measurement));
-        let watch = Watch::start(parts.watch_settings(), observer, changed)?;
+        let mut watch = Watch::start(parts.watch_settings(), observer, changed)?;
         let cell_tasks = [
             tokio::spawn(parts.cells.clone().keep_filled()),
             tokio::spawn(parts.cells.clone().keep_within_limits()),
@@ -115,7 +115,7 @@ impl RunningRouter {
         let RouterParts { config, listener, admin_listeners, live, board, mut control, commands, .. } = parts;
         let (end_control, control_ended) = oneshot::channel::<Duration>();
         // Before the first request: every project on the volume is then known, and has its routes.
-        let start = control.take_inventory().await;
+        let (start, ()) = tokio::join!(control.take_inventory(), watch.begun());
         control.begin_scan(start);
         let end = async { control_ended.await.unwrap_or_default() };
         let control = tokio::spawn(control.run(changes, parts.command_queue, end));

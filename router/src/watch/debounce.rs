@@ -1,7 +1,7 @@
 //! Debouncing of whole projects: changes of a project are held back until no event has come for a
 //! while and no writer is in the middle of a file. `burst` says when a while may be short.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,11 @@ pub(super) struct ProjectDebouncer {
     /// `true`: a project is quiet earlier if its changes seem to be complete.
     settles_early: bool,
     projects: BTreeMap<String, PendingProject>,
+    /// The projects by the time of their next step, so that a turn of the watch does not look at all
+    /// of them. Those in `touched` may have another time.
+    dues: BTreeSet<(Instant, String)>,
+    /// The projects that have changed since `dues` was up to date.
+    touched: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -61,6 +66,8 @@ struct PendingProject {
     packages: Option<PackageActivity>,
     /// Fixed time at which the project is taken out, in place of the computed one.
     due: Option<Instant>,
+    /// Its time in [`ProjectDebouncer::dues`].
+    listed: Option<Instant>,
     trigger: Trigger,
 }
 
@@ -112,7 +119,8 @@ impl ProjectDebouncer {
     /// `quiet`: the time without events after which a project is quiet. `settles_early`: less is
     /// enough if the changes seem to be complete, see [`Self::next_listing`].
     pub(super) fn new(quiet: Duration, settles_early: bool) -> Self {
-        Self { quiet, settles_early, projects: BTreeMap::new() }
+        let (projects, dues, touched) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { quiet, settles_early, projects, dues, touched }
     }
 
     /// Notes an event of `path` in the project `name`.
@@ -122,6 +130,7 @@ impl ProjectDebouncer {
             // created matter.
             if let Some(state) = self.projects.get_mut(name).and_then(|project| project.files.get_mut(path)) {
                 *state = WriterState::Open;
+                self.touched.insert(name.to_owned());
             }
             return;
         }
@@ -168,6 +177,7 @@ impl ProjectDebouncer {
     /// then.
     pub(super) fn put_back(&mut self, quiet_project: QuietProject, due: Instant) {
         let QuietProject { name, since, packages, trigger } = quiet_project;
+        self.touched.insert(name.clone());
         if let Some(project) = self.projects.get_mut(&name) {
             project.first = since;
             project.packages = PackageActivity::join(packages, project.packages);
@@ -176,11 +186,15 @@ impl ProjectDebouncer {
         }
         let (files, burst) = (HashMap::new(), None);
         let (first, last, due) = (since, since, Some(due));
-        self.projects
-            .insert(name, PendingProject { first, began: None, last, files, burst, packages, due, trigger });
+        let (began, listed) = (None, None);
+        let project = PendingProject { first, began, last, files, burst, packages, due, listed, trigger };
+        self.projects.insert(name, project);
     }
 
     fn project(&mut self, name: &str, at: Instant) -> &mut PendingProject {
+        if !self.touched.contains(name) {
+            self.touched.insert(name.to_owned());
+        }
         let project = self.projects.entry(name.to_owned()).or_insert_with(|| PendingProject {
             first: at,
             began: None,
@@ -189,6 +203,7 @@ impl ProjectDebouncer {
             burst: self.settles_early.then(|| Burst::new(at)),
             packages: None,
             due: None,
+            listed: None,
             trigger: Trigger::Watch,
         });
         project.began.get_or_insert(at);
@@ -198,18 +213,44 @@ impl ProjectDebouncer {
     }
 
     /// Time at which the next project will be quiet, or has to be listed, if no event comes.
-    pub(super) fn due(&self) -> Option<Instant> {
-        let due = |project: &PendingProject| {
+    pub(super) fn due(&mut self) -> Option<Instant> {
+        self.update_dues();
+        self.dues.first().map(|(due, _)| *due)
+    }
+
+    /// Brings the times of projects that have changed up to date.
+    fn update_dues(&mut self) {
+        for name in std::mem::take(&mut self.touched) {
+            let Some(project) = self.projects.get_mut(&name) else { continue };
             let quiet = project.due(self.quiet);
-            project.next_listing().map_or(quiet, |listing| listing.min(quiet))
-        };
-        self.projects.values().map(due).min()
+            let due = project.next_listing().map_or(quiet, |listing| listing.min(quiet));
+            if let Some(before) = project.listed.replace(due) {
+                self.dues.remove(&(before, name.clone()));
+            }
+            self.dues.insert((due, name));
+        }
+    }
+
+    /// The projects that are due at `now`, for either reason.
+    fn due_at(&mut self, now: Instant) -> impl Iterator<Item = (&String, &PendingProject)> {
+        self.update_dues();
+        let due = self.dues.iter().take_while(move |(due, _)| *due <= now);
+        due.filter_map(|(_, name)| self.projects.get_key_value(name))
+    }
+
+    /// Removes a project.
+    fn take(&mut self, name: &str) -> Option<QuietProject> {
+        let (name, project) = self.projects.remove_entry(name)?;
+        if let Some(due) = project.listed {
+            self.dues.remove(&(due, name.clone()));
+        }
+        Some(project.into_quiet(name))
     }
 
     /// Returns the project whose files have been due longest to be listed at `now`, for
     /// [`Self::note_listing`].
-    pub(super) fn next_listing(&self, now: Instant) -> Option<String> {
-        let dues = self.projects.iter().filter_map(|(name, project)| Some((project.next_listing()?, name)));
+    pub(super) fn next_listing(&mut self, now: Instant) -> Option<String> {
+        let dues = self.due_at(now).filter_map(|(name, project)| Some((project.next_listing()?, name)));
         dues.filter(|(due, _)| *due <= now).min().map(|(_, name)| name.clone())
     }
 
@@ -223,10 +264,9 @@ impl ProjectDebouncer {
     ) -> Option<QuietProject> {
         let project = self.projects.get_mut(name)?;
         let burst = project.burst.as_mut()?;
+        self.touched.insert(name.to_owned());
         match listing {
-            Listing::Files(stamp) if burst.list(stamp, now) => {
-                self.projects.remove_entry(name).map(|(name, project)| project.into_quiet(name))
-            }
+            Listing::Files(stamp) if burst.list(stamp, now) => self.take(name),
             Listing::Files(_) => None,
             Listing::Busy => {
                 burst.defer(now + LISTING_PAUSE);
@@ -242,9 +282,9 @@ impl ProjectDebouncer {
     /// Removes and returns the projects that are quiet at `now`.
     pub(super) fn take_quiet(&mut self, now: Instant) -> Vec<QuietProject> {
         let quiet = self.quiet;
-        let is_quiet = |_: &String, project: &mut PendingProject| project.due(quiet) <= now;
-        let quiet_projects = self.projects.extract_if(.., is_quiet);
-        quiet_projects.map(|(name, project)| project.into_quiet(name)).collect()
+        let quiet_projects = self.due_at(now).filter(|(_, project)| project.due(quiet) <= now);
+        let names: Vec<_> = quiet_projects.map(|(name, _)| name.clone()).collect();
+        names.iter().filter_map(|name| self.take(name)).collect()
     }
 }
 

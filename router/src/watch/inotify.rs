@@ -20,7 +20,7 @@ use notify_debouncer_full::notify::event::{
 use notify_debouncer_full::notify::{
     Config, Error, ErrorKind, Event, EventHandler, EventKind, RecursiveMode, Result, Watcher, WatcherKind,
 };
-use notify_debouncer_full::{Debouncer, NoCache};
+use notify_debouncer_full::{Debouncer, FileIdCache};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
@@ -61,7 +61,7 @@ struct Inotify {
 ///
 /// # Errors
 /// The folder is gone, or the kernel has no watches left.
-pub(super) fn watch(debouncer: &mut Debouncer<KernelWatcher, NoCache>, folder: &Path) -> Result<()> {
+pub(super) fn watch(debouncer: &mut Debouncer<KernelWatcher, impl FileIdCache>, folder: &Path) -> Result<()> {
     match debouncer.watch(folder, RecursiveMode::NonRecursive) {
         Err(error) if is_success(&error) => Ok(()),
         watched => watched,
@@ -81,7 +81,7 @@ fn is_success(error: &Error) -> bool {
 
 /// Makes room for more events, as all events so far were received. Returns `true` if the kernel has
 /// more events that were not read.
-pub(super) fn acknowledge(debouncer: &mut Debouncer<KernelWatcher, NoCache>) -> bool {
+pub(super) fn acknowledge(debouncer: &mut Debouncer<KernelWatcher, impl FileIdCache>) -> bool {
     // The debouncer passes nothing else on to the watcher.
     debouncer.configure(Config::default()).unwrap_or(true)
 }

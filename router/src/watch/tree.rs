@@ -8,14 +8,13 @@ mod walk;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use notify_debouncer_full::notify::{self, Config, Error, ErrorKind};
-use notify_debouncer_full::{DebounceEventHandler, Debouncer, NoCache, new_debouncer_opt};
+use notify_debouncer_full::DebounceEventHandler;
+use notify_debouncer_full::notify::{self, Error, ErrorKind};
 use switchyard_contract::project;
 
 use self::walk::{WalkLimits, WatchWalk};
-use super::inotify::{self, KernelWatcher};
+use super::merge::MergedEvents;
 use crate::project::{CONFIG_FILES, Include, NODE_MODULES, included};
 use crate::root::{Overrides, Place};
 
@@ -30,7 +29,7 @@ pub(super) struct WatchTree {
     /// The projects that lie elsewhere.
     overrides: Overrides,
     /// `None` if file events are not available.
-    debouncer: Option<Debouncer<KernelWatcher, NoCache>>,
+    events: Option<MergedEvents>,
     /// The owners of each directory: several projects may link to one, or include it.
     watched: BTreeMap<PathBuf, Vec<DirectoryOwner>>,
     /// The directories of each project.
@@ -67,19 +66,17 @@ impl WatchTree {
         root: &Path,
         overrides: Overrides,
         [max_folders, max_files]: [u64; 2],
-        [tick, merge]: [Duration; 2],
         handler: impl DebounceEventHandler,
     ) -> (Self, notify::Result<()>) {
-        let debouncer = new_debouncer_opt(merge, Some(tick), handler, NoCache, Config::default());
-        let (debouncer, result) = match debouncer {
-            Ok(debouncer) => (Some(debouncer), Ok(())),
+        let (events, result) = match MergedEvents::start(handler) {
+            Ok(events) => (Some(events), Ok(())),
             Err(error) => (None, Err(error)),
         };
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let tree = Self {
             root: root.to_owned(),
             overrides,
-            debouncer,
+            events,
             watched: BTreeMap::new(),
             projects: HashMap::new(),
             included: HashMap::new(),
@@ -127,23 +124,19 @@ impl WatchTree {
     }
 
     fn watch(&mut self, directory: &Path) -> notify::Result<()> {
-        match &mut self.debouncer {
-            Some(debouncer) => inotify::watch(debouncer, directory),
-            None => Ok(()),
-        }
+        self.events.as_mut().map_or(Ok(()), |events| events.watch(directory))
     }
 
     fn unwatch(&mut self, directory: &Path) {
-        if let Some(debouncer) = &mut self.debouncer {
-            // Fails if the watch has ended with the directory.
-            let _ = debouncer.unwatch(directory);
+        if let Some(events) = &mut self.events {
+            events.unwatch(directory);
         }
     }
 
     /// Makes room for more events, as all events so far were received. Returns `true` if the kernel
     /// has more events that were not read.
     pub(super) fn acknowledge_events(&mut self) -> bool {
-        self.debouncer.as_mut().is_some_and(inotify::acknowledge)
+        self.events.as_mut().is_some_and(MergedEvents::acknowledge)
     }
 
     /// Returns the projects that have watched directories, and those that exist.

@@ -142,7 +142,7 @@ impl Control {
                 let restored = match builder.find(recorded, policy).await {
                     None => RestoreOutcome::NoCheckout,
                     Some(plan) if is_over_budget => RestoreOutcome::Idle(plan),
-                    Some(plan) => match builder.restart(&plan, plan.cells(), &newer).await {
+                    Some(plan) => match Box::pin(builder.restart(&plan, plan.cells(), &newer)).await {
                         Ok(cells) => RestoreOutcome::Running(build::Built { plan, cells }),
                         Err(error) => RestoreOutcome::Failed(plan, error),
                     },

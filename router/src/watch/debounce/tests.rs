@@ -25,8 +25,9 @@ impl Scene {
         self.debouncer.note_listing("a", listing, at).is_some()
     }
 
-    fn is_listed(&self, ms: u64) -> bool {
-        self.debouncer.next_listing(self.at(ms)).is_some()
+    fn is_listed(&mut self, ms: u64) -> bool {
+        let at = self.at(ms);
+        self.debouncer.next_listing(at).is_some()
     }
 
     fn at(&self, ms: u64) -> Instant {
@@ -38,7 +39,7 @@ impl Scene {
         self.debouncer.note("a", Path::new("/p/a/main.ts"), activity, at);
     }
 
-    fn due(&self) -> u128 {
+    fn due(&mut self) -> u128 {
         self.debouncer.due().unwrap().duration_since(self.start).as_millis()
     }
 }

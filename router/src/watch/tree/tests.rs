@@ -30,8 +30,7 @@ fn an_event_concerns_all_projects_that_include_its_path_and_their_shares() {
         std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
         std::fs::write(root.join(path), text).unwrap();
     }
-    let some = Duration::from_millis(1);
-    let (mut tree, made) = WatchTree::new(&root, Overrides::default(), [100, 100], [some, some], |_| {});
+    let (mut tree, made) = WatchTree::new(&root, Overrides::default(), [100, 100], |_| {});
     made.unwrap();
     sync_all(&mut tree);
     let owners = |path: &str| {
@@ -64,8 +63,7 @@ fn the_folder_and_the_scopes_of_packages_are_watched_and_folders_with_many_paths
     for link in ["a/src/one", "a/src/two"] {
         std::os::unix::fs::symlink("../lib", root.join(link)).unwrap();
     }
-    let some = Duration::from_millis(1);
-    let (mut tree, _) = WatchTree::new(&root, Overrides::default(), [100, 100], [some, some], |_| {});
+    let (mut tree, _) = WatchTree::new(&root, Overrides::default(), [100, 100], |_| {});
     sync_all(&mut tree);
     let expected = ["a", "a/lib", "a/lib/node_modules", "a/node_modules", "a/node_modules/@scope", "a/src"];
     assert_eq!(watched(&tree), expected.map(Path::new));
@@ -78,8 +76,7 @@ fn a_new_folder_is_watched_and_a_removed_one_is_not_without_a_walk_over_its_proj
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
     std::fs::create_dir_all(root.join("a/src")).unwrap();
-    let some = Duration::from_millis(1);
-    let (mut tree, _) = WatchTree::new(&root, Overrides::default(), [2000, 100], [some, some], |_| {});
+    let (mut tree, _) = WatchTree::new(&root, Overrides::default(), [2000, 100], |_| {});
     sync_all(&mut tree);
     std::fs::create_dir_all(root.join("a/src/x/y")).unwrap();
     assert!(tree.update_path(&root.join("a/src/x"), true).unwrap().is_empty());
@@ -113,8 +110,7 @@ fn no_more_of_an_endless_project_is_watched_than_a_valid_one_has() {
         std::fs::create_dir_all(root.join(format!("a/{n}/node_modules/@x"))).unwrap();
         std::fs::create_dir_all(root.join(format!("b/{n}"))).unwrap();
     }
-    let some = Duration::from_millis(1);
-    let (mut tree, _) = WatchTree::new(&root, Overrides::default(), [10, 1000], [some, some], |_| {});
+    let (mut tree, _) = WatchTree::new(&root, Overrides::default(), [10, 1000], |_| {});
     sync_all(&mut tree);
     let of = |name: &str| tree.projects[name].len();
     assert!((10..=12).contains(&of("a")) && (10..=12).contains(&of("b")), "{} {}", of("a"), of("b"));
@@ -135,8 +131,8 @@ fn an_override_is_watched_in_place_of_the_volume_and_its_includes_in_both() {
         std::fs::create_dir_all(dir.join(path).parent().unwrap()).unwrap();
         std::fs::write(dir.join(path), text).unwrap();
     }
-    let (some, overrides) = (Duration::from_millis(1), Overrides::default());
-    let (mut tree, _) = WatchTree::new(&root, overrides.clone(), [100, 100], [some, some], |_| {});
+    let overrides = Overrides::default();
+    let (mut tree, _) = WatchTree::new(&root, overrides.clone(), [100, 100], |_| {});
     sync_all(&mut tree);
     let name = switchyard_contract::project::ProjectName::parse("a").unwrap();
     overrides.set(&name, Some(local.clone()));
