@@ -1,7 +1,7 @@
 //! The export of batches: an HTTP client, and the counts of what the collector accepted.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
@@ -27,7 +27,11 @@ pub(crate) struct Exporter {
     tally: Arc<Tally>,
     /// `true`: the last export failed, which is logged once.
     is_failing: AtomicBool,
+    reason: LastReason,
 }
+
+/// The reason why the last request failed. The error of an export does not have it.
+type LastReason = Arc<Mutex<Option<String>>>;
 
 impl Exporter {
     /// # Errors
@@ -35,22 +39,24 @@ impl Exporter {
     pub(crate) fn new(settings: &Settings, tally: Arc<Tally>) -> Result<Self, InvalidSetting> {
         let protocol = if settings.is_json { Protocol::HttpJson } else { Protocol::HttpBinary };
         let builder = SpanExporter::builder().with_http();
-        let builder = builder.with_protocol(protocol).with_http_client(Collector::new(settings)?);
+        let collector = Collector::new(settings)?;
+        let reason = collector.reason.clone();
+        let builder = builder.with_protocol(protocol).with_http_client(collector);
         let otlp = builder.build().map_err(|error| InvalidSetting {
             name: "OTEL_EXPORTER_OTLP_*".to_owned(),
             value: String::new(),
             why: error.to_string(),
         })?;
-        Ok(Self { otlp, tally, is_failing: AtomicBool::new(false) })
+        Ok(Self { otlp, tally, is_failing: AtomicBool::new(false), reason })
     }
 
     fn log(&self, result: &OTelSdkResult) {
         let has_failed = self.is_failing.swap(result.is_err(), Relaxed);
         match result {
             Err(error) if !has_failed => {
-                tracing::warn!(
-                    "spans are not exported, and are dropped until the collector answers: {error}"
-                );
+                let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let why = reason.unwrap_or_else(|| error.to_string());
+                tracing::warn!("spans are not exported, and are dropped until the collector answers: {why}");
             }
             Ok(()) if has_failed => tracing::info!("spans are exported again"),
             _ => {}
@@ -81,6 +87,7 @@ impl opentelemetry_sdk::trace::SpanExporter for Exporter {
 #[derive(Debug)]
 struct Collector {
     client: Client,
+    reason: LastReason,
     /// `Some` until it is dropped.
     runtime: Option<Runtime>,
 }
@@ -112,22 +119,23 @@ impl Collector {
         let client = client.map_err(|error| unusable(error.to_string()))?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unusable(error.to_string()))?;
-        Ok(Self { client, runtime: Some(runtime) })
+        Ok(Self { client, reason: LastReason::default(), runtime: Some(runtime) })
     }
 
-    async fn post(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    async fn post(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
         let (parts, body) = request.into_parts();
         let request = self.client.request(parts.method, parts.uri.to_string()).headers(parts.headers);
-        let mut response = request.body(body).send().await.map_err(https::reason)?.error_for_status()?;
+        let response = request.body(body).send().await.and_then(reqwest::Response::error_for_status);
+        let mut response = response.map_err(https::reason)?;
         let status = response.status();
         let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
+        while let Some(chunk) = response.chunk().await.map_err(https::reason)? {
             if answer.len() + chunk.len() > MAX_ANSWER {
-                return Err("the collector's answer is too long".into());
+                return Err("the collector's answer is too long".to_owned());
             }
             answer.extend_from_slice(&chunk);
         }
-        Ok(Response::builder().status(status).body(answer.into())?)
+        Response::builder().status(status).body(answer.into()).map_err(|error| error.to_string())
     }
 }
 
@@ -135,7 +143,9 @@ impl Collector {
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let runtime = self.runtime.as_ref().ok_or("the exporter has ended")?;
-        runtime.block_on(self.post(request))
+        let sent = runtime.block_on(self.post(request));
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = sent.as_ref().err().cloned();
+        Ok(sent?)
     }
 }
 
