@@ -55,8 +55,8 @@ async fn an_explanation_names_the_error_the_last_deploy_and_the_lock() {
         "> 3 | x",
         "The last deploy, of 2026-03-01 12:00 UTC, is live.",
         "It is locked by ops since 2026-03-01 12:00 UTC (a sale): switchyard unlock blog",
-        "SETTING          VALUE          FROM",
-        "switchyard.idle  \"10m\"          deno.json:4",
+        "SETTING          VALUE         FROM",
+        "switchyard.idle  \"10m\"         deno.json:4",
         "limits.body      \"5\\u001bMiB\"  --max-body",
     ];
     assert_eq!((ran.exit, ran.out.lines().collect::<Vec<_>>()), (0, expected.to_vec()), "{}", ran.err);
