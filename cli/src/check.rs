@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::client::{Bridge, Flow, fail};
-use crate::dev::{DevFolder, Screen};
+use crate::dev::{DevFolder, Listing, Screen};
 use crate::server::{fail_usage, with_reloads};
 use crate::stop::StopSignals;
 
@@ -112,8 +112,8 @@ pub(crate) fn run(config: &CheckConfig) -> ExitCode {
 }
 
 fn check(config: &CheckConfig, folder: &DevFolder) -> Result<ExitCode> {
-    let projects = folder.projects();
-    if projects.is_empty() {
+    let Listing { projects, misnamed } = folder.list().unwrap_or_default();
+    if projects.is_empty() && misnamed.is_empty() {
         anyhow::bail!("{} contains no project: expected a folder for each", folder.path().display());
     }
     let router = match router_config(config, folder) {
@@ -149,7 +149,7 @@ fn check(config: &CheckConfig, folder: &DevFolder) -> Result<ExitCode> {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     let _ = follow.join();
-    Ok(report(config, &outcomes?))
+    Ok(report(config, &outcomes?, &misnamed))
 }
 
 /// The first event about each project. `None`: there was none in time.
@@ -189,10 +189,13 @@ async fn follow(bridge: &Bridge, outcomes: &mut Outcomes) {
     }
 }
 
-fn report(config: &CheckConfig, outcomes: &Outcomes) -> ExitCode {
+fn report(config: &CheckConfig, outcomes: &Outcomes, misnamed: &[String]) -> ExitCode {
     let mut screen = Screen::new(config.color.is_on(io::stdout().is_terminal()), false);
     screen.fit(outcomes.keys().map(ProjectName::as_str));
-    let mut is_good = true;
+    let mut is_good = misnamed.is_empty();
+    for name in misnamed.iter().filter(|_| !config.json) {
+        screen.misnamed(name);
+    }
     for (name, outcome) in outcomes {
         is_good &= outcome.as_ref().is_some_and(|event| event.kind == EventType::ReloadLive);
         match outcome {

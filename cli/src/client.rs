@@ -25,6 +25,7 @@ use reqwest::header::HeaderValue;
 use switchyard_contract::visible;
 use switchyard_program::color::Style;
 
+mod again;
 mod args;
 mod bridge;
 mod deploy;

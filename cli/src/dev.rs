@@ -6,6 +6,7 @@
 mod browser;
 mod folder;
 mod keys;
+mod lock;
 mod projects;
 mod screen;
 mod session;
@@ -26,8 +27,9 @@ use switchyard_program::settings::{self, CommandLine, Problem, Problems, Validat
 use switchyard_router::server;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub(crate) use self::folder::DevFolder;
+pub(crate) use self::folder::{DevFolder, Listing};
 use self::keys::Terminal;
+use self::lock::DevLock;
 pub(crate) use self::screen::Screen;
 use self::session::Session;
 use crate::client::fail;
@@ -96,16 +98,24 @@ pub(crate) fn run(config: &DevConfig) -> ExitCode {
         Ok(folder) => folder,
         Err(problem) => return fail_usage("dev", vec![problem]),
     };
-    let log = match prepare_state(&folder) {
+    let serve = match serve_config(config, &folder) {
+        Ok(serve) => serve,
+        // Those behind `--` are flags of `serve`.
+        Err(problems) => {
+            let command = if config.others.is_empty() { "dev" } else { "serve" };
+            return fail_usage(command, problems);
+        }
+    };
+    let lock = match DevLock::take(&folder) {
+        Ok(lock) => lock,
+        Err(error) => return fail(&error),
+    };
+    let log = match prepare_log(&folder) {
         Ok(log) => log,
         Err(error) => return fail(&format!("{error:#}; name another folder with --state")),
     };
     let _log = log::init_in_file(log, config.log_level);
-    let serve = match serve_config(config, &folder) {
-        Ok(serve) => serve,
-        Err(problems) => return fail_usage("dev", problems),
-    };
-    match start(config, &serve, folder) {
+    match start(config, &serve, folder, lock) {
         Ok(status) => status,
         Err(error) => {
             tracing::error!("dev stopped: {error:#}");
@@ -114,7 +124,7 @@ pub(crate) fn run(config: &DevConfig) -> ExitCode {
     }
 }
 
-fn start(config: &DevConfig, serve: &ServeConfig, folder: DevFolder) -> Result<ExitCode> {
+fn start(config: &DevConfig, serve: &ServeConfig, folder: DevFolder, mut lock: DevLock) -> Result<ExitCode> {
     let (runtime, reloads) = server::runtime().and_then(with_reloads)?;
     let mut ready = match serve::prepare(serve) {
         Ok(ready) => ready,
@@ -131,6 +141,7 @@ fn start(config: &DevConfig, serve: &ServeConfig, folder: DevFolder) -> Result<E
     let links = [router.public, api, router.admin];
     let links = links.map(|address| address.ip().expect("paths were refused before"));
     let [public, api, admin] = links;
+    lock.note(public);
     let links = session::Links { public, api, admin };
     let session = Session::new(folder, links, screen, terminal.as_ref().map(Terminal::keys).transpose()?);
     let session = session.start(signals.clone()).context("start the display")?;
@@ -153,13 +164,10 @@ fn stop_with_terminal(runtime: &tokio::runtime::Runtime, signals: &StopSignals) 
     Ok(())
 }
 
-/// Makes the folders that are kept, and returns the file of the log.
-fn prepare_state(folder: &DevFolder) -> Result<File> {
-    let state = folder.state();
-    let volume = folder.volume();
-    fs::create_dir_all(&volume).with_context(|| format!("cannot create {}", volume.display()))?;
+/// Makes the log. What an earlier session wrote there is over.
+fn prepare_log(folder: &DevFolder) -> Result<File> {
     // For people who look for it: the folder's name is a number.
-    let note = state.join("folder");
+    let note = folder.state().join("folder");
     fs::write(&note, format!("{}\n", folder.path().display()))
         .with_context(|| format!("cannot write {}", note.display()))?;
     let log = folder.log();
@@ -190,6 +198,11 @@ fn serve_config(config: &DevConfig, folder: &DevFolder) -> Result<ServeConfig, V
     if let Some(above) = folder.of_all() {
         words.push(("--allow-override", above.as_os_str().to_owned()));
     }
+    let own = words.iter().map(|(flag, _)| *flag).filter(|flag| !TUNABLE.contains(flag));
+    let problems: Vec<_> = own.filter_map(|flag| refused(flag, &config.others)).collect();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let words = words.into_iter().flat_map(|(flag, value)| [OsString::from(flag), value]);
     let switches = ["--dev"].into_iter().chain(config.no_overlay.then_some("--no-overlay"));
     // The user's own flags come last, and win.
@@ -216,6 +229,25 @@ fn paths(serve: &ServeConfig) -> Vec<Problem> {
         address.ip().is_none().then(|| Problem::flag(flag, message))
     };
     serve.listeners().into_iter().filter_map(at_path).collect()
+}
+
+/// The flags of `serve` that `dev` sets, and which the user may set to something else.
+const TUNABLE: [&str; 2] = ["--debounce", "--grace"];
+
+/// Returns the problem of a flag behind `--` that `dev` sets itself.
+fn refused(flag: &str, others: &[OsString]) -> Option<Problem> {
+    let is_flag = |word: &OsString| {
+        let word = word.to_string_lossy();
+        word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    others.iter().any(is_flag).then(|| {
+        let message = match flag {
+            "--projects" => "is set by dev: name the folder itself, switchyard dev DIR".to_owned(),
+            "--allow-override" => "is set by dev: it reads projects from its own folder alone".to_owned(),
+            flag => format!("is a flag of dev itself: give it before --, as in switchyard dev {flag} …"),
+        };
+        Problem::new(flag, message)
+    })
 }
 
 /// Returns the first free port of this machine from `port` on. `taken`: addresses that are chosen

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use switchyard_contract::project::ProjectName;
+use switchyard_contract::project::{ProjectName, is_ignored};
 use switchyard_contract::visible;
 use switchyard_program::settings::EXIT_USAGE;
 
@@ -115,8 +115,17 @@ pub(crate) fn run(args: &InitArgs) -> ExitCode {
 
 /// Returns the name of the project in `folder`.
 fn project_name(folder: &Path) -> Result<ProjectName, String> {
+    if folder.as_os_str().is_empty() {
+        return Err("is empty: name a new folder, or . for this one".to_owned());
+    }
     let absolute = std::path::absolute(folder).map_err(|error| error.to_string())?;
+    if absolute.exists() && !absolute.is_dir() {
+        return Err(format!("{} is a file: name a new folder", folder.display()));
+    }
     let name = absolute.file_name().unwrap_or_default().to_string_lossy();
+    if is_ignored(&name) {
+        return Err(format!("a folder called {name} is never a project: choose another name"));
+    }
     ProjectName::parse(&name).map_err(|error| error.to_string())
 }
 
@@ -195,6 +204,12 @@ mod tests {
     fn a_folder_with_another_name_than_projects_have_is_refused() {
         assert!(project_name(Path::new("my app")).is_err());
         assert!(project_name(Path::new("a/b.c")).is_err());
+        for (folder, why) in
+            [("", "is empty"), ("node_modules", "is never a project"), ("Cargo.toml", "is a file")]
+        {
+            let error = project_name(Path::new(folder)).unwrap_err();
+            assert!(error.contains(why), "{folder}: {error}");
+        }
         assert_eq!(project_name(Path::new("a/mine")).unwrap().as_str(), "mine");
     }
 }

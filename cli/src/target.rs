@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Command, Subcommand};
+use serde_json::json;
 use switchyard_contract::visible;
 
 use crate::client::{bridge_text, fail};
@@ -18,9 +19,11 @@ pub(crate) enum TargetCommand {
     /// Add a bridge under a name
     Add(AddArgs),
     /// Make a target the one that is used where none is named
-    Use(UseArgs),
+    Use(NameArgs),
+    /// Take a target out of the file
+    Remove(NameArgs),
     /// List the targets
-    List,
+    List(ListArgs),
 }
 
 #[derive(Debug, Args)]
@@ -39,10 +42,17 @@ pub(crate) struct AddArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct UseArgs {
+pub(crate) struct NameArgs {
     /// Name of the target
     #[arg(value_name = "NAME", value_parser = target_name)]
     name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print the targets as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// A name that no target can have.
@@ -62,7 +72,8 @@ pub(crate) fn run(command: TargetCommand, commands: &Command) -> ExitCode {
     let done = match command {
         TargetCommand::Add(args) => add(args, commands),
         TargetCommand::Use(args) => choose(&args, commands),
-        TargetCommand::List => list(commands),
+        TargetCommand::Remove(args) => remove(&args, commands),
+        TargetCommand::List(args) => list(args.json, commands),
     };
     match done {
         Ok(text) => {
@@ -108,21 +119,27 @@ fn add(args: AddArgs, commands: &Command) -> Result<String, String> {
     let AddArgs { name, url, token_file } = args;
     let (path, mut text) = open()?;
     if path.exists() && targets(commands)?.targets.contains_key(&name) {
-        return Err(format!("{name} is in {} already: edit it there", path.display()));
+        return Err(format!(
+            "{name} is in {} already: change it there, or take it out first with switchyard target remove {name}",
+            path.display()
+        ));
     }
+    let token_file = token_file.map(|file| fs::canonicalize(&file).map_err(|error| (file, error)));
+    let token_file = token_file
+        .transpose()
+        .map_err(|(file, error)| format!("--token-file: cannot read {}: {error}", file.display()))?;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     text.push_str(&format!("\n[target.{name}]\nurl = {}\n", quoted(&url)));
     if let Some(file) = token_file {
-        let file = std::path::absolute(&file).unwrap_or(file);
         text.push_str(&format!("token_file = {}\n", quoted(&file.to_string_lossy())));
     }
     write(&path, text.trim_start())?;
     Ok(format!("{name} is {url}; switchyard target use {name} makes it the default"))
 }
 
-fn choose(args: &UseArgs, commands: &Command) -> Result<String, String> {
+fn choose(args: &NameArgs, commands: &Command) -> Result<String, String> {
     targets(commands)?.of_target(Some(&args.name)).map_err(|problem| problem.message)?;
     let (path, text) = open()?;
     let is_key = |line: &&str| line.split_once('=').is_some_and(|(key, _)| key.trim() == DEFAULT_TARGET);
@@ -133,8 +150,59 @@ fn choose(args: &UseArgs, commands: &Command) -> Result<String, String> {
     Ok(format!("{} is used where no target is named", args.name))
 }
 
-fn list(commands: &Command) -> Result<String, String> {
+fn remove(args: &NameArgs, commands: &Command) -> Result<String, String> {
+    let name = &args.name;
+    targets(commands)?.of_target(Some(name)).map_err(|problem| problem.message)?;
+    let (path, text) = open()?;
+    let (text, is_there) = without(&text, name);
+    if !is_there {
+        return Err(format!(
+            "{name} has no table [target.{name}] of its own in {}: remove it where it is",
+            path.display()
+        ));
+    }
+    write(&path, &text)?;
+    Ok(format!("{name} is removed from {}", path.display()))
+}
+
+/// Returns the text of the file without a target, and true if it had the target. The default is taken
+/// out too if it is this one.
+fn without(text: &str, name: &str) -> (String, bool) {
+    let heading = |line: &str| line.trim().starts_with('[');
+    let is_own = |line: &str| {
+        let inner = line.split('#').next().unwrap_or_default().trim();
+        [format!("[target.{name}]"), format!("[target.{}]", quoted(name))].iter().any(|own| own == inner)
+    };
+    let is_default = |line: &str| {
+        line.split_once('=').is_some_and(|(key, value)| {
+            key.trim() == DEFAULT_TARGET && value.trim().trim_matches(['"', '\'']) == name
+        })
+    };
+    let (mut kept, mut is_inside, mut is_there) = (Vec::new(), false, false);
+    for line in text.lines() {
+        if heading(line) {
+            is_inside = is_own(line);
+            is_there |= is_inside;
+        }
+        if !is_inside && !is_default(line) {
+            kept.push(line);
+        }
+    }
+    while kept.last().is_some_and(|line| line.trim().is_empty()) {
+        kept.pop();
+    }
+    (kept.iter().map(|line| format!("{line}\n")).collect(), is_there)
+}
+
+fn list(json: bool, commands: &Command) -> Result<String, String> {
     let file = targets(commands)?;
+    if json {
+        let targets = file.targets.iter().map(|(name, target)| {
+            let is_default = file.default_target.as_ref() == Some(name);
+            json!({ "name": name, "url": target.url.values.join(" "), "default": is_default })
+        });
+        return Ok(json!({ "targets": targets.collect::<Vec<_>>() }).to_string());
+    }
     if file.targets.is_empty() {
         return Ok("no targets: switchyard target add NAME URL makes one".to_owned());
     }
@@ -149,4 +217,18 @@ fn list(commands: &Command) -> Result<String, String> {
 /// A TOML string.
 fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_removed_with_its_table_and_as_the_default() {
+        let text = "default_target = \"a\"\n\n[target.a]\nurl = \"x\"\n# of a\n\n[target.b]\nurl = \"y\"\n";
+        assert_eq!(without(text, "a"), ("\n[target.b]\nurl = \"y\"\n".to_owned(), true));
+        let (rest, is_there) = without(text, "b");
+        assert!(is_there && rest.ends_with("# of a\n") && rest.contains("default_target"), "{rest}");
+        assert_eq!(without(text, "c"), (text.to_owned(), false));
+    }
 }

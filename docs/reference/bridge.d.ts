@@ -408,6 +408,16 @@ export type Incarnation = string;
 /** The state of a layer. */
 export type LayerState = "on" | "partial" | "off" | "unrecognized";
 
+/** The rollback that left a version. */
+export interface LeftVersion {
+  /** The time of the rollback. */
+  at: string;
+  /** The name of the token of the rollback. `null` without tokens. */
+  by?: string | null;
+  /** The message of the rollback. `null` without one. */
+  message?: string | null;
+}
+
 /** `GET /metrics/projects` of the bridge. */
 export interface LoadsOverview {
   /** The routers that did not answer. */
@@ -652,6 +662,8 @@ export type ProjectName = string;
 
 /** One project at one router, by the router's last report. */
 export interface ProjectOnRouter {
+  /** `true`: the router cannot be reached, and the rest is what it reported last. Absent otherwise. */
+  away?: boolean;
   /**
    * `true`: the router gets no forwarded request of the project, because it serves an older
    * version than was deployed.
@@ -1668,6 +1680,7 @@ export interface VersionDiff {
   from: string;
   /** The project's name. */
   project: ProjectName;
+  removed?: null | Removal;
   /** The version that it is compared with. */
   to: string;
   /** `true`: there are more of them. */
@@ -1697,6 +1710,7 @@ export interface VersionInfo {
   live?: string[];
   /** The message of the deploy. `null` without one. */
   message?: string | null;
+  rolled_back?: null | LeftVersion;
   /** The version's name (`blog@3f9a1c2b7d4e`). */
   version: string;
 }
@@ -1877,7 +1891,8 @@ export interface Requests {
     query?: {
       /**
        * The version that is compared: a digest or a commit, as for a rollback. Default: the live
-       * one.
+       * one, or the last
+       * one of a removed project.
        */
       from?: string;
       /** The version that it is compared with. Default: the one that a rollback goes to. */

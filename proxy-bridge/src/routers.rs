@@ -63,6 +63,9 @@ pub struct RoutersSettings {
     pub admin_token: Option<String>,
     /// The folder that remembers which routers are behind. `None`: that ends with the process.
     pub behind: Option<PathBuf>,
+    /// The URL at which the bridge forwards requests. It is the public one of routers that only have a
+    /// path.
+    pub forward: Option<String>,
 }
 
 /// The registry of routers. Cheap to clone; all clones are the same registry. The task that follows
@@ -122,7 +125,13 @@ impl Routers {
         let (changed, stop) = (watch::Sender::new(0), watch::Sender::new(false));
         let changes = Changes::default();
         let shared = Arc::new(Shared {
-            common: Arc::new(RouterContext { clients: RwLock::new(clients), behind, changed, changes }),
+            common: Arc::new(RouterContext {
+                clients: RwLock::new(clients),
+                behind,
+                forward: settings.forward,
+                changed,
+                changes,
+            }),
             list: RwLock::new(Arc::new([])),
             table: RwLock::default(),
             making: Mutex::default(),

@@ -19,9 +19,9 @@ use super::tree::Tree;
 use super::upload;
 use super::upload_limits::UploadLimits;
 use switchyard_contract::admin::{CheckoutInfo, Reload};
-use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployedProject};
+use switchyard_contract::deploy::{Action, DeployOutcome, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::Incarnation;
-use switchyard_contract::overview::VersionInfo;
+use switchyard_contract::overview::{LeftVersion, VersionInfo};
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::problem::Problem;
 
@@ -47,17 +47,27 @@ pub async fn all(
     for (record, deployed) in deploys(project, incarnation, records) {
         let Some(name) = &deployed.version else { continue };
         let version = versions.entry(name.clone()).or_insert_with(|| empty(name));
-        if version.deploy.is_none() {
-            version.digest = deployed.digest.map(|digest| digest.to_string());
+        if version.deploy.is_some() {
+            continue;
+        }
+        version.digest = deployed.digest.map(|digest| digest.to_string());
+        // Of a project that a deploy has kept, they are not known.
+        let is_counted = deployed.files > 0;
+        version.files = is_counted.then_some(deployed.files);
+        version.bytes = is_counted.then_some(deployed.bytes);
+        version.commit.clone_from(&record.commit);
+        // A version keeps what its own deploy said of it.
+        if record.action != Action::Rollback {
             version.by.clone_from(&record.by);
             version.at = Some(record.at);
-            // Of a project that a deploy has kept, they are not known.
-            let is_counted = deployed.files > 0;
-            version.files = is_counted.then_some(deployed.files);
-            version.bytes = is_counted.then_some(deployed.bytes);
             version.deploy = Some(record.deploy.clone());
             version.message.clone_from(&record.message);
-            version.commit.clone_from(&record.commit);
+        }
+    }
+    for (name, record) in target::left(project, incarnation, records) {
+        if let Some(version) = versions.get_mut(&name) {
+            version.rolled_back =
+                Some(LeftVersion { at: record.at, by: record.by.clone(), message: record.message.clone() });
         }
     }
     for (router, kept) in checkouts(project, incarnation, routers).await {
@@ -98,7 +108,7 @@ pub fn was_deployed(project: &ProjectName, incarnation: Incarnation, records: &[
 
 /// The deploys that made a version of `project` live in one incarnation.
 fn deploys<'r>(
-    project: &'r ProjectName,
+    project: &ProjectName,
     incarnation: Incarnation,
     records: &'r [DeployRecord],
 ) -> impl Iterator<Item = (&'r DeployRecord, &'r DeployedProject)> {
@@ -168,7 +178,7 @@ pub async fn fetch(
     }
     if away.is_empty() {
         let detail = format!(
-            "no router keeps {}: GET /projects/{project}/versions lists those that are kept",
+            "no router keeps {}: switchyard versions {project} lists those that are kept",
             target.described(project)
         );
         return Err(Problem::new(StatusCode::NOT_FOUND, GONE, detail));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use jiff::{SignedDuration, Timestamp, ToSpan as _, Zoned, civil};
 use switchyard_contract::project::{InvalidName, ProjectName};
 use switchyard_program::settings::values::{number, time};
 use switchyard_program::settings::{Problem, Problems, Validate};
@@ -25,7 +26,7 @@ mod task;
 
 /// Shown below the flags of every client command.
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 the version does not build, or the project does not exist; \
-                           2 refused; 3 no answer in time; 64 wrong command line";
+                           2 refused; 3 no answer in time; 64 wrong command line; 130 interrupted";
 
 /// The commands that talk to a bridge.
 #[derive(Debug, Subcommand)]
@@ -180,9 +181,9 @@ pub(crate) struct LogsArgs {
     #[arg(long, short)]
     pub(super) follow: bool,
 
-    /// Print only lines of this last time, such as 10m
-    #[arg(long, value_name = "TIME", value_parser = time(Duration::ZERO))]
-    pub(super) since: Option<Duration>,
+    /// Print only lines from this time on: the last 10m, 14:30, or 2026-03-01T14:30:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(super) since: Option<Timestamp>,
 
     /// Print only lines that contain this text
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -206,6 +207,29 @@ pub(crate) struct LogsArgs {
 
 fn project_name(text: &str) -> Result<ProjectName, InvalidName> {
     ProjectName::parse(text)
+}
+
+/// Reads a time: a length until now, a time of the day in the local zone, or a time with its zone.
+fn since(text: &str) -> Result<Timestamp, String> {
+    let now = Zoned::now();
+    let ago = |text: &str| {
+        let length = time(Duration::ZERO)(text).ok()?;
+        now.timestamp().checked_sub(SignedDuration::try_from(length).ok()?).ok()
+    };
+    let of_day = |text: &str| {
+        let time: civil::Time = text.contains(':').then(|| text.parse().ok())??;
+        let today = now.with().time(time).build().ok()?;
+        // One that is yet to come was yesterday.
+        let at = if today > now { today.checked_sub(1.day()).ok()? } else { today };
+        Some(at.timestamp())
+    };
+    let whole = |text: &str| text.parse().ok();
+    whole(text).or_else(|| of_day(text)).or_else(|| ago(text)).ok_or_else(|| {
+        format!(
+            "invalid time {text:?}: expected a length until now such as 10m, a time of the day such as 14:30, or \
+             one such as 2026-03-01T14:30:00Z"
+        )
+    })
 }
 
 impl ClientCommand {

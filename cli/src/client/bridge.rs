@@ -58,6 +58,8 @@ pub(crate) enum CallError {
     Connect { to: Url, why: String },
     #[error("the connection broke before the answer was complete: {0}")]
     Broke(String),
+    #[error("the bridge ended the {0}: it is stopping, or no router is left")]
+    Ended(&'static str),
     #[error("the bridge has sent nothing for {} s", .0.as_secs())]
     Silent(Duration),
     #[error("the answer is not understood: {0}; is --to the URL of a bridge?")]
@@ -99,6 +101,11 @@ impl Bridge {
     pub(crate) fn at(address: SocketAddr) -> Result<Self, reqwest::Error> {
         let to = Url::parse(&format!("http://{address}/")).expect("an address makes a URL");
         Self::new(to, None, SILENCE)
+    }
+
+    /// Returns the longest silence, after which the bridge counts as gone.
+    pub(super) fn silence(&self) -> Duration {
+        self.silence
     }
 
     /// The same bridge, for answers that may take `times` as long to begin.

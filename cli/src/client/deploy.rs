@@ -20,6 +20,7 @@ use super::requests::{ApiRequest, send};
 use switchyard_contract::digest;
 use switchyard_contract::overview::RouterInfos;
 use switchyard_contract::project::{self, ProjectName};
+use switchyard_detect::signs::is_sign_of_project;
 
 mod preview;
 
@@ -69,6 +70,11 @@ pub(super) async fn deploy(
         Planning::Refused(answer) => return report::print_answer(console, json, &answer),
     };
     announce(&plan, &mut Progress::new(console, json));
+    if !json && looks_like_several(&plan) {
+        console.complain(
+            "this folder has no file of a project, but folders that are projects: deploy them with --all",
+        )?;
+    }
     let projects = plan.projects;
     let name = match projects.as_slice() {
         [(project, _)] => Some(project.to_string()),
@@ -164,6 +170,14 @@ fn announce(plan: &Plan, progress: &mut Progress<'_>) {
     for line in preview::left_out(plan, false) {
         progress.line(&line);
     }
+}
+
+/// Returns true for one project whose folders look like projects, and which itself does not.
+fn looks_like_several(plan: &Plan) -> bool {
+    let [(_, files)] = plan.projects.as_slice() else { return false };
+    let in_folder = |path: &str| path.split_once('/').is_some_and(|(_, inner)| is_sign_of_project(inner));
+    let mut paths = files.files.keys();
+    !paths.clone().any(|path| is_sign_of_project(path)) && paths.any(|path| in_folder(path))
 }
 
 fn summary(project: &ProjectName, files: &Files) -> String {

@@ -1,5 +1,7 @@
 //! `logs`: the lines that projects printed.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 use http::Method;
 use http::header::ACCEPT;
@@ -9,6 +11,7 @@ use switchyard_program::color::Style;
 use tokio::sync::{mpsc, watch};
 
 use super::Console;
+use super::again::Attempts;
 use super::args::LogsArgs;
 use super::bridge::{Bridge, CallError};
 use super::failure::{DONE, Failure, NO_ANSWER, exit_of};
@@ -54,7 +57,8 @@ pub(super) async fn logs(
     let reading =
         join_all(projects.iter().map(|project| read(bridge, &project.project, args, sender.clone())));
     drop(sender);
-    let mut printed = Vec::new();
+    let (mut printed, mut last_note) = (Vec::new(), String::new());
+    let mut has_printed = false;
     let printing = async {
         let mut exit = DONE;
         while let Some(message) = messages.recv().await {
@@ -62,10 +66,19 @@ pub(super) async fn logs(
                 Message::Line(line) if !filter.takes(&line.0.line) => {}
                 // Of several projects, in the order in which they were printed.
                 Message::Line(line) if !args.follow && show.projects => printed.push(line),
-                Message::Line(line) => print(&line, show, console)?,
+                Message::Line(line) => {
+                    has_printed = true;
+                    print(&line, show, console)?;
+                }
                 Message::Problem(text) => {
                     console.complain(&text)?;
                     exit = NO_ANSWER;
+                }
+                // A router or a bridge that was lost is lost to each project.
+                Message::Note(text) if text == last_note => {}
+                Message::Note(text) => {
+                    console.complain(&text)?;
+                    last_note = text;
                 }
             }
         }
@@ -77,9 +90,8 @@ pub(super) async fn logs(
     printed.iter().try_for_each(|line| print(line, show, console))?;
     let exits = ends.into_iter().collect::<Result<Vec<_>, _>>()?;
     let exit = exits.into_iter().fold(exit, u8::max);
-    if args.follow && exit == DONE {
-        let text = "the bridge ended the log: it is stopping, or no router is left";
-        return Err(Failure::new(NO_ANSWER, text));
+    if exit == DONE && filter.is_on() && !has_printed && printed.is_empty() {
+        console.complain(&format!("no line matches {}", filter.flags()))?;
     }
     Ok(exit)
 }
@@ -89,7 +101,10 @@ type Line = (RouterLogLine, String);
 
 enum Message {
     Line(Line),
+    /// A router whose lines are missing.
     Problem(String),
+    /// What is missing for the moment, or is back.
+    Note(String),
 }
 
 /// Finds the projects that are named, or all. The inner error is an answer that is no success.
@@ -116,16 +131,55 @@ async fn projects(
     Ok(Ok(projects))
 }
 
-/// Sends the lines of one project. Returns the exit status of an answer that is no success.
+/// The times of the newest lines, by router.
+#[derive(Debug, Default)]
+struct Seen {
+    newest: BTreeMap<Option<String>, Timestamp>,
+    /// The same when the stream was opened again: what is older was printed.
+    printed: BTreeMap<Option<String>, Timestamp>,
+}
+
+impl Seen {
+    fn is_new(&mut self, line: &RouterLogLine) -> bool {
+        let at = line.line.timestamp;
+        let newest = self.newest.entry(line.router.clone()).or_insert(at);
+        *newest = at.max(*newest);
+        self.printed.get(&line.router).is_none_or(|printed| at > *printed)
+    }
+}
+
+/// Sends the lines of one project. One that is followed goes on after the bridge was lost. Returns the
+/// exit status of an answer that is no success.
 async fn read(
     bridge: &Bridge,
     project: &str,
     args: &LogsArgs,
     to: mpsc::Sender<Message>,
+) -> Result<u8, Failure> {
+    let (mut seen, mut attempts) = (Seen::default(), Attempts::new(bridge));
+    loop {
+        let error = match stream(bridge, project, args, &mut seen, &mut attempts, &to).await {
+            Ok(exit) => return Ok(exit),
+            Err(error) if !args.follow || matches!(error, CallError::Strange(_)) => return Err(error.into()),
+            Err(error) => error,
+        };
+        if let Some(note) = attempts.lost(&error.to_string()).await? {
+            let _ = to.send(Message::Note(note)).await;
+        }
+    }
+}
+
+async fn stream(
+    bridge: &Bridge,
+    project: &str,
+    args: &LogsArgs,
+    seen: &mut Seen,
+    attempts: &mut Attempts,
+    to: &mpsc::Sender<Message>,
 ) -> Result<u8, CallError> {
     // What is left out must not take the place of what is printed.
-    let lines =
-        args.lines.or_else(|| Filter::new(args).is_on().then_some(ALL)).map(|lines| lines.to_string());
+    let is_whole = Filter::new(args).is_on() && args.lines.is_none() || !seen.newest.is_empty();
+    let lines = if is_whole { Some(ALL) } else { args.lines }.map(|lines| lines.to_string());
     let query = [lines.as_deref().map(|lines| ("lines", lines)), args.follow.then_some(("follow", "1"))];
     let query: Vec<_> = query.into_iter().flatten().collect();
     let request = bridge.request(Method::GET, &["projects", project, "logs"], &query);
@@ -135,28 +189,43 @@ async fn read(
         Ok(events) => events,
         Err(response) => {
             let answer = bridge.whole(*response).await?;
+            if attempts.is_starting(answer.status) {
+                return Err(CallError::Ended("log"));
+            }
             let problem = serde_json::from_str::<switchyard_contract::problem::ProblemDocument>(&answer.body);
             let text = problem.as_ref().map(|problem| report::describe(problem, &answer.status.to_string()));
             let text = text.unwrap_or_else(|_| answer.status.to_string());
-            let _ = to.send(Message::Problem(text)).await;
+            let _ = to.send(Message::Note(text)).await;
             let kind = problem.map(|problem| problem.kind).unwrap_or_default();
             return Ok(exit_of(answer.status, &kind));
         }
     };
+    if let Some(note) = attempts.found() {
+        let _ = to.send(Message::Note(note.to_owned())).await;
+    }
+    seen.printed.clone_from(&seen.newest);
     while let Some(event) = events.next().await? {
         let message = match event.kind.as_str() {
             "line" => {
                 serde_json::from_str::<IgnoredAny>(&event.data).map_err(strange)?;
-                Message::Line((serde_json::from_str(&event.data).map_err(strange)?, event.data))
+                let line: RouterLogLine = serde_json::from_str(&event.data).map_err(strange)?;
+                if !seen.is_new(&line) {
+                    continue;
+                }
+                Message::Line((line, event.data))
+            }
+            "error" if args.follow => {
+                Message::Note(format!("{}; its lines go on when it is back", problem(&event)))
             }
             "error" => Message::Problem(problem(&event)),
+            "resumed" => Message::Note(resumed(&event)),
             _ => continue,
         };
         if to.send(message).await.is_err() {
-            break;
+            return Ok(DONE);
         }
     }
-    Ok(DONE)
+    if args.follow { Err(CallError::Ended("log")) } else { Ok(DONE) }
 }
 
 /// The lines that are printed.
@@ -171,11 +240,9 @@ struct Filter {
 impl Filter {
     fn new(args: &LogsArgs) -> Self {
         let LogsArgs { since, grep, request, version, stderr, .. } = args;
-        let since = since
-            .and_then(|time| Timestamp::now().checked_sub(jiff::SignedDuration::try_from(time).ok()?).ok());
         let version =
             version.as_ref().map(|version| version.rsplit('@').next().unwrap_or(version).to_owned());
-        Self { since, grep: grep.clone(), request: request.clone(), version, stderr: *stderr }
+        Self { since: *since, grep: grep.clone(), request: request.clone(), version, stderr: *stderr }
     }
 
     fn is_on(&self) -> bool {
@@ -184,6 +251,19 @@ impl Filter {
             || self.request.is_some()
             || self.version.is_some()
             || self.stderr
+    }
+
+    /// The flags that leave lines out, for a text.
+    fn flags(&self) -> String {
+        let text = |flag: &str, value: &Option<String>| value.as_ref().map(|value| format!("{flag} {value}"));
+        let flags = [
+            self.since.map(|_| "--since".to_owned()),
+            text("--grep", &self.grep),
+            text("--request", &self.request),
+            text("--version", &self.version),
+            self.stderr.then(|| "--stderr".to_owned()),
+        ];
+        flags.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
     fn takes(&self, line: &LogLine) -> bool {
@@ -225,6 +305,13 @@ fn print((line, text): &Line, show: Show, console: &mut Console<'_>) -> Result<(
     }
     writeln!(console.out, "{}", visible::line(&line.line))?;
     Ok(console.out.flush()?)
+}
+
+/// The note for a router that is back.
+pub(super) fn resumed(event: &SseEvent) -> String {
+    let router = serde_json::from_str::<serde_json::Value>(&event.data).ok();
+    let router = router.as_ref().and_then(|data| data["router"].as_str()).unwrap_or("the router");
+    format!("{}: it is back", visible::word(router))
 }
 
 fn problem(event: &SseEvent) -> String {

@@ -8,8 +8,10 @@ mod versions;
 
 use std::process::Stdio;
 
-use http::Method;
+use http::{Method, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 pub(super) use self::versions::diff;
 use super::Console;
@@ -21,7 +23,6 @@ use super::report;
 use switchyard_contract::overview::{ProjectOverview, RouterInfos};
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::versions::ProjectLock;
-use switchyard_contract::visible;
 
 /// Runs a command. Returns the exit status.
 ///
@@ -54,6 +55,11 @@ pub(super) async fn run(
                 "{} is locked: deploys, rollbacks and removals are refused until switchyard unlock {}",
                 lock.project, lock.project
             ))?;
+            if bridge.get(&["projects", project]).await?.status == StatusCode::NOT_FOUND {
+                console.complain(&format!(
+                    "there is no project {project} yet: nobody can deploy one of this name"
+                ))?;
+            }
             Ok(DONE)
         }
         ProjectCommand::Unlock(args) => {
@@ -74,7 +80,7 @@ pub(super) async fn run(
         ProjectCommand::Requests(args) => requests::requests(bridge, args, json, console).await,
         ProjectCommand::Reload(args) => reload::reload(bridge, args.project.as_ref(), json, console).await,
         ProjectCommand::Explain(args) => explain::explain(bridge, args.project.as_str(), json, console).await,
-        ProjectCommand::Open(args) => open(bridge, &args.project, args.print, console).await,
+        ProjectCommand::Open(args) => open(bridge, &args.project, args.print, json, console).await,
         ProjectCommand::Inspect(args) => inspect(bridge, args.project.as_str(), json, console).await,
     }
 }
@@ -89,19 +95,27 @@ async fn open(
     bridge: &Bridge,
     project: &ProjectName,
     only_prints: bool,
+    json: bool,
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
+    if let Err(answer) = served(bridge, project.as_str()).await? {
+        return report::print_answer(console, json, &answer);
+    }
     let answer = bridge.get(&["routers"]).await?;
     if !answer.status.is_success() {
-        return report::print_answer(console, false, &answer);
+        return report::print_answer(console, json, &answer);
     }
     let routers: RouterInfos = parse(&answer)?;
     let Some(url) = routers.routers.iter().find_map(|router| project_url(&router.public, project)) else {
         let publics = routers.routers.iter().map(|router| router.public.as_str());
         return Err(Failure::new(FAILED, reason_for_no_url(publics, project)));
     };
-    console.print(&url)?;
-    if only_prints {
+    if json {
+        console.print_json(&json!({ "project": project, "url": url }).to_string())?;
+    } else {
+        console.print(&url)?;
+    }
+    if only_prints || json {
         return Ok(DONE);
     }
     let chosen = std::env::var_os("BROWSER").filter(|program| !program.is_empty());
@@ -123,6 +137,54 @@ async fn open(
     }
 }
 
+/// Returns a project that routers have. The inner error is an answer that is no success.
+///
+/// # Errors
+/// There is no answer, or the project is removed.
+async fn served(bridge: &Bridge, project: &str) -> Result<Result<ProjectOverview, Answer>, Failure> {
+    let answer = bridge.get(&["projects", project]).await?;
+    if !answer.status.is_success() {
+        return Ok(Err(answer));
+    }
+    let overview: ProjectOverview = parse(&answer)?;
+    if let Some(removed) = &overview.removed {
+        let until = report::day(removed.until);
+        let text = format!("{project} is removed: switchyard rollback {project} restores it until {until}");
+        return Err(Failure::new(FAILED, text));
+    }
+    Ok(Ok(overview))
+}
+
+/// The output of `inspect --json`.
+#[derive(Debug, Serialize)]
+struct Debuggers<'a> {
+    project: &'a str,
+    routers: Vec<Debugger<'a>>,
+}
+
+/// The ways to attach a debugger at a router.
+#[derive(Debug, Serialize)]
+struct Debugger<'a> {
+    router: &'a str,
+    /// For editors. `null` for a Unix socket, which no debugger connects to.
+    websocket: Option<String>,
+    /// For Chrome.
+    devtools: Option<String>,
+}
+
+impl<'a> Debugger<'a> {
+    fn of(router: &'a str, project: &str) -> Self {
+        let host = router.split_once("://").map(|(_, host)| host.trim_end_matches('/'));
+        let secure = if router.starts_with("https:") { "wss" } else { "ws" };
+        let address = host.map(|host| format!("{host}/projects/{project}/inspect"));
+        let devtools = |address: &String| {
+            format!("devtools://devtools/bundled/js_app.html?experiments=true&v8only=true&{secure}={address}")
+        };
+        let websocket = address.as_ref().map(|address| format!("{secure}://{address}"));
+        Self { router, devtools: address.as_ref().map(devtools), websocket }
+    }
+}
+
 /// Prints where debuggers attach to a project at each router.
 async fn inspect(
     bridge: &Bridge,
@@ -130,21 +192,33 @@ async fn inspect(
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
-    let answer = bridge.get(&["projects", project]).await?;
-    if json || !answer.status.is_success() {
-        return report::print_answer(console, json, &answer);
+    let overview = match served(bridge, project).await? {
+        Ok(overview) => overview,
+        Err(answer) => return report::print_answer(console, json, &answer),
+    };
+    let routers: Vec<_> =
+        overview.routers.iter().map(|router| Debugger::of(&router.router, project)).collect();
+    if json {
+        let text = serde_json::to_string(&Debuggers { project, routers }).map_err(std::io::Error::from)?;
+        console.print_json(&text)?;
+        return Ok(DONE);
     }
-    let overview: ProjectOverview = parse(&answer)?;
-    for router in &overview.routers {
-        let host = router.router.trim_start_matches("http://").trim_end_matches('/');
-        let address = visible::word(&format!("{host}/projects/{project}/inspect")).into_owned();
-        console.print(&format!(
-            "ws://{address}\ndevtools://devtools/bundled/js_app.html?experiments=true&v8only=true&ws={address}"
-        ))?;
+    for debugger in &routers {
+        match (&debugger.websocket, &debugger.devtools) {
+            (Some(websocket), Some(devtools)) => console.print(&format!("{websocket}\n{devtools}"))?,
+            _ => {
+                let path = debugger.router.trim_start_matches("unix:");
+                console.print(&format!(
+                    "the admin listener is a Unix socket, which debuggers do not connect to; at that machine:\n\
+                     socat TCP-LISTEN:8001,bind=127.0.0.1,fork UNIX-CONNECT:{path}\n\
+                     ws://127.0.0.1:8001/projects/{project}/inspect"
+                ))?;
+            }
+        }
     }
     console.complain(
-        "the router must allow it (--inspect NAME, or --inspect all); Chrome opens the second line, editors attach \
-         to the first one (docs/debugging.md)",
+        "the router must allow it (--inspect NAME, or --inspect all); Chrome opens the line with devtools:, editors \
+         attach to the one with ws: (docs/debugging.md)",
     )?;
     Ok(DONE)
 }

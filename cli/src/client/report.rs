@@ -115,7 +115,11 @@ pub(super) fn describe(problem: &ProblemDocument, otherwise: &str) -> String {
         lines.push(diagnostic(error));
     }
     let detail = problem.detail.as_deref().or(problem.title.as_deref());
-    let mut sentence = detail.unwrap_or(otherwise).to_owned();
+    let mut sentence = match problem.name() {
+        // An answer for callers of an API.
+        "unknown-path" => "there is nothing at this path".to_owned(),
+        _ => detail.unwrap_or(otherwise).to_owned(),
+    };
     for (what, name) in [("project", &problem.project), ("part", &problem.part), ("field", &problem.field)] {
         if let Some(name) = name
             && !sentence.contains(name.as_str())
@@ -124,8 +128,12 @@ pub(super) fn describe(problem: &ProblemDocument, otherwise: &str) -> String {
         }
     }
     sentence.push_str(hint(problem));
+    // What the sentence says is not said again.
+    let is_said =
+        |router: &&RouterReport| router.error.as_ref().is_some_and(|error| sentence.contains(error));
+    let routers: Vec<_> = problem.routers.iter().filter(|router| !is_said(router)).cloned().collect();
     lines.push(sentence);
-    lines.push(silent_routers(&problem.routers, &[]));
+    lines.push(silent_routers(&routers, &[]));
     lines.retain(|line| !line.is_empty());
     lines.join("\n")
 }

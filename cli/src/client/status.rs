@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Console;
+use super::again::Attempts;
 use super::args::StatusArgs;
 use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, FAILED, Failure};
@@ -26,11 +27,25 @@ pub(super) async fn status(
     let project = args.project.as_ref();
     let path = [Some("projects"), project.map(ProjectName::as_str)];
     let path: Vec<_> = path.into_iter().flatten().collect();
-    let mut shown = String::new();
+    let (mut shown, mut attempts) = (String::new(), Attempts::new(bridge));
     loop {
-        let answer = bridge.get(&path).await?;
+        let answer = match bridge.get(&path).await {
+            Err(error) if args.watch => {
+                attempts.after(error, console).await?;
+                continue;
+            }
+            // A bridge that has just started does not know its projects yet.
+            Ok(answer) if args.watch && attempts.is_starting(answer.status) => {
+                attempts.lost("the bridge has just started").await?;
+                continue;
+            }
+            answer => answer?,
+        };
         if !answer.status.is_success() {
             return report::print_answer(console, json, &answer);
+        }
+        if let Some(note) = attempts.found() {
+            console.complain(note)?;
         }
         let overview =
             read(&answer, project.is_some()).map_err(|error| CallError::Strange(error.to_string()))?;
@@ -56,7 +71,13 @@ pub(super) async fn status(
 fn is_good(project: &ProjectOverview) -> bool {
     let serves = |state: Option<ProjectState>| matches!(state, Some(ProjectState::Live | ProjectState::Idle));
     let mut routers = project.routers.iter();
-    project.removed.is_some() || !project.skew && routers.all(|router| serves(router.state) && !router.behind)
+    project.removed.is_some()
+        || !project.skew && !is_away(project) && routers.all(|router| serves(router.state) && !router.behind)
+}
+
+/// Returns true if no router of the project can be reached.
+fn is_away(project: &ProjectOverview) -> bool {
+    !project.routers.is_empty() && project.routers.iter().all(|router| router.away)
 }
 
 fn read(answer: &Answer, one: bool) -> serde_json::Result<ProjectOverviews> {
@@ -76,10 +97,17 @@ fn table(overview: &ProjectOverviews) -> String {
         rows[0][COMMIT].clear();
     }
     let mut text = if rows.len() > 1 { aligned(&rows) } else { "no projects\n".to_owned() };
+    if overview.projects.iter().any(is_away) || overview.projects.is_empty() && all_away(overview) {
+        text.push_str("no router can be reached: this is what was known last\n");
+    }
     for router in overview.routers.iter().filter(|router| !router.reachable) {
         text.push_str(&format!("{} cannot be reached\n", visible::word(&router.router)));
     }
     text
+}
+
+fn all_away(overview: &ProjectOverviews) -> bool {
+    !overview.routers.is_empty() && overview.routers.iter().all(|router| !router.reachable)
 }
 
 /// The columns: project, state, version, commit, note.
@@ -114,8 +142,9 @@ fn project_rows(project: &ProjectOverview) -> Vec<Row> {
 
 /// A line about a router, without the router's name.
 fn facts(overview: &ProjectOnRouter) -> [String; 4] {
-    // An older version that still serves is no failure of the project.
     let state = match overview.state {
+        Some(_) if overview.away => "away",
+        // An older version that still serves is no failure of the project.
         Some(ProjectState::Failed | ProjectState::Invalid) if overview.live.is_some() => "stale",
         state => state.map_or("-", ProjectState::as_str),
     };
@@ -123,6 +152,7 @@ fn facts(overview: &ProjectOnRouter) -> [String; 4] {
     let error = overview.error.as_ref().map(report::diagnostic).unwrap_or_default();
     let note = match error.lines().next() {
         Some(error) => error,
+        None if overview.away => "its router cannot be reached",
         None if overview.behind => "behind: gets no requests until it serves the deployed version",
         None => overview.conflicts.first().map_or("", |conflict| conflict.message.as_str()),
     };
@@ -228,6 +258,22 @@ mod tests {
             "r3 cannot be reached",
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_project_is_not_live_while_its_only_router_is_away() {
+        let mut away = overview("r1", "live", Some("blog@1"), Value::Null);
+        away["away"] = true.into();
+        let projects = json!([{"project": "blog", "skew": false, "routers": [away]}]);
+        let expected = [
+            "PROJECT  STATE  VERSION",
+            "blog     away   blog@1   its router cannot be reached",
+            "no router can be reached: this is what was known last",
+            "r1 cannot be reached",
+        ];
+        assert_eq!(shown(projects.clone(), json!([{"router": "r1", "reachable": false}])), expected);
+        let projects: Vec<ProjectOverview> = serde_json::from_value(projects).unwrap();
+        assert!(!is_good(&projects[0]));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 /// Keys that are read at once.
 const AT_ONCE: usize = 16;
 
+/// The begin of the sequence that a terminal sends for a key without a character.
+const ESCAPE: u8 = 0x1b;
+
 /// A terminal that gives its keys one at a time. Ctrl-C and Ctrl-Z stay signals.
 #[derive(Debug)]
 pub(super) struct Terminal {
@@ -93,7 +96,9 @@ fn read(input: &OwnedFd, closed: &OwnedFd, to: &mpsc::Sender<char>) {
         }
         let mut keys = [0; AT_ONCE];
         let Some(count) = rustix::io::read(input, &mut keys).ok().filter(|count| *count > 0) else { return };
-        for key in &keys[..count] {
+        // An arrow and its like are a sequence behind an escape: one key that does nothing here.
+        let keys = if keys[0] == ESCAPE { &keys[..1] } else { &keys[..count] };
+        for key in keys {
             if to.blocking_send(char::from(*key)).is_err() {
                 return;
             }

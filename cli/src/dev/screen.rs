@@ -66,8 +66,8 @@ impl Screen {
                 let took =
                     data.timings_ms.total.map(|ms| format!("{:.2} s", ms / 1000.0)).unwrap_or_default();
                 let is_first = self.seen.insert(name.to_owned());
-                let link = if is_first { visible::word(link).into_owned() } else { String::new() };
-                let link = Style::Name.on(self.has_color, link);
+                let link = is_first.then(|| Style::Name.on(self.has_color, visible::word(link)).to_string());
+                let link = link.unwrap_or_default();
                 self.line(Style::Good.on(self.has_color, "✓"), name, &format!("{took:<8}{link}"));
             }
             EventType::ReloadFailed => match &data.error {
@@ -142,7 +142,8 @@ impl Screen {
         self.line(
             self.cross(),
             name,
-            "is no project: its name must be of A-Z, a-z, 0-9, - and _, and it must not lead out of the folder",
+            "is no project: its name must be 1 to 63 characters of A-Z, a-z, 0-9, - and _, and it must not lead out of \
+             the folder",
         );
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use http::Method;
 use http::header::ACCEPT;
+use jiff::Timestamp;
 use switchyard_contract::admin::{ReloadOutcome, Reports};
 use switchyard_contract::event::{Event, EventType};
 use switchyard_contract::overview::RouterLogLine;
@@ -54,6 +55,8 @@ pub(super) struct Session {
     links: Links,
     screen: Screen,
     keys: Option<Keys>,
+    /// The begin of the session: lines from before are of an earlier one.
+    began: Timestamp,
 }
 
 /// Something to show.
@@ -65,7 +68,7 @@ enum Message {
 
 impl Session {
     pub(super) fn new(folder: DevFolder, links: Links, screen: Screen, keys: Option<Keys>) -> Self {
-        Self { folder: Arc::new(folder), links, screen, keys }
+        Self { folder: Arc::new(folder), links, screen, keys, began: Timestamp::now() }
     }
 
     /// Starts the thread, which ends with the first signal.
@@ -109,6 +112,7 @@ impl Session {
             keys,
             admin: admin.clone(),
             signals: signals.clone(),
+            began: self.began,
             has_limit_note: false,
             tasks: JoinSet::new(),
             logs: JoinSet::new(),
@@ -134,6 +138,7 @@ struct Display {
     keys: Option<KeyReader>,
     admin: Arc<Bridge>,
     signals: StopSignals,
+    began: Timestamp,
     /// `true`: it was said that further projects are not followed.
     has_limit_note: bool,
     /// Requests to the router, and the stream of events.
@@ -161,7 +166,9 @@ impl Display {
                             && followed.len() < MAX_FOLLOWED
                             && followed.insert(project.clone())
                         {
-                            self.logs.spawn(follow_log(self.admin.clone(), project.clone(), self.sender.clone()));
+                            let following =
+                                follow_log(self.admin.clone(), project.clone(), self.began, self.sender.clone());
+                            self.logs.spawn(following);
                         }
                         if followed.len() == MAX_FOLLOWED && !self.has_limit_note {
                             self.has_limit_note = true;
@@ -297,8 +304,8 @@ async fn follow_events(admin: Arc<Bridge>, to: mpsc::Sender<Message>) {
     }
 }
 
-/// Sends what a project prints from its first line on, until it is removed.
-async fn follow_log(admin: Arc<Bridge>, project: ProjectName, to: mpsc::Sender<Message>) {
+/// Sends what a project prints from `began` on. The router keeps lines of earlier sessions too.
+async fn follow_log(admin: Arc<Bridge>, project: ProjectName, began: Timestamp, to: mpsc::Sender<Message>) {
     let mut lines = "1000";
     loop {
         let query = [("lines", lines), ("follow", "1")];
@@ -309,7 +316,10 @@ async fn follow_log(admin: Arc<Bridge>, project: ProjectName, to: mpsc::Sender<M
         {
             lines = "0";
             while let Ok(Some(event)) = events.next().await {
-                let Ok(line) = serde_json::from_str(&event.data) else { continue };
+                let Ok(line) = serde_json::from_str::<RouterLogLine>(&event.data) else { continue };
+                if line.line.timestamp < began {
+                    continue;
+                }
                 if to.send(Message::Line(project.clone(), Box::new(line))).await.is_err() {
                     return;
                 }
@@ -339,7 +349,8 @@ async fn reload(admin: Arc<Bridge>, to: mpsc::Sender<Message>) {
         let count = |outcome| reports.projects.iter().filter(|report| report.outcome == outcome).count();
         let (all, live) = (reports.projects.len(), count(ReloadOutcome::Live));
         let (same, failed) = (count(ReloadOutcome::Unchanged), all - live - count(ReloadOutcome::Unchanged));
-        Ok(format!("read again: {all} projects, {live} new, {same} unchanged, {failed} failed"))
+        let s = if all == 1 { "" } else { "s" };
+        Ok(format!("read again: {all} project{s}, {live} new, {same} unchanged, {failed} failed"))
     });
     let text = text.unwrap_or_else(|error| error.to_string());
     let _ = to.send(Message::Note(text)).await;

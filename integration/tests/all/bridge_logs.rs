@@ -39,10 +39,21 @@ async fn a_line_that_is_printed_later_is_followed_with_its_router_until_interrup
 }
 
 #[tokio::test]
-async fn a_follower_does_not_delay_a_stopping_bridge_and_is_notified() {
-    let (_volume, _routers, bridge, following) = following().await;
+async fn a_follower_goes_on_after_a_router_and_the_bridge_have_restarted() {
+    let (_volume, mut routers, bridge, mut following) = following().await;
+    routers.kill(0).await;
+    routers.start_again(0).await;
+    routers.iter().next().expect("a router").public.get("/a/again").await;
+    following.printed("asked for /again").await;
+    // The follower does not delay its end.
     assert_eq!(bridge.stop().await.status.code(), Some(0));
-    let (status, output) = following.ended().await;
-    assert_eq!(status.code(), Some(3), "{output}");
-    assert!(output.contains("the bridge ended the log"), "{output}");
+    let _bridge = routers.start_bridge().await;
+    routers.iter().next().expect("a router").public.get("/a/later").await;
+    following.printed("asked for /later").await;
+    following.signal(Signal::INT);
+    let (_, output) = following.ended().await;
+    for part in ["; its lines go on when it is back", "it is back", "trying again for", "the bridge is back"]
+    {
+        assert!(output.contains(part), "{part}: {output}");
+    }
 }

@@ -48,6 +48,8 @@ async fn breaks(broken: &str, says: &str, location: Option<(&str, u32)>) {
 #[tokio::test]
 async fn a_syntax_error_keeps_the_old_version_serving() {
     breaks("export default {\n  fetch() { return new Response('x' }\n};\n", "", Some(("main.ts", 2))).await;
+    // It is found by another part, and reported alike.
+    breaks("const text = 'no end", "Unterminated string constant", Some(("main.ts", 1))).await;
 }
 
 #[tokio::test]

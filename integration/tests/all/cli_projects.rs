@@ -44,11 +44,24 @@ async fn rollbacks_walk_back_and_never_to_the_version_that_was_left() {
     assert_eq!(routers.texts("/a/").await, ["two"]);
     let newest = bridge.client.get("/deploys").await.json();
     assert_eq!(newest["deploys"][0]["message"], "it was bad", "{newest}");
+    let versions = ok(&bridge, &["versions", "a"]).await;
+    assert_eq!(versions.stdout.matches("it was bad").count(), 1, "{versions:#?}");
+    assert!(versions.stdout.contains("(rolled back: it was bad)"), "{versions:#?}");
     ok(&bridge, &["rollback", "a"]).await;
     assert_eq!(routers.texts("/a/").await, ["one"]);
     refused(&bridge, &["rollback", "a"], 1, "switchyard versions a").await;
     assert_eq!(routers.texts("/a/").await, ["one"]);
     deploy(&bridge, "a", "three").await;
+    ok(&bridge, &["rollback", "a"]).await;
+    assert_eq!(routers.texts("/a/").await, ["one"]);
+    ok(&bridge, &["remove", "a", "-y"]).await;
+    for verb in ["reload", "logs", "open", "inspect"] {
+        refused(&bridge, &[verb, "a"], 1, "a is removed: switchyard rollback a restores it until").await;
+        refused(&bridge, &[verb, "none"], 1, "there is no project none").await;
+    }
+    refused(&bridge, &["events", "none"], 1, "there is no project none").await;
+    let planned = ok(&bridge, &["rollback", "a", "--dry-run"]).await;
+    assert!(planned.stderr.contains("a rollback restores it"), "{planned:#?}");
     ok(&bridge, &["rollback", "a"]).await;
     assert_eq!(routers.texts("/a/").await, ["one"]);
 }

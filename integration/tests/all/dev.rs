@@ -113,7 +113,7 @@ async fn keys_of_a_terminal_open_hide_reload_and_quit_and_the_terminal_is_as_bef
     dev.printed(&["what projects print is hidden"]).await;
     dev.public.get("/a/").await;
     dev.press("r");
-    dev.printed(&["read again: 1 projects", "1 unchanged"]).await;
+    dev.printed(&["read again: 1 project,", "1 unchanged"]).await;
     dev.press("o");
     eventually("a link is opened", || async { opened.exists() }).await;
     assert!(!dev.output.text().contains("asked"), "{}", dev.output.text());
@@ -233,11 +233,15 @@ async fn answers_other_than_pages_are_left_alone_and_all_of_them_without_the_ove
 
 #[tokio::test]
 async fn a_restart_serves_the_same_projects_and_prints_them_again() {
-    let volume = Volume::with("a", hello("one"));
+    let volume = Volume::with("a", format!("console.log('loaded');\n{}", hello("one")));
     let state = Volume::new();
     let start = || Dev::builder(volume.root()).env("XDG_STATE_HOME", state.root().to_str().unwrap()).start();
     let dev = start().await;
-    dev.printed(&["✓ a"]).await;
+    dev.printed(&["│ a", "loaded"]).await;
+    let home = [("XDG_STATE_HOME", state.root().to_str().unwrap())];
+    let second = run_with(&["dev", volume.root().to_str().unwrap()], &home).await;
+    let text = format!("switchyard dev already serves this folder: http://{}/", dev.public.address);
+    assert!(second.code == Some(1) && second.stderr.contains(&text), "{second:?}");
     dev.signal(Signal::TERM);
     dev.ended().await;
     volume.write("b/main.ts", hello("two"));
@@ -245,14 +249,23 @@ async fn a_restart_serves_the_same_projects_and_prints_them_again() {
     dev.printed(&["✓ a", "http://a.localhost"]).await;
     dev.printed(&["✓ b"]).await;
     assert_eq!(dev.public.get("/b/").await.text(), "two");
+    dev.printed(&["│ a", "loaded"]).await;
+    let lines = dev.output.lines();
+    assert_eq!(lines.iter().filter(|line| line.contains("loaded")).count(), 1, "of this session: {lines:#?}");
 }
 
 #[tokio::test]
-async fn listeners_at_paths_are_refused_with_their_flags() {
+async fn listeners_at_paths_and_flags_that_dev_sets_are_refused() {
     let volume = Volume::with("a", hello("one"));
     let (folder, state) = (volume.root().to_str().unwrap(), tempfile::tempdir().unwrap());
-    let arguments = ["dev", folder, "--listen", "unix:/run/a", "--", "--admin", "unix:/run/b"];
-    let refused = run_with(&arguments, &[("XDG_STATE_HOME", state.path().to_str().unwrap())]).await;
+    let home = [("XDG_STATE_HOME", state.path().to_str().unwrap())];
+    let own = run_with(&["dev", folder, "--", "--state", "x", "--projects=y"], &home).await;
+    assert_eq!(own.code, Some(64), "{own:?}");
+    for flag in ["--state: is a flag of dev itself", "--projects: is set by dev"] {
+        assert!(own.stderr.contains(flag), "{flag}: {own:?}");
+    }
+    let arguments = ["dev", folder, "--listen", "unix:/run/a", "--admin", "unix:/run/b"];
+    let refused = run_with(&arguments, &home).await;
     assert_eq!(refused.code, Some(64), "{refused:?}");
     for flag in ["--listen: unix:/run/a: dev prints links", "--admin: unix:/run/b: dev prints links"] {
         assert!(refused.stderr.contains(flag), "{flag}: {refused:?}");

@@ -21,6 +21,13 @@ async fn projects_of_the_folder_are_served_and_deploys_go_live_and_back() {
     let volume = Volume::with("a", hello("one"));
     let serve = Serve::builder(&volume).start().await;
     assert_eq!(serve.public.get("/a/").await.text(), "one");
+    eventually("the bridge has the router's first event", || async {
+        let events = serve.api.get("/events").await.json();
+        events["events"]
+            .as_array()
+            .is_some_and(|events| events.iter().any(|event| event["data"]["sequence"] == 1))
+    })
+    .await;
     volume.replace("a/main.ts", hello("two"));
     eventually("a saved file is live", || async { serve.public.get("/a/").await.text() == "two" }).await;
     let first = serve.deploy_live("b", &Upload::main(hello("first"))).await;

@@ -52,6 +52,9 @@ pub struct ProjectOnRouter {
     pub on_disk: Option<VersionName>,
     /// The reason why the newest version failed, or why the live one is stopped. `null` otherwise.
     pub error: Option<Diagnostic>,
+    /// `true`: the router cannot be reached, and the rest is what it reported last. Absent otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
     /// `true`: the router gets no forwarded request of the project, because it serves an older
     /// version than was deployed.
     #[serde(default)]
@@ -233,6 +236,10 @@ pub struct VersionInfo {
     pub deploy: Option<String>,
     /// The message of the deploy. `null` without one.
     pub message: Option<String>,
+    /// The rollback that left the version. Absent unless one did, and the version was not deployed again
+    /// since: a rollback to no named version skips it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<LeftVersion>,
     /// The commit that the files came from. Absent unless a git source deployed them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitInfo>,
@@ -246,6 +253,17 @@ pub struct VersionInfo {
     /// The admin URLs of the routers that keep the files, so that a rollback can bring it back.
     #[serde(default)]
     pub kept: Vec<String>,
+}
+
+/// The rollback that left a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeftVersion {
+    /// The time of the rollback.
+    pub at: Timestamp,
+    /// The name of the token of the rollback. `null` without tokens.
+    pub by: Option<String>,
+    /// The message of the rollback. `null` without one.
+    pub message: Option<String>,
 }
 
 /// The data of a server-sent event `line` of the bridge's `GET /projects/{name}/logs`.

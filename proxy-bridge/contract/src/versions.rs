@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::Report;
+use crate::deploy::Removal;
 use crate::project::ProjectName;
 
 /// `GET /projects/{name}/diff` of the bridge: the difference between the files of two versions.
@@ -16,6 +17,9 @@ pub struct VersionDiff {
     pub from: String,
     /// The version that it is compared with.
     pub to: String,
+    /// The terms of the removal. Absent unless the project is removed and can be brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Removal>,
     /// The files that differ, by path.
     pub files: Vec<FileDiff>,
     /// `true`: there are more of them.

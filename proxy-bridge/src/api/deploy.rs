@@ -17,7 +17,7 @@ use crate::deploys::{DeployNotes, DeployRequest, Job, Submission, Ticket};
 use crate::tokens::Caller;
 use crate::tree::Tree;
 use crate::upload::{self, UploadShape};
-use crate::versions::{self, unknown_project};
+use crate::versions;
 use crate::volume::{Change, Staging, VolumeError};
 use switchyard_contract::deploy::{Action, DeployRecord};
 use switchyard_contract::incarnation::{DataFate, MAX_ENDED};
@@ -161,7 +161,7 @@ pub(super) async fn deploy_project(
         (status = 200, description = "The project is removed", body = DeployRecord),
         (status = 202, description = "The deploy goes on", body = DeployRecord),
         (status = 404, description = "unknown-project"),
-        (status = 409, description = "kept-data-full"),
+        (status = 409, description = "kept-data-full, or overridden: it is not on the volume"),
     ),
 )]
 pub(super) async fn remove(
@@ -281,8 +281,18 @@ impl Api {
             }
             _ if is_there => Ok(()),
             DataFate::Delete if has_data() => Ok(()),
-            _ => Err(unknown_project(project)),
+            _ => Err(self.overridden_only(project).unwrap_or_else(|| self.unknown_project(project))),
         }
+    }
+
+    /// Returns the problem of a project that is on no volume, and which a router reads from a folder.
+    fn overridden_only(&self, project: &ProjectName) -> Option<Problem> {
+        let folder = self.routers.all().iter().find_map(|router| router.overridden(project.as_str()))?;
+        let detail = format!(
+            "{project} is read from {folder} (an override), and there is nothing of it on the volume to remove: \
+             remove the folder or end switchyard dev, or end the override (switchyard source dev NAME --disable)"
+        );
+        Some(Problem::new(StatusCode::CONFLICT, "overridden", detail).with("project", project.as_str()))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::tokens::Caller;
 use crate::tree::Tree;
 use crate::versions::{self, RollbackTarget, Wanted};
 use crate::volume::VolumeError;
+use switchyard_contract::deploy::Removal;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::versions::VersionDiff;
 use switchyard_edge::api::answer::json;
@@ -31,7 +32,8 @@ static COMPARISONS: Semaphore = Semaphore::const_new(4);
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DiffQuery {
-    /// The version that is compared: a digest or a commit, as for a rollback. Default: the live one.
+    /// The version that is compared: a digest or a commit, as for a rollback. Default: the live one, or the last
+    /// one of a removed project.
     from: Option<String>,
     /// The version that it is compared with. Default: the one that a rollback goes to.
     to: Option<String>,
@@ -68,10 +70,10 @@ pub(super) async fn diff(
     let wanted = |text: Option<String>| text.map(|text| Wanted::parse(&project, &text)).transpose();
     let (from, to) = (wanted(query.from)?, wanted(query.to)?);
     let from = match from {
-        Some(wanted) => api.version(&project, Some(wanted)).await?,
-        None => api.live_version(&project)?,
+        Some(wanted) => api.rollback_target(&project, Some(wanted)).await?,
+        None => api.live_version(&project).await?,
     };
-    let to = api.version(&project, to).await?;
+    let to = api.rollback_target(&project, to).await?;
     // In a task of its own: when the client goes away this future is dropped, and the folder may only
     // be removed after the threads that write to it have ended.
     let compared = tokio::spawn(async move { api.compare(project, from, to).await }).await;
@@ -80,22 +82,11 @@ pub(super) async fn diff(
 }
 
 impl Api {
-    /// Returns the version that a rollback to `wanted` goes to.
-    async fn version(
-        &self,
-        project: &ProjectName,
-        wanted: Option<Wanted>,
-    ) -> Result<RollbackTarget, Problem> {
-        let current = self.deploys.volume().register().of(project)?.current;
-        let (records, routers) = (self.deploys.records(), self.routers.all());
-        match wanted {
-            Some(wanted) => versions::wanted_target(project, &wanted, current, &records, &routers).await,
-            None => versions::rollback_target(project, current, &records, &routers),
+    /// Returns the version that the first router with one serves, or that a removed project had last.
+    async fn live_version(&self, project: &ProjectName) -> Result<RollbackTarget, Problem> {
+        if self.removal(project).is_some() {
+            return self.rollback_target(project, None).await;
         }
-    }
-
-    /// Returns the version that the first router with one serves.
-    fn live_version(&self, project: &ProjectName) -> Result<RollbackTarget, Problem> {
         let incarnation = self.deploys.volume().register().of(project)?.current;
         let live = self.routers.all().into_iter().find_map(|router| router.status(project.as_str())?.live);
         let live = live.ok_or_else(|| versions::unknown_project(project))?;
@@ -130,7 +121,8 @@ impl Api {
             compared.map_err(|error| VolumeError::io("compare the versions", error))?;
         let version = |tree: &Tree| format!("{project}@{}", tree.digest.short());
         let (from, to) = (version(&trees[0]), version(&trees[1]));
-        Ok(VersionDiff { project, from, to, files, truncated })
+        let removed = self.removal(&project).as_ref().map(Removal::from);
+        Ok(VersionDiff { project, from, to, removed, files, truncated })
     }
 }
 

@@ -53,14 +53,12 @@ async fn check(State(api): Shared, request: Request, next: Next) -> Result<Respo
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-/// Sends people to the page.
+/// Sends people to the page: those who accept HTML, as browsers and curl do.
 async fn root(headers: HeaderMap) -> Result<Response, Problem> {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    if accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/html")) {
-        Ok(redirect())
-    } else {
-        Err(unknown_path().await)
-    }
+    let is_html = |kind: &str| ["text/html", "text/*", "*/*"].iter().any(|html| kind.starts_with(html));
+    let mut accepted = accepted.flat_map(|value| value.split(','));
+    if accepted.any(|kind| is_html(kind.trim())) { Ok(redirect()) } else { Err(unknown_path().await) }
 }
 
 async fn without_slash() -> Response {
@@ -129,11 +127,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_browsers_are_sent_to_the_page() {
+    async fn those_who_accept_html_are_sent_to_the_page() {
         let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("text/html,application/xhtml+xml;q=0.9"));
-        assert_eq!(root(headers.clone()).await.unwrap().headers()[LOCATION], "ui/");
-        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        for accepted in ["text/html,application/xhtml+xml;q=0.9", "*/*"] {
+            headers.insert(ACCEPT, HeaderValue::from_static(accepted));
+            assert_eq!(root(headers.clone()).await.unwrap().headers()[LOCATION], "ui/");
+        }
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         assert_eq!(root(headers).await.unwrap_err().status, StatusCode::NOT_FOUND);
     }
 }

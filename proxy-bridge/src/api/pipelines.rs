@@ -72,12 +72,12 @@ impl Api {
         let found = self.runs.task(id).await;
         let unknown = |detail: String| Problem::new(StatusCode::NOT_FOUND, "unknown-pipeline", detail);
         match found {
-            Ok(detail) if !detail.overview.is_pipeline => Err(unknown(format!(
-                "{id} is a task, not a pipeline: use `switchyard task run {id}` (POST /tasks/{id}/run)"
-            ))),
-            Err(problem) if problem.slug() == "unknown-task" => Err(unknown(format!(
-                "there is no pipeline {id}: `switchyard task list` shows all (GET /tasks)"
-            ))),
+            Ok(detail) if !detail.overview.is_pipeline => {
+                Err(unknown(format!("{id} is a task, not a pipeline: use `switchyard task run {id}`")))
+            }
+            Err(problem) if problem.slug() == "unknown-task" => {
+                Err(unknown(format!("there is no pipeline {id}: `switchyard task list` shows all")))
+            }
             found => found,
         }
     }

@@ -135,6 +135,15 @@ pub(super) async fn versions(
 }
 
 impl Api {
+    /// Returns the problem of a project that does not exist, or was removed.
+    pub(super) fn unknown_project(&self, project: &ProjectName) -> Problem {
+        let problem = unknown_project(project);
+        let Some(removal) = self.removal(project) else { return problem };
+        let until = removal.until.strftime("%Y-%m-%d %H:%M UTC");
+        let detail = format!("{project} is removed: switchyard rollback {project} restores it until {until}");
+        Problem::new(problem.status, problem.slug(), detail).with("project", project.as_str())
+    }
+
     /// Returns the removal after which `project` can be brought back.
     pub(super) fn removal(&self, project: &ProjectName) -> Option<EndedIncarnation> {
         let volume = self.deploys.volume();
@@ -163,8 +172,9 @@ pub(super) fn overview(name: &str, removed: Option<Removal>, routers: &[Arc<Rout
             Some(status) => (status.live, status.on_disk, status.error, status.conflicts),
             None => (None, None, None, Vec::new()),
         };
-        let (router, behind) = (router.name().to_owned(), router.is_behind(name));
-        ProjectOnRouter { router, state, live, on_disk, error, behind, conflicts }
+        let (behind, away) = (router.is_behind(name), router.presence() == Presence::Away);
+        let router = router.name().to_owned();
+        ProjectOnRouter { router, state, live, on_disk, error, away, behind, conflicts }
     };
     let at_routers = routers.iter().map(at_router).collect();
     let reachable = routers.iter().filter(|router| router.is_reachable());

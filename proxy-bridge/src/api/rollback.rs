@@ -101,22 +101,9 @@ impl Api {
         wanted: Option<Wanted>,
         into: &Path,
     ) -> Result<(Change, DeployNotes), Problem> {
-        let routers = self.routers.all();
+        let (routers, records) = (self.routers.all(), self.deploys.records());
+        let target = self.rollback_target(project, wanted).await?;
         let incarnations = self.deploys.volume().register().of(project)?;
-        let is_removed = self.removal(project).is_some();
-        let records = self.deploys.records();
-        let current = incarnations.current;
-        let target = match wanted {
-            wanted if is_removed => {
-                let now = Timestamp::now();
-                let ended: Vec<_> = incarnations.ended.iter().filter(|ended| ended.until > now).collect();
-                let is_source = |name: &str| self.has_source(name);
-                let found = Found { records: &records, routers: &routers, is_source: &is_source };
-                versions::removed_target(project, wanted.as_ref(), &ended, found).await?
-            }
-            Some(wanted) => versions::wanted_target(project, &wanted, current, &records, &routers).await?,
-            None => versions::rollback_target(project, current, &records, &routers)?,
-        };
         let fetched = versions::fetch(project, &target, &routers, into, &self.limits).await;
         let (tree, commit) = match fetched {
             Err(problem) if versions::is_gone(&problem) => {
@@ -128,6 +115,32 @@ impl Api {
         let is_kept = end.is_some_and(|ended| ended.data == DataFate::Keep);
         let change = if is_kept { Change::BringBack(tree, target.incarnation) } else { Change::Put(tree) };
         Ok((change, DeployNotes { commit, ..DeployNotes::default() }))
+    }
+
+    /// Returns the version that a rollback goes to: `wanted`, or the one before. That of a removed
+    /// project may be of an earlier incarnation.
+    ///
+    /// # Errors
+    /// 404 without such a version.
+    pub(super) async fn rollback_target(
+        &self,
+        project: &ProjectName,
+        wanted: Option<Wanted>,
+    ) -> Result<RollbackTarget, Problem> {
+        let (routers, records) = (self.routers.all(), self.deploys.records());
+        let incarnations = self.deploys.volume().register().of(project)?;
+        let current = incarnations.current;
+        match wanted {
+            wanted if self.removal(project).is_some() => {
+                let now = Timestamp::now();
+                let ended: Vec<_> = incarnations.ended.iter().filter(|ended| ended.until > now).collect();
+                let is_source = |name: &str| self.has_source(name);
+                let found = Found { records: &records, routers: &routers, is_source: &is_source };
+                versions::removed_target(project, wanted.as_ref(), &ended, found).await
+            }
+            Some(wanted) => versions::wanted_target(project, &wanted, current, &records, &routers).await,
+            None => versions::rollback_target(project, current, &records, &routers),
+        }
     }
 
     /// Makes the files of a version again that no router has, from the newest of its commits whose

@@ -276,8 +276,8 @@ fn chosen(project: &ProjectName, wanted: &str, known: &[VersionInfo]) -> Result<
     let digest = found.and_then(|version| version.digest.as_ref()?.parse().ok());
     let digest = digest.ok_or_else(|| {
         let detail = format!(
-            "no known version of {project} has a digest or a commit that begins with {digits}: GET \
-             /projects/{project}/versions lists those that are known"
+            "no known version of {project} has a digest or a commit that begins with {digits}: \
+             switchyard versions {project} lists those that are known"
         );
         Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail).with("field", "version")
     })?;

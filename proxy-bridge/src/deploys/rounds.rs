@@ -60,11 +60,30 @@ pub(super) struct UnreachableRouter {
 
 /// The reason for a missing answer, as the rest of a sentence about the router.
 #[derive(Debug, Clone)]
-pub(super) struct NoAnswer(pub(super) String);
+pub(super) struct NoAnswer {
+    why: String,
+    /// `true`: the router answered, and refused.
+    is_refusal: bool,
+}
+
+impl NoAnswer {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_refusal: false }
+    }
+
+    pub(super) fn refusal(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_refusal: true }
+    }
+
+    /// A word for the progress of a deploy.
+    pub(super) fn outcome(&self) -> &'static str {
+        if self.is_refusal { "refused" } else { "unreachable" }
+    }
+}
 
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 
@@ -164,7 +183,7 @@ pub(super) async fn call_all<T, F: Future<Output = Result<T, NoAnswer>>>(
 
 /// Returns the reason why a router has given no answer yet.
 fn absence(router: &Router) -> NoAnswer {
-    NoAnswer(match router.presence() {
+    NoAnswer::new(match router.presence() {
         Presence::Away => format!("is away: {}", router.why_away()),
         Presence::NotReady => "takes no requests: it is starting or stopping".to_owned(),
         Presence::Ready | Presence::Unknown => "gave no answer in time".to_owned(),
@@ -210,7 +229,7 @@ impl CallFailure {
         match self {
             Self::Answered { status, problem } => {
                 let detail = problem["detail"].as_str().unwrap_or("without a reason");
-                NoAnswer(format!("answered {}: {detail}", status.as_u16()))
+                NoAnswer::refusal(format!("answered {}: {detail}", status.as_u16()))
             }
             Self::NoAnswer(why) => why,
         }
@@ -236,7 +255,7 @@ pub(super) async fn retry_until<T, F: Future<Output = Result<T, CallError>>>(
             break;
         }
     }
-    Err(CallFailure::NoAnswer(NoAnswer(last)))
+    Err(CallFailure::NoAnswer(NoAnswer::new(last)))
 }
 
 /// Returns true if the same call may have another answer soon.

@@ -230,15 +230,12 @@ impl Router {
         })))
     }
 
-    /// The events after number `last`, or from now on.
+    /// The events after number `last`.
     pub(super) async fn events(
         &self,
-        last: Option<u64>,
+        last: u64,
     ) -> Result<impl Stream<Item = Result<SseItem, SseError>> + Send + Unpin + use<>, CallError> {
-        let mut request = self.request(Method::GET, &["events"]);
-        if let Some(last) = last {
-            request = request.header("last-event-id", last);
-        }
+        let request = self.request(Method::GET, &["events"]).header("last-event-id", last);
         Ok(Box::pin(sse::items(pieces(head(request, SOON).await?, QUIET))))
     }
 

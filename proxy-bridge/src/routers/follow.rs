@@ -161,10 +161,19 @@ impl<'r> Session<'r> {
     }
 
     async fn follow(&mut self) -> Result<std::convert::Infallible, FollowError> {
-        let last = self.router.state().followed();
+        // From the router's first event on, if none was received: it may have started before.
+        let last = self.router.state().followed().unwrap_or_default();
         let mut events = self.router.events(last).await?;
         self.id = timeout(GREETING, name(&mut events)).await.map_err(|_| FollowError::Nameless)??;
         if let Some(projects) = self.router.change(|state| state.meet(&self.id)) {
+            if last > 0 {
+                // The number was of the router before.
+                events = self.router.events(0).await?;
+                let id = timeout(GREETING, name(&mut events)).await.map_err(|_| FollowError::Nameless)??;
+                if id != self.id {
+                    return Err(FollowError::Another);
+                }
+            }
             tracing::debug!(router = self.router.name(), id = self.id, "identified a router");
             self.router.restarted();
             self.shared.apply(StateChange { projects, ..StateChange::default() });
@@ -199,7 +208,12 @@ impl<'r> Session<'r> {
             return Err(FollowError::Another);
         }
         self.router.state().follow(&event);
-        self.shared.apply_event(self.router, &event);
+        if self.router.state().is_pulled() {
+            self.shared.apply_event(self.router, &event);
+        } else {
+            // One from before: the first answer has the state that came of it.
+            self.shared.common.changes.event(&event);
+        }
         self.wanted = true;
         Ok(())
     }

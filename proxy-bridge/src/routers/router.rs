@@ -23,6 +23,8 @@ use switchyard_contract::task::RunLimits;
 pub(super) struct RouterContext {
     pub(super) clients: RwLock<Clients>,
     pub(super) behind: BehindMarks,
+    /// The public URL of routers that only have a path.
+    pub(super) forward: Option<String>,
     /// Counts the changes of any router.
     pub(super) changed: watch::Sender<u64>,
     /// The same for those who show them, with what has changed.
@@ -96,10 +98,12 @@ pub(crate) struct InFlight(Arc<Router>);
 
 impl Router {
     pub(super) fn new(address: RouterAddress, common: Arc<RouterContext>) -> Self {
+        let target = address.target();
+        let forward = common.forward.clone().filter(|_| matches!(target, Target::Path(_)));
         Self {
             name: address.name(),
-            public: address.public(),
-            target: address.target(),
+            public: forward.unwrap_or_else(|| address.public()),
+            target,
             address,
             common,
             takes_requests: AtomicBool::new(false),

@@ -249,9 +249,7 @@ pub(super) fn unknown_task(task: &TaskId, catalog: &Catalog) -> Problem {
     let set = known.get(&task.project).map(|tasks| &tasks.set);
     let names = set.map(TaskSet::names).unwrap_or_default();
     let near = did_you_mean_task(task.name.as_str(), &names);
-    let detail = format!(
-        "no live version declares the task {task}: `switchyard task list` shows all (GET /tasks){near}"
-    );
+    let detail = format!("no live version declares the task {task}: `switchyard task list` shows all{near}");
     Problem::new(StatusCode::NOT_FOUND, "unknown-task", detail)
 }
 

@@ -1,5 +1,6 @@
 //! Construction of the bridge's parts: no request is accepted yet.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,7 @@ impl BridgeParts {
             dns: config.routers.routers.clone(),
             admin_token,
             behind: Some(volume.state_dir().join("behind")),
+            forward: forward.as_ref().and_then(|listener| forward_url(listener, &config)),
         };
         let (routers, following) = Routers::start(settings).context("start to follow the routers")?;
         let settings = deploys::DeploySettings {
@@ -214,6 +216,18 @@ async fn start_sources(
         routers: routers.clone(),
         limits,
     })
+}
+
+/// Returns the URL at which this machine reaches the forwarding listener, unless it is a path.
+fn forward_url(listener: &Listener, config: &BridgeConfig) -> Option<String> {
+    let mut address = listener.address().ok()?.ip()?;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    let scheme = if config.connections.tls_cert.is_some() { "https" } else { "http" };
+    Some(format!("{scheme}://{address}"))
 }
 
 fn forward_settings(config: &BridgeConfig) -> ForwardSettings {

@@ -1,6 +1,6 @@
 //! The version that a rollback goes to: by its digest, by its commit, or the one before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -55,7 +55,7 @@ impl Wanted {
         }
         let detail = format!(
             "invalid to={text:?}: expected at least {SHORT_LEN} digits of a version's digest, as in \
-             GET /projects/{project}/versions, or at least {COMMIT_LEN} digits of a commit, of 0-9 and a-f"
+             switchyard versions {project}, or at least {COMMIT_LEN} digits of a commit, of 0-9 and a-f"
         );
         Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "to"))
     }
@@ -135,8 +135,8 @@ fn nothing_found(project: &ProjectName, wanted: &Wanted) -> Problem {
         ),
     };
     let detail = format!(
-        "no known version of {project} has {looked_for}: GET /projects/{project}/versions lists those that \
-         are known"
+        "no known version of {project} has {looked_for}: switchyard versions {project} lists those that are \
+         known"
     );
     Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail)
 }
@@ -268,28 +268,38 @@ pub async fn removed_target(
 }
 
 /// The versions of a project that deploys made live, as rollbacks have left them: the way back.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct History {
+#[derive(Debug, Default)]
+struct History<'r> {
     /// The oldest first. The last one was made live last.
     kept: Vec<String>,
-    /// Versions that were rolled back from, and were not deployed again.
-    left: BTreeSet<String>,
+    /// Versions that were rolled back from, and were not deployed again; with the rollback.
+    left: BTreeMap<String, &'r DeployRecord>,
 }
 
-impl History {
+/// Returns the versions that were rolled back from, each with the rollback. `records` have the newest
+/// first.
+pub(super) fn left<'r>(
+    project: &ProjectName,
+    incarnation: Incarnation,
+    records: &'r [DeployRecord],
+) -> BTreeMap<String, &'r DeployRecord> {
+    History::of(project, incarnation, records).left
+}
+
+impl<'r> History<'r> {
     /// `records` have the newest first.
-    fn of(project: &ProjectName, incarnation: Incarnation, records: &[DeployRecord]) -> Self {
+    fn of(project: &ProjectName, incarnation: Incarnation, records: &'r [DeployRecord]) -> Self {
         let mut history = Self::default();
         let all: Vec<_> = deploys(project, incarnation, records).collect();
         for (record, deployed) in all.into_iter().rev() {
             let Some(version) = &deployed.version else { continue };
-            let is_forward = record.action != Action::Rollback || history.left.contains(version);
+            let is_forward = record.action != Action::Rollback || history.left.contains_key(version);
             if is_forward {
                 history.forward(version);
             } else {
                 // One that was saved on the volume has no record of its own.
-                history.left.extend(deployed.previous.clone());
-                history.back(version);
+                history.left.extend(deployed.previous.clone().map(|previous| (previous, record)));
+                history.back(version, record);
             }
         }
         history
@@ -302,14 +312,13 @@ impl History {
         }
     }
 
-    fn back(&mut self, version: &str) {
-        match self.kept.iter().rposition(|kept| kept == version) {
-            Some(at) => self.left.extend(self.kept.drain(at + 1..)),
+    fn back(&mut self, version: &str, record: &'r DeployRecord) {
+        let at = self.kept.iter().rposition(|kept| kept == version);
+        let left = self.kept.drain(at.map_or(0, |at| at + 1)..);
+        self.left.extend(left.map(|left| (left, record)));
+        if at.is_none() {
             // A version from before all records.
-            None => {
-                self.left.extend(self.kept.drain(..));
-                self.kept.push(version.to_owned());
-            }
+            self.kept.push(version.to_owned());
         }
         self.left.remove(version);
     }
@@ -342,7 +351,7 @@ pub fn rollback_target(
     let live: Vec<_> =
         statuses.iter().filter_map(|status| Some(status.live.as_ref()?.version.clone())).collect();
     let history = History::of(project, incarnation, records);
-    let before = |version: &String| !live.contains(version) && !history.left.contains(version);
+    let before = |version: &String| !live.contains(version) && !history.left.contains_key(version);
     let by_records = || history.kept.iter().rev().find(|version| before(version)).cloned();
     // Saves on the volume have no record.
     let by_routers = || {

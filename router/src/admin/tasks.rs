@@ -106,6 +106,6 @@ impl Admin {
 }
 
 fn no_version(name: &str) -> Problem {
-    let detail = format!("no version of {name} is live: GET /projects/{name} says why");
+    let detail = format!("no version of {name} is live: switchyard explain {name} says why");
     Problem::new(StatusCode::NOT_FOUND, "no-good-version", detail)
 }

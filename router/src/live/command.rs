@@ -121,8 +121,8 @@ pub(crate) enum DeployRefusal {
     NotBuilt(ProjectName),
     #[error(
         "the project {project} is read from {} instead of the volume (an override), so a deploy of it would not \
-         become live: end the override first (switchyard source dev NAME --disable, or DELETE \
-         /projects/{project}/override)",
+         become live: under switchyard dev, edit the files there, or end it; otherwise end the override first \
+         (switchyard source dev NAME --disable)",
         folder.display()
     )]
     Overridden { project: ProjectName, folder: PathBuf },

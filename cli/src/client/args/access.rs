@@ -43,17 +43,24 @@ pub(crate) struct Access {
     pub(in super::super) json: bool,
 }
 
-/// A URL that no bridge can have. The message never shows the URL, which may contain a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// A URL that no bridge can have. The message shows no URL that may contain a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidBridgeUrl {
-    #[error("invalid URL: expected http://host:port")]
-    Malformed,
-    #[error("invalid URL: expected http://…, https://… or unix:/PATH")]
-    Scheme,
+    #[error(
+        "invalid URL{}: expected http://HOST:PORT, https://HOST, HOST:PORT, a port of this machine such as 9000, or \
+         unix:/PATH",
+        shown(.0)
+    )]
+    Malformed(String),
     #[error("the URL must not contain a user name or a password: put the token in --token-file")]
     Credentials,
     #[error("the URL must not contain a query or a fragment: leave out everything from ? or #")]
     Query,
+}
+
+/// The text behind a space, unless it may contain a password.
+fn shown(text: &str) -> String {
+    if text.contains('@') { String::new() } else { format!(" {text:?}") }
 }
 
 /// Reads the URL of a bridge. `9000` and `:9000` are ports of this machine, and `host:9000` is a host
@@ -77,12 +84,12 @@ fn bridge_url(text: &str) -> Result<Url, InvalidBridgeUrl> {
         text if has_port(text) && !text.contains('@') => format!("http://{text}/"),
         text => text.to_owned(),
     };
-    let url = Url::parse(&whole).map_err(|_| InvalidBridgeUrl::Malformed)?;
+    let url = Url::parse(&whole).map_err(|_| InvalidBridgeUrl::Malformed(text.to_owned()))?;
     if url.scheme() == UNIX && url.path().starts_with('/') && !url.has_host() {
         return Ok(url);
     }
     if !["http", "https"].contains(&url.scheme()) {
-        return Err(InvalidBridgeUrl::Scheme);
+        return Err(InvalidBridgeUrl::Malformed(text.to_owned()));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(InvalidBridgeUrl::Credentials);

@@ -1,15 +1,15 @@
 //! The arguments of commands about one project.
 
 use std::str::FromStr as _;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use switchyard_contract::admin::StatusFilter;
 use switchyard_contract::project::ProjectName;
 use switchyard_program::settings::Problems;
-use switchyard_program::settings::values::{number, time};
+use switchyard_program::settings::values::number;
 
-use super::{Access, EXIT_STATUS, check_version, digits, project_name};
+use super::{Access, EXIT_STATUS, check_version, digits, project_name, since};
 
 /// The commands that show or change one project.
 #[derive(Debug, Subcommand)]
@@ -124,9 +124,9 @@ pub(crate) struct RequestsArgs {
     #[arg(long, value_name = "METHOD")]
     pub(in super::super) method: Option<String>,
 
-    /// Print only requests of this last time, such as 10m
-    #[arg(long, value_name = "TIME", value_parser = time(Duration::ZERO))]
-    pub(in super::super) since: Option<Duration>,
+    /// Print only requests from this time on: the last 10m, 14:30, or 2026-03-01T14:30:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(in super::super) since: Option<Timestamp>,
 
     #[command(flatten)]
     access: Access,

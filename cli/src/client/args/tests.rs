@@ -156,3 +156,28 @@ fn a_token_file_wins_over_the_variable_and_must_be_readable() {
     std::fs::remove_file(&file).unwrap();
     assert!(problems(&args)[0].starts_with("--token-file"));
 }
+
+#[test]
+fn a_time_is_a_length_until_now_a_time_of_the_day_or_one_with_its_zone() {
+    let since = |text: &str| {
+        let ClientCommand::Logs(logs) = parsed(&["logs", "--since", text], &[]).command else { panic!() };
+        logs.since.expect("it is set")
+    };
+    assert_eq!(since("2026-03-01T14:30:00+02:00").to_string(), "2026-03-01T12:30:00Z");
+    let now = jiff::Timestamp::now();
+    assert!(since("10m") < now && since("10m") > since("1h"));
+    for text in ["00:00", "23:59"] {
+        let ago = now.duration_since(since(text)).as_hours();
+        assert!((0..=25).contains(&ago), "{text}: {ago}");
+    }
+    let wrong = problems(&["logs", "--since", "noon"]);
+    assert!(wrong[0].contains("--since: invalid time \"noon\"") && wrong[0].contains("14:30"), "{wrong:?}");
+}
+
+#[test]
+fn a_wrong_url_is_shown_with_the_forms_that_are_right() {
+    for text in ["ftp://h", "no url", "host:"] {
+        let wrong = problems(&["status", "--to", text]);
+        assert!(wrong[0].contains(&format!("{text:?}")) && wrong[0].contains("HOST:PORT"), "{wrong:?}");
+    }
+}

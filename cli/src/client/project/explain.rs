@@ -23,7 +23,7 @@ pub(super) async fn explain(
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
     let answer = bridge.get(&["projects", project]).await?;
-    if json || !answer.status.is_success() {
+    if !answer.status.is_success() {
         return report::print_answer(console, json, &answer);
     }
     let overview: ProjectOverview = parse(&answer)?;
@@ -41,6 +41,12 @@ pub(super) async fn explain(
         let reason = lock.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         format!("It is locked{by} since {}{reason}: switchyard unlock {project}", report::day(lock.at))
     }));
+    if json {
+        let mut explained: serde_json::Value = parse(&answer)?;
+        explained["sentences"] = lines.into();
+        console.print_json(&explained.to_string())?;
+        return Ok(DONE);
+    }
     for line in lines {
         console.print(&visible::block(&line))?;
     }
@@ -83,6 +89,9 @@ fn sentences(overview: &ProjectOverview) -> Vec<String> {
         lines.push("The routers serve different versions.".to_owned());
     }
     let has_several = overview.routers.len() > 1;
+    if has_several && overview.routers.iter().all(|router| router.away) {
+        lines.push("No router can be reached: this is what was known last.".to_owned());
+    }
     for router in &overview.routers {
         let at = if has_several { format!("{}: ", router.router) } else { String::new() };
         lines.extend(at_router(project, router).into_iter().map(|line| format!("{at}{line}")));
@@ -96,7 +105,9 @@ fn sentences(overview: &ProjectOverview) -> Vec<String> {
 fn at_router(project: &str, router: &ProjectOnRouter) -> Vec<String> {
     let live = router.live.as_ref().map(|live| live.version.as_str());
     let newest = router.on_disk.as_ref().map(|version| version.version.as_str());
-    let mut lines = vec![match (router.state, live) {
+    let away = router.away.then(|| "The router cannot be reached. What it reported last:".to_owned());
+    let mut lines: Vec<_> = away.into_iter().collect();
+    lines.push(match (router.state, live) {
         (None, _) => format!("The router has not reported {project}."),
         (Some(ProjectState::Building), None) => format!("The first version of {project} is being built."),
         (Some(ProjectState::Idle), Some(live)) => {
@@ -114,7 +125,7 @@ fn at_router(project: &str, router: &ProjectOnRouter) -> Vec<String> {
         }
         (Some(_), Some(live)) => format!("{live} is live."),
         (Some(state), None) => format!("{project} is {}, and no version is live.", state.as_str()),
-    }];
+    });
     lines.extend(router.error.as_ref().map(report::diagnostic));
     if router.behind {
         lines.push("It gets no forwarded requests until it serves the version that was deployed.".to_owned());

@@ -53,8 +53,8 @@ pub(super) async fn reload(
                 if has_several { format!(" at {}", visible::word(&router.router)) } else { String::new() };
             match (&router.report, &router.error) {
                 (Some(report), _) => {
-                    console.print(&format!("{}{at}", outcome(name, report)))?;
                     let is_failure = matches!(report.outcome, ReloadOutcome::Failed | ReloadOutcome::Unknown);
+                    console.print(&format!("{}{at}", outcome(name, report)))?;
                     exit = exit.max(if is_failure { FAILED } else { DONE });
                 }
                 (None, error) => {

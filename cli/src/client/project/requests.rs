@@ -2,14 +2,16 @@
 
 use http::Method;
 use http::header::ACCEPT;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use switchyard_program::color::Style;
 use tokio::sync::watch;
 
 use super::super::Console;
+use super::super::again::Attempts;
 use super::super::args::RequestsArgs;
 use super::super::bridge::{Bridge, CallError};
 use super::super::failure::{DONE, Failure, NO_ANSWER};
+use super::super::logs::resumed;
 use super::super::pack::Flow;
 use super::super::report;
 use super::super::table::cut;
@@ -28,8 +30,29 @@ pub(super) async fn requests(
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
-    let since = args.since.and_then(|time| SignedDuration::try_from(time).ok());
-    let since = since.and_then(|time| Timestamp::now().checked_sub(time).ok());
+    if args.follow {
+        return follow(bridge, args, json, console).await;
+    }
+    let answer = bridge.call(request(bridge, args, args.since)).await?;
+    if json || !answer.status.is_success() {
+        return report::print_answer(console, json, &answer);
+    }
+    let answer: RouterRequests = parse(&answer)?;
+    match answer.requests.as_slice() {
+        [] if answer.errors.is_empty() => console.print("no requests")?,
+        [] => {}
+        _ => print_heading(console)?,
+    }
+    for request in answer.requests.iter().rev() {
+        print(&request.request, console)?;
+    }
+    for error in &answer.errors {
+        complain(error, "", console)?;
+    }
+    Ok(if answer.errors.is_empty() { DONE } else { NO_ANSWER })
+}
+
+fn request(bridge: &Bridge, args: &RequestsArgs, since: Option<Timestamp>) -> reqwest::RequestBuilder {
     let query = [
         ("limit", args.lines.map(|lines| lines.to_string())),
         ("status", args.status.map(|status| status.to_string())),
@@ -38,61 +61,78 @@ pub(super) async fn requests(
         ("follow", args.follow.then(|| "1".to_owned())),
     ];
     let query: Vec<_> = query.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
-    let request = bridge.request(Method::GET, &["projects", args.project.as_str(), "requests"], &query);
-    if args.follow {
-        return follow(bridge, request.header(ACCEPT, "text/event-stream"), json, console).await;
-    }
-    let answer = bridge.call(request).await?;
-    if json || !answer.status.is_success() {
-        return report::print_answer(console, json, &answer);
-    }
-    let answer: RouterRequests = parse(&answer)?;
-    if answer.requests.is_empty() {
-        console.print("no requests")?;
-    } else {
-        print_heading(console)?;
-    }
-    for request in answer.requests.iter().rev() {
-        print(&request.request, console)?;
-    }
-    for error in &answer.errors {
-        complain(error, console)?;
-    }
-    Ok(if answer.errors.is_empty() { DONE } else { NO_ANSWER })
+    bridge.request(Method::GET, &["projects", args.project.as_str(), "requests"], &query)
 }
 
+/// Prints requests as they end. Goes on after the bridge was lost.
 async fn follow(
     bridge: &Bridge,
-    request: reqwest::RequestBuilder,
+    args: &RequestsArgs,
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
-    let (_, no_body) = watch::channel(Flow::default());
-    let response = bridge.send(request, no_body, |_| {}).await?;
-    let mut events = match bridge.events(response) {
-        Ok(events) => events,
-        Err(response) => return report::print_answer(console, json, &bridge.whole(*response).await?),
-    };
+    let mut attempts = Attempts::new(bridge);
+    let mut newest: Option<Timestamp> = None;
     if !json {
         print_heading(console)?;
     }
-    let strange = |error: serde_json::Error| CallError::Strange(error.to_string());
-    while let Some(event) = events.next().await? {
-        match event.kind.as_str() {
-            "request" => {
-                let request: RouterRequest = serde_json::from_str(&event.data).map_err(strange)?;
-                if json {
-                    console.print_json(&event.data)?;
-                } else {
-                    print(&request.request, console)?;
-                }
-                console.out.flush()?;
+    loop {
+        // Those that ended since the last one that was printed.
+        let printed = newest;
+        let since = printed.max(args.since);
+        let (_, no_body) = watch::channel(Flow::default());
+        let request = request(bridge, args, since).header(ACCEPT, "text/event-stream");
+        let response = match bridge.send(request, no_body, |_| {}).await {
+            Ok(response) => response,
+            Err(error) => {
+                attempts.after(error, console).await?;
+                continue;
             }
-            "error" => complain(&serde_json::from_str(&event.data).map_err(strange)?, console)?,
-            _ => {}
-        }
+        };
+        let mut events = match bridge.events(response) {
+            Ok(events) => events,
+            Err(response) if attempts.is_starting(response.status()) => {
+                attempts.after(CallError::Ended("requests"), console).await?;
+                continue;
+            }
+            Err(response) => return report::print_answer(console, json, &bridge.whole(*response).await?),
+        };
+        console.complain(attempts.found().unwrap_or_default())?;
+        let end = loop {
+            let event = match events.next().await {
+                Ok(Some(event)) => event,
+                Ok(None) => break CallError::Ended("requests"),
+                Err(error) => break error,
+            };
+            match event.kind.as_str() {
+                "request" => {
+                    let request: RouterRequest = serde_json::from_str(&event.data).map_err(strange)?;
+                    let at = Some(request.request.timestamp);
+                    newest = newest.max(at);
+                    if printed.is_some() && at <= printed {
+                        continue;
+                    }
+                    if json {
+                        console.print_json(&event.data)?;
+                    } else {
+                        print(&request.request, console)?;
+                    }
+                    console.out.flush()?;
+                }
+                "error" => {
+                    let error = serde_json::from_str(&event.data).map_err(strange)?;
+                    complain(&error, "; its requests go on when it is back", console)?;
+                }
+                "resumed" => console.complain(&resumed(&event))?,
+                _ => {}
+            }
+        };
+        attempts.after(end, console).await?;
     }
-    Err(Failure::new(NO_ANSWER, "the bridge ended the requests: it is stopping, or no router is left"))
+}
+
+fn strange(error: serde_json::Error) -> CallError {
+    CallError::Strange(error.to_string())
 }
 
 fn print_heading(console: &mut Console<'_>) -> Result<(), Failure> {
@@ -132,9 +172,9 @@ fn line([time, method, status, took, bytes, id, path]: [String; 7]) -> String {
     format!("{time:<24}  {method:<7}  {status:<6}  {took:>10}  {bytes:>9}  {id:<16}  {path}")
 }
 
-fn complain(error: &LogError, console: &mut Console<'_>) -> Result<(), Failure> {
+fn complain(error: &LogError, then: &str, console: &mut Console<'_>) -> Result<(), Failure> {
     let router = error.router.as_deref().map(visible::word).unwrap_or_default();
-    Ok(console.complain(&format!("{router}: {}", visible::line(&error.error)))?)
+    Ok(console.complain(&format!("{router}: {}{then}", visible::line(&error.error)))?)
 }
 
 #[cfg(test)]

@@ -34,6 +34,11 @@ pub(in super::super) async fn versions(
     }
     let listed: ProjectVersions = parse(&answer)?;
     console.print_table(&table(&listed.versions, Timestamp::now()))?;
+    if listed.versions.iter().any(|version| version.rolled_back.is_some()) {
+        console.complain(&format!(
+            "switchyard rollback {project} skips the versions that were rolled back from, unless one is named"
+        ))?;
+    }
     if let Some(removed) = &listed.removed {
         let until = report::day(removed.until);
         console.complain(&format!(
@@ -59,9 +64,14 @@ fn row(version: &VersionInfo, now: Timestamp) -> [String; 8] {
     let shown = |text: &Option<String>| visible::word(text.as_deref().unwrap_or_default()).into_owned();
     let state = match (version.live.is_empty(), version.kept.is_empty()) {
         (false, _) => "live",
+        (true, false) if version.rolled_back.is_some() => "rolled back",
         (true, false) => "kept",
         (true, true) => "gone",
     };
+    let why_back = version.rolled_back.as_ref().and_then(|rollback| rollback.message.as_deref());
+    let why_back = why_back.map(|why| format!("(rolled back: {})", visible::word(why)));
+    let message = [Some(shown(&version.message)), why_back].into_iter().flatten();
+    let message = message.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     [
         visible::word(&version.version).into_owned(),
         state.to_owned(),
@@ -74,7 +84,7 @@ fn row(version: &VersionInfo, now: Timestamp) -> [String; 8] {
             .map(|files| visible::word(&files.to_string()).into_owned())
             .unwrap_or_default(),
         version.commit.as_ref().map(|commit| visible::word(commit.short()).into_owned()).unwrap_or_default(),
-        shown(&version.message),
+        message,
     ]
 }
 
@@ -97,6 +107,10 @@ pub(in super::super) async fn diff(
     let diff: VersionDiff = parse(&answer)?;
     let (from, to) = (visible::word(&diff.from).into_owned(), visible::word(&diff.to).into_owned());
     console.print(&format!("{from} -> {to}"))?;
+    if let Some(removed) = &diff.removed {
+        let until = report::day(removed.until);
+        console.complain(&format!("{project} is removed; a rollback restores it until {until}"))?;
+    }
     if diff.files.is_empty() {
         console.print("no file differs")?;
     }
@@ -151,16 +165,17 @@ mod tests {
         let versions: Vec<VersionInfo> = serde_json::from_value(json!([
             {"version": "blog@3", "at": "2026-03-01T12:00:00Z", "files": 3, "live": ["r1"], "kept": ["r1"],
                 "message": "by\u{1b} hand"},
-            {"version": "blog@2", "at": "2026-03-01T11:00:00Z", "kept": ["r1"],
-                "changed": {"first": "a.ts", "count": 3}},
+            {"version": "blog@2", "at": "2026-03-01T11:00:00Z", "kept": ["r1"], "message": "two",
+                "changed": {"first": "a.ts", "count": 3},
+                "rolled_back": {"at": "2026-03-01T11:30:00Z", "message": "bad"}},
             {"version": "blog@1"},
         ]))
         .unwrap();
         let shown = table(&versions, "2026-03-01T12:00:30Z".parse().unwrap());
         let expected = [
-            "VERSION  STATE  WHEN     FILES  CHANGED          MESSAGE",
-            "blog@3   live   30s ago  3                       by␛ hand",
-            "blog@2   kept   1h ago          a.ts and 2 more",
+            "VERSION  STATE        WHEN     FILES  CHANGED          MESSAGE",
+            "blog@3   live         30s ago  3                       by␛ hand",
+            "blog@2   rolled back  1h ago          a.ts and 2 more  two (rolled back: bad)",
             "blog@1   gone",
         ];
         assert_eq!(shown.lines().collect::<Vec<_>>(), expected);

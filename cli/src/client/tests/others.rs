@@ -26,9 +26,15 @@ async fn an_unknown_project_ends_with_status_one() {
     let mut unknown = problem("unknown-project", "there is no project blog");
     unknown["project"] = json!("blog");
     let unknown = Reply::Json(404, unknown);
-    for args in
-        [&["status", "blog"][..], &["remove", "blog", "--yes"], &["rollback", "blog"], &["logs", "blog"]]
-    {
+    for args in [
+        &["status", "blog"][..],
+        &["remove", "blog", "--yes"],
+        &["rollback", "blog"],
+        &["logs", "blog"],
+        &["reload", "blog"],
+        &["open", "blog"],
+        &["inspect", "blog"],
+    ] {
         let bridge = FakeBridge::answering([unknown.clone()]).await;
         let ran = run_with(&bridge, args).await;
         assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (1, "", "there is no project blog\n"));
@@ -200,7 +206,7 @@ async fn a_router_with_an_unreadable_log_is_named() {
 async fn a_log_that_is_followed_and_ends_has_been_cut_off() {
     let bridge =
         FakeBridge::answering([Reply::Json(200, blog(&["r1"])), Reply::Events(line("r1", "one"), 50)]).await;
-    let ran = run_with(&bridge, &["logs", "blog", "--follow"]).await;
+    let ran = run_at(&bridge.to(), &["logs", "blog", "--follow"], Duration::from_secs(1)).await;
     assert_eq!(ran.exit, 3);
     assert!(ran.out.ends_with("one\n") && ran.err.contains("ended the log"), "{ran:?}");
     assert_eq!(bridge.requests()[1].path, "/projects/blog/logs?follow=1");
@@ -235,4 +241,35 @@ async fn a_reader_that_stops_early_is_not_a_failure() {
     let args = ["status", "--to", &to];
     assert_eq!(run_line(&args, LONG, |_| None, &mut console).await, 0);
     assert!(err.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_followed_goes_on_without_a_line_twice_when_the_bridge_is_back() {
+    let timed =
+        |second: u32, text: &str| line("r1", text).replace("12:00:00Z", &format!("12:00:{second:02}Z"));
+    let again = timed(1, "one") + &timed(2, "two") + &event("resumed", &json!({"router": "r1"}));
+    let replies = [
+        Reply::Json(200, blog(&["r1"])),
+        Reply::BreakAfter(timed(1, "one")),
+        Reply::Break,
+        Reply::Json(404, problem("unknown-project", "there is no project blog")),
+        Reply::Events(again, 50),
+        Reply::Json(401, problem("unauthorized", "no")),
+    ];
+    let bridge = FakeBridge::answering(replies).await;
+    let ran = run_with(&bridge, &["logs", "blog", "--follow"]).await;
+    let texts: Vec<_> = ran.out.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!((ran.exit, texts), (2, vec!["one", "two"]), "{}", ran.err);
+    for part in ["trying again for", "the bridge is back", "r1: it is back"] {
+        assert!(ran.err.contains(part), "{part}: {}", ran.err);
+    }
+    assert_eq!(bridge.requests()[4].path, "/projects/blog/logs?lines=1000&follow=1");
+}
+
+#[tokio::test]
+async fn a_filter_that_takes_no_line_is_named() {
+    let replies = [Reply::Json(200, blog(&["r1"])), Reply::Events(line("r1", "one"), 50)];
+    let bridge = FakeBridge::answering(replies).await;
+    let ran = run_with(&bridge, &["logs", "blog", "--request", "zz"]).await;
+    assert_eq!((ran.exit, ran.err.as_str()), (0, "no line matches --request zz\n"));
 }

@@ -20,13 +20,13 @@ async fn events_come_in_their_order_and_then_as_they_happen() {
     assert_eq!((ran.exit, ran.out.lines().collect::<Vec<_>>()), (0, expected.to_vec()));
     let stream =
         event("hello", &json!({})) + &event("event", &live(3, "blog")) + &event("event", &live(4, "shop"));
-    let bridge = FakeBridge::answering([Reply::Json(200, recent), Reply::Events(stream, 7)]).await;
+    let bridge = FakeBridge::answering([Reply::Events(stream, 7), Reply::Json(200, recent)]).await;
     let ran = run_with(&bridge, &["events", "blog", "--follow", "--json"]).await;
     let sequences =
         ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["data"]["sequence"].clone());
     assert_eq!(sequences.collect::<Vec<_>>(), [json!(1), json!(3)]);
     assert_eq!(
-        (ran.exit, bridge.requests()[1].path.as_str()),
+        (ran.exit, bridge.requests()[0].path.as_str()),
         (3, "/stream?topics=events"),
         "the bridge is stopping"
     );

@@ -180,7 +180,9 @@ impl Attempt {
             }
             ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 let message = format!("a command is missing: one of {}", self.commands().join(", "));
-                self.problems.add(Problem::new(COMMAND_LINE, message));
+                let above = self.selected().join(" ");
+                let subject = if above.is_empty() { "COMMAND".to_owned() } else { above };
+                self.problems.add(Problem::new(subject, message));
             }
             _ => {
                 let text = error.to_string();
@@ -228,7 +230,7 @@ impl Attempt {
             ErrorKind::TooManyValues => "takes no value".to_owned(),
             ErrorKind::InvalidValue if value.is_empty() => format!("needs a value: {shown}"),
             ErrorKind::InvalidValue => {
-                let valid = strings(error, ContextKind::ValidValue).join(" or ");
+                let valid = alternatives(&strings(error, ContextKind::ValidValue));
                 format!("invalid value {value:?}: expected {valid}")
             }
             _ => std::error::Error::source(error).map(ToString::to_string).unwrap_or_default(),
@@ -291,7 +293,9 @@ impl Attempt {
             let subject = subject(&arg);
             if !self.problems.has(&subject) {
                 let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                self.problems.add(Problem::new(subject, format!("is required: {}", in_sentence(&help))));
+                let is_same = help.eq_ignore_ascii_case(&placeholder(&arg));
+                let help = if is_same { String::new() } else { format!(": {}", in_sentence(&help)) };
+                self.problems.add(Problem::new(subject, format!("is required{help}")));
             }
             let id = arg.get_id().as_str().to_owned();
             let value = stand_in(&arg);
@@ -351,9 +355,20 @@ fn common_prefix(one: &str, other: &str) -> usize {
     one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
 }
 
-/// A help text behind a colon.
+/// `a`, `a or b`, or `a, b or c`.
+fn alternatives(values: &[String]) -> String {
+    match values {
+        [all @ .., last] if !all.is_empty() => format!("{} or {last}", all.join(", ")),
+        values => values.join(""),
+    }
+}
+
+/// A help text behind a colon. Words in capitals stay.
 fn in_sentence(help: &str) -> String {
     let mut chars = help.chars();
+    if help.chars().nth(1).is_some_and(char::is_uppercase) {
+        return help.to_owned();
+    }
     let first = chars.next().map(|first| first.to_lowercase().to_string()).unwrap_or_default();
     first + chars.as_str()
 }

@@ -35,7 +35,7 @@ pub(super) fn sort(round: RoundResult<HoldAnswer>) -> (RoundResult<()>, Option<P
         match answer {
             HoldAnswer::Held => sorted.answers.push((router, ())),
             HoldAnswer::Overridden(detail) => {
-                let why = NoAnswer(format!("answered 409: {detail}"));
+                let why = NoAnswer::refusal(detail.clone());
                 overridden.get_or_insert_with(|| {
                     let detail = format!("{detail}; the volume is as it was");
                     Problem::new(StatusCode::CONFLICT, "overridden", detail).with("router", router.name())

@@ -126,8 +126,7 @@ impl Run {
                 continue;
             }
             let why = "reads other files than were deployed: is its volume the same?";
-            let seen =
-                |(router, _)| UnreachableRouter { router, why: NoAnswer(why.to_owned()), counts: true };
+            let seen = |(router, _)| UnreachableRouter { router, why: NoAnswer::new(why), counts: true };
             unreachable.extend(stale.into_iter().map(seen));
             let answers = self.built.iter().map(|router| (router.clone(), ())).collect();
             return self.check_quorum(&RoundResult { answers, unreachable }, "the volume is as it was");
@@ -243,7 +242,7 @@ impl Run {
             // on its own.
             Err(CallFailure::Answered { .. }) => timeout_at(until, self.until_served(&router))
                 .await
-                .map_err(|_| NoAnswer("has not reported the new version in time".to_owned())),
+                .map_err(|_| NoAnswer::new("has not reported the new version in time")),
             Err(refusal) => Err(refusal.into_reason()),
         }
     }
@@ -294,7 +293,7 @@ impl Run {
     /// Fewer than the quorum have answered.
     fn check_quorum(&self, round: &RoundResult<()>, volume: &str) -> Result<(), DeployFailure> {
         for UnreachableRouter { router, why, .. } in &round.unreachable {
-            self.report(router, Vec::new(), Some(why.to_string()), "unreachable");
+            self.report(router, Vec::new(), Some(why.to_string()), why.outcome());
         }
         let (answered, quorum) = (round.answers.len(), self.quorum.of(round));
         if answered >= quorum {

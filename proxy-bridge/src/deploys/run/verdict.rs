@@ -50,6 +50,7 @@ pub(super) fn build_failed(reports: &[Report]) -> Problem {
     let first = error.message.lines().next().unwrap_or("it does not build").to_owned();
     let location = match (&error.file, error.line, error.column) {
         (Some(file), Some(line), Some(column)) => format!(" ({file}:{line}:{column})"),
+        (Some(file), Some(line), None) => format!(" ({file}:{line})"),
         (Some(file), ..) => format!(" ({file})"),
         _ => String::new(),
     };

@@ -180,7 +180,7 @@ fn name(byte: u8) -> String {
 fn history(records: Vec<DeployRecord>) -> (Vec<String>, Vec<String>) {
     let newest_first: Vec<_> = records.into_iter().rev().collect();
     let history = History::of(&blog(), FIRST, &newest_first);
-    (history.kept, history.left.into_iter().collect())
+    (history.kept, history.left.into_keys().collect())
 }
 
 #[test]

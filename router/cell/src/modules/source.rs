@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use deno_ast::diagnostics::{Diagnostic as _, DiagnosticLocation, DiagnosticSourcePos};
-use deno_ast::{ModuleKind, ParseDiagnostic, TranspileError};
+use deno_ast::{FoldProgramError, ModuleKind, ParseDiagnostic, TranspileError};
 use deno_core::url::Url;
 use deno_core::{ModuleType, RequestedModuleType};
 use deno_error::JsErrorBox;
@@ -338,14 +338,24 @@ fn emit_error(project: &Project, error: &anyhow::Error) -> JsErrorBox {
     if let Some(error) = error.downcast_ref::<ParseDiagnostic>() {
         return syntax_error(project, error);
     }
-    match error.downcast_ref::<EmitParsedSourceHelperError>() {
-        Some(EmitParsedSourceHelperError::ParseDiagnostic(error)) => syntax_error(project, error),
-        Some(EmitParsedSourceHelperError::Transpile(TranspileError::ParseErrors(errors)))
-            if !errors.0.is_empty() =>
-        {
-            syntax_error(project, &errors.0[0])
-        }
-        _ => JsErrorBox::type_error(project.names.clean(&error.to_string())),
+    let of_helper = error.downcast_ref::<EmitParsedSourceHelperError>();
+    let found = match (of_helper, error.downcast_ref::<TranspileError>()) {
+        (Some(EmitParsedSourceHelperError::ParseDiagnostic(error)), _) => Some(error),
+        (Some(EmitParsedSourceHelperError::Transpile(error)), _) | (_, Some(error)) => first_of(error),
+        _ => None,
+    };
+    match found {
+        Some(found) => syntax_error(project, found),
+        None => JsErrorBox::type_error(project.names.clean(&error.to_string())),
+    }
+}
+
+/// Returns the first syntax error that the emitter has found, such as a string without an end.
+fn first_of(error: &TranspileError) -> Option<&ParseDiagnostic> {
+    match error {
+        TranspileError::ParseErrors(errors)
+        | TranspileError::FoldProgram(FoldProgramError::ParseDiagnostics(errors)) => errors.0.first(),
+        _ => None,
     }
 }
 
