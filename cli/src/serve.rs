@@ -1,7 +1,8 @@
 //! `serve`: a router and a bridge in one process, for one machine.
 //!
-//! Both are the same as in processes of their own: they talk HTTP on loopback, with a token that is
-//! generated at each start. The router has the main thread, which makes the cells.
+//! Both are the same as in processes of their own: they talk HTTP at the admin listener, or at a Unix
+//! socket in the state folder if that has TLS, with a token that is generated at each start. The router
+//! has the main thread, which makes the cells.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use switchyard_bridge::config::{
 use switchyard_bridge::start;
 use switchyard_edge::gate::PublicHost;
 use switchyard_edge::listener::ListenerConfig;
-use switchyard_edge::socket::{ListenAddress, ListenSetting};
+use switchyard_edge::socket::{ListenAddress, ListenSetting, check_distinct};
 use switchyard_program::log::LogConfig;
 use switchyard_program::service;
 use switchyard_program::settings::values::time;
@@ -136,22 +137,19 @@ pub(crate) struct ServeConfig {
 
 impl Validate for ServeConfig {
     fn validate(&self, problems: &mut Problems) {
+        let listeners = [("listen", &self.listen), ("api", &self.api), ("admin", &self.admin)];
+        let hooks = self.runs.hooks.as_ref().map(|hooks| ("hooks", hooks));
+        check_distinct(listeners.into_iter().chain(hooks), problems);
         self.router().validate(problems);
         let mut of_bridge = Problems::default();
         match self.bridge(&self.addresses()) {
             Ok(bridge) => bridge.validate(&mut of_bridge),
             Err(error) => problems.flag("listen", format!("{error:#}")),
         }
-        of_bridge.into_vec().into_iter().map(as_of_serve).for_each(|problem| problems.add(problem));
-        for (name, address, others) in [
-            ("api", &self.api, &[("listen", &self.listen)][..]),
-            ("admin", &self.admin, &[("listen", &self.listen), ("api", &self.api)][..]),
-        ] {
-            let address = address.address();
-            let is_chosen = address.ip().is_some_and(|address| address.port() == 0);
-            let same = others.iter().find(|(_, other)| other.address() == address && !is_chosen);
-            if let Some((other, _)) = same {
-                problems.flag(name, format!("{address} is the address of --{other} too: name another one"));
+        for problem in of_bridge.into_vec().into_iter().map(as_of_serve) {
+            match problem.subject.strip_prefix("--") {
+                Some(flag) => problems.flag(flag, problem.message),
+                None => problems.add(problem),
             }
         }
     }
@@ -202,10 +200,7 @@ impl ServeConfig {
             access_log: self.access_log.clone(),
             connections: self.connections.clone(),
             // The bridge need not know whom the certificate is for.
-            own_admin: self
-                .admin_tls_cert
-                .as_ref()
-                .map(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()),
+            has_own_admin: self.admin_tls_cert.is_some(),
             traces: self.traces.clone(),
         }
     }
@@ -235,7 +230,7 @@ impl ServeConfig {
                 // Without effect, since nothing is forwarded.
                 request_timeout: self.requests.request_timeout,
             },
-            connections: self.connections.clone(),
+            connections: ListenerConfig { tls_cert: None, tls_key: None, ..self.connections.clone() },
             deploys: self.deploys.clone(),
             uploads: self.uploads.clone(),
             sources: self.sources.clone(),
@@ -360,7 +355,7 @@ pub(crate) fn run_both(
     );
     let Ready { router, bridge } = ready;
     let (ended, bridge_ended) = watch::channel(false);
-    let bridge = start_bridge(bridge, signals.clone(), ended)?;
+    let bridge = start_bridge(bridge, reloads.share(), signals.clone(), ended)?;
     let calls = AtomicUsize::new(0);
     let shutdown = || {
         let call = calls.fetch_add(1, Ordering::Relaxed);
@@ -383,11 +378,12 @@ pub(crate) fn run_both(
 /// Starts the bridge on threads of its own. Sends true over `ended` when it ends, in whichever way.
 fn start_bridge(
     bridge: start::Ready,
+    reloads: Reloads,
     signals: StopSignals,
     ended: watch::Sender<bool>,
 ) -> Result<JoinHandle<Result<()>>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let (runtime, reloads) = runtime.context("create the bridge's runtime").and_then(with_reloads)?;
+    let runtime = runtime.context("create the bridge's runtime")?;
     let calls = AtomicUsize::new(0);
     let shutdown = move || {
         let (signals, call) = (signals.clone(), calls.fetch_add(1, Ordering::Relaxed));

@@ -104,6 +104,11 @@ impl Builder {
             .flag("deploy-timeout", 15_000)
     }
 
+    /// The state folder.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
     /// Sets a flag by its name without the dashes; a later value wins.
     pub fn flag(mut self, name: &str, value: impl ToString) -> Self {
         self.flags.retain(|(other, _)| other != name);

@@ -7,7 +7,7 @@ use clap::{Arg, Args};
 use switchyard_contract::admin::Hold;
 use switchyard_edge::gate::PublicHost;
 use switchyard_edge::listener::ListenerConfig;
-use switchyard_edge::socket::ListenSetting;
+use switchyard_edge::socket::{ListenSetting, check_distinct};
 use switchyard_edge::tls::CertificateFiles;
 use switchyard_program::log::LogConfig;
 use switchyard_program::settings::values::{number, size, time};
@@ -279,6 +279,15 @@ impl BridgeConfig {
         let files = [&self.tls.api_tls_cert, &self.tls.api_tls_key];
         let api = CertificateFiles::of("api-tls", files, self.listen.address().ip().is_some(), problems);
         let forward = self.forward.forward.as_ref();
+        if forward.is_none() {
+            let tls = &self.connections;
+            for (flag, file) in [("tls-cert", &tls.tls_cert), ("tls-key", &tls.tls_key)] {
+                if file.is_some() {
+                    let message = format!("requires --forward; for the API use --api-{flag}");
+                    problems.flag(flag, message);
+                }
+            }
+        }
         let forward = forward.and_then(|forward| self.connections.certificate(forward, problems));
         [api, forward, self.runs.certificate(problems)]
     }
@@ -286,6 +295,9 @@ impl BridgeConfig {
 
 impl Validate for BridgeConfig {
     fn validate(&self, problems: &mut Problems) {
+        let others = [("forward", &self.forward.forward), ("hooks", &self.runs.hooks)];
+        let others = others.into_iter().filter_map(|(flag, listener)| Some((flag, listener.as_ref()?)));
+        check_distinct([("listen", &self.listen)].into_iter().chain(others), problems);
         self.certificates(problems);
         let reachable = self.listen.address().ip().filter(|address| !address.ip().is_loopback());
         if let (None, Some(address)) = (&self.deploys.token_file, reachable) {
@@ -428,6 +440,22 @@ mod tests {
         let problems = parse(&open).unwrap_err();
         assert!(problems[0].starts_with("--listen: 0.0.0.0:9000 is reachable"), "{problems:?}");
         assert!(parse(&[&open[..], &["--token-file", "/tokens"]].concat()).is_ok());
+    }
+
+    #[test]
+    fn the_certificate_of_forwarded_requests_needs_their_listener() {
+        let args = ["--projects", "/srv", "--router", ROUTER_URLS, "--tls-cert", "/c", "--tls-key", "/k"];
+        let problems = parse(&args).unwrap_err();
+        assert_eq!(problems[0], "--tls-cert: requires --forward; for the API use --api-tls-cert");
+        assert!(problems.len() == 2 && problems[1].contains("--api-tls-key"), "{problems:?}");
+    }
+
+    #[test]
+    fn every_listener_has_an_address_of_its_own() {
+        let args =
+            ["--projects", "/srv", "--router", ROUTER_URLS, "--listen", "unix:/a", "--hooks", "unix:/a"];
+        let problems = parse(&args).unwrap_err();
+        assert_eq!(problems, ["--hooks: unix:/a is the address of --listen too: name another one"]);
     }
 
     #[test]

@@ -53,7 +53,10 @@ impl SettingsFiles {
     /// Reloads all files on each SIGHUP, until it is dropped.
     pub(super) async fn read_again(self, mut reloads: Reloads) {
         loop {
-            let _reload = reloads.next().await;
+            let reload = reloads.next().await;
+            if self.has_any() {
+                reload.note_files();
+            }
             let files = self.clone();
             // The task fails only by a panic, which is logged.
             let _ = spawn_blocking(move || files.read()).await;
@@ -74,11 +77,13 @@ impl SettingsFiles {
             log_reload("sources", sources.reload().map(|count| format!("{count} sources")));
         }
         self.certificates.iter().for_each(Tls::read_again);
+    }
+
+    /// Returns true if a setting names a file.
+    fn has_any(&self) -> bool {
         let files = [&self.token_file, &self.admin_token_file, &self.event_secret_file];
         let has_others = self.sources.is_some() || !self.certificates.is_empty();
-        if !has_others && files.into_iter().all(Option::is_none) {
-            tracing::info!("SIGHUP: no setting names a file to reload (--token-file and others)");
-        }
+        has_others || files.into_iter().any(Option::is_some)
     }
 
     /// Returns the summary for the log.

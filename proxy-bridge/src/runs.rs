@@ -52,6 +52,7 @@ use tokio::task::JoinHandle;
 
 use self::command::Command;
 use self::control::Control;
+pub(crate) use self::handle::unknown_run;
 pub use self::log_reader::LogFollower;
 use self::metrics::RunMetrics;
 use self::progress::Progress;

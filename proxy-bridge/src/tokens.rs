@@ -132,6 +132,33 @@ impl Caller {
         })
     }
 
+    /// Returns true if the token is for `project`, whatever it allows. Others learn no name of it.
+    pub fn knows(&self, project: &str) -> bool {
+        let covers = |grant: &TokenGrant| grant.projects.iter().any(|pattern| pattern.covers(project));
+        self.0.as_deref().is_none_or(covers)
+    }
+
+    /// Returns true if the token allows `action` on all projects.
+    pub fn may_all(&self, action: Action) -> bool {
+        self.0.as_deref().is_none_or(|grant| {
+            grant.actions.contains(&action) && grant.projects.iter().any(ProjectPattern::covers_all)
+        })
+    }
+
+    /// # Errors
+    /// 403 when it may not.
+    pub fn check_all(&self, action: Action) -> Result<(), Problem> {
+        if self.may_all(action) {
+            return Ok(());
+        }
+        let name = self.name().unwrap_or_default();
+        let detail = format!(
+            "the token {name:?} does not allow {action} of all projects: this needs projects = [\"*\"] in the \
+             token file"
+        );
+        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
+    }
+
     /// # Errors
     /// 403 when it may not.
     pub fn check(&self, action: Action, project: &ProjectName) -> Result<(), Problem> {
@@ -162,6 +189,10 @@ impl ProjectPattern {
             Some(beginning) => (!beginning.contains('*')).then(|| Self::Beginning(beginning.to_owned())),
             None => ProjectName::parse(text).ok().map(|name| Self::Exactly(name.to_string())),
         }
+    }
+
+    fn covers_all(&self) -> bool {
+        matches!(self, Self::Beginning(beginning) if beginning.is_empty())
     }
 
     fn covers(&self, project: &str) -> bool {
@@ -291,6 +322,7 @@ mod tests {
         assert_eq!(caller.name(), Some("ci"));
         assert!(caller.may(Action::Deploy, "blog") && caller.may(Action::Read, "shop-1"));
         assert!(!caller.may(Action::Deploy, "blog2") && !caller.may(Action::Delete, "blog"));
+        assert!(caller.knows("blog") && !caller.knows("blog2") && !caller.may_all(Action::Read));
         let refused = caller.check(Action::Delete, &ProjectName::parse("blog").unwrap()).unwrap_err();
         assert_eq!(refused.status, StatusCode::FORBIDDEN);
     }

@@ -25,8 +25,8 @@ impl Traces {
     /// Begins what the environment asks for.
     ///
     /// # Errors
-    /// A variable has a value that cannot be used.
-    pub fn from_environment() -> Result<Self, InvalidSetting> {
+    /// All variables with a value that cannot be used.
+    pub fn from_environment() -> Result<Self, Vec<InvalidSetting>> {
         Tracing::from_environment("switchyard-bridge").map(Self)
     }
 

@@ -4,20 +4,23 @@
 //! reported once a second.
 
 mod line;
+mod output;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use switchyard_program::signal::log_reload;
+
 pub(crate) use self::line::{AccessEntry, RequestDetails};
+pub(crate) use self::output::Output;
 use crate::config::{AccessLogConfig, AccessLogFormat};
 use crate::metrics::Metrics;
+
+/// The flag that names the file.
+const FLAG: &str = "access-log";
 
 /// Requests that wait to be written: a tenth of a second of a busy router. Each takes up to 2 KB.
 const QUEUE: usize = 8_192;
@@ -54,21 +57,12 @@ struct State {
     metrics: Metrics,
 }
 
-/// The open log.
-struct Output {
-    /// `None`: standard output.
-    path: Option<PathBuf>,
-    file: File,
-}
-
 impl AccessLog {
-    /// Opens the log, and starts its thread. `None`: the settings name none.
+    /// Starts the thread of an open log.
     ///
     /// # Errors
-    /// The file cannot be opened, or the thread not be started.
-    pub(crate) fn start(config: &AccessLogConfig, metrics: Metrics) -> io::Result<Option<Arc<Self>>> {
-        let Some(path) = &config.access_log else { return Ok(None) };
-        let output = Output::open(path)?;
+    /// The thread cannot be started.
+    pub(crate) fn start(output: Output, config: &AccessLogConfig, metrics: Metrics) -> io::Result<Arc<Self>> {
         let state = Arc::new(State { reopen: AtomicBool::new(false), metrics });
         let (queue, messages) = sync_channel(QUEUE);
         let (end, ended) = sync_channel(1);
@@ -78,15 +72,7 @@ impl AccessLog {
             _ = end.send(());
         })?;
         let ended = Mutex::new(ended);
-        Ok(Some(Arc::new(Self { queue, state, has_queries: config.access_log_query, ended })))
-    }
-
-    /// Checks that the log can be opened.
-    ///
-    /// # Errors
-    /// The file cannot be opened.
-    pub(crate) fn check(path: &Path) -> io::Result<()> {
-        Output::open(path).map(drop)
+        Ok(Arc::new(Self { queue, state, has_queries: config.access_log_query, ended }))
     }
 
     /// Returns true if query strings are logged.
@@ -114,19 +100,6 @@ impl AccessLog {
         }
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         _ = ended.recv_timeout(until.saturating_duration_since(Instant::now()));
-    }
-}
-
-impl Output {
-    fn open(path: &Path) -> io::Result<Self> {
-        if path == Path::new("-") {
-            // A descriptor of its own: nothing waits for the lock of `io::stdout`.
-            let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-            return Ok(Self { path: None, file });
-        }
-        // Addresses of clients are nobody else's business.
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
-        Ok(Self { path: Some(path.to_owned()), file })
     }
 }
 
@@ -189,8 +162,8 @@ impl Writer {
         if self.lines.is_empty() {
             return;
         }
-        if let Err(error) = self.output.file.write_all(&self.lines) {
-            self.state.metrics.access_log_dropped.inc_by(self.taken);
+        if let Err((written, error)) = self.output.write(&self.lines) {
+            self.state.metrics.access_log_dropped.inc_by(self.taken.saturating_sub(written));
             self.error = Some(error);
         }
         self.lines.clear();
@@ -202,15 +175,12 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
-        let Some(path) = &self.output.path else { return };
-        match Output::open(path) {
-            Ok(output) => self.output = output,
-            Err(error) => {
-                tracing::error!(
-                    "--access-log {} cannot be opened again: {error}; keeping the old file",
-                    path.display()
-                );
-            }
+        let Some(path) = self.output.path() else { return };
+        let opened = Output::open(path);
+        let summary = opened.as_ref().map(|_| format!("{} is opened again", path.display()));
+        log_reload(FLAG, summary.map_err(|error| vec![format!("{}: {error}", path.display())]));
+        if let Ok(output) = opened {
+            self.output = output;
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use switchyard_edge::gate::PublicHost;
 use switchyard_edge::listener::ListenerConfig;
-use switchyard_edge::socket::ListenSetting;
+use switchyard_edge::socket::{ListenSetting, check_distinct};
 use switchyard_edge::tls::CertificateFiles;
 use switchyard_program::log::LogConfig;
 use switchyard_program::settings::values::{InvalidValue, number, size, time};
@@ -75,9 +75,9 @@ pub struct RouterConfig {
     #[command(flatten)]
     pub traces: TraceConfig,
 
-    /// One more admin listener, with plain HTTP, for a bridge in the same process.
+    /// One more admin listener, with plain HTTP at a Unix socket, for a bridge in the same process.
     #[arg(skip)]
-    pub own_admin: Option<ListenSetting>,
+    pub has_own_admin: bool,
 }
 
 /// The admin listener, and where events go.
@@ -358,6 +358,7 @@ impl RouterConfig {
 
 impl Validate for RouterConfig {
     fn validate(&self, problems: &mut Problems) {
+        check_distinct([("listen", &self.listen), ("admin", &self.admin.admin)], problems);
         self.certificates(problems);
         self.admin.validate(problems);
         self.cells.validate(problems);

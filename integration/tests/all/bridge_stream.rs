@@ -108,13 +108,17 @@ async fn a_caller_is_told_of_its_own_projects_alone() {
     let mut stream =
         Phases::begin(&bridge.client, get_as("/stream?topics=projects,deploys,events,loads", TOKEN)).await;
     until(&mut stream, "hello", |_| true).await;
+    let mut ids = Vec::new();
     for project in ["shop", "blog"] {
         let upload = with_token(Upload::main(hello("two")).to(&format!("/deploy/{project}")), owner);
-        assert_eq!(bridge.client.send(upload).await.status, 200);
+        let record = bridge.client.send(upload).await;
+        assert_eq!(record.status, 200);
+        ids.push(record.json()["deploy"].as_str().expect("it has an id").to_owned());
     }
     loop {
         let Message { event, data } = stream.next().await.expect("the stream goes on");
-        assert!(!data.to_string().contains("shop"), "{event}: {data}");
+        let text = data.to_string();
+        assert!(!text.contains("shop") && !text.contains(&ids[0]), "{event}: {data}");
         if event == "event" && data["type"] == "reload.live" {
             break;
         }

@@ -113,7 +113,15 @@ async fn a_token_is_good_for_its_projects_and_actions_only() {
     assert_eq!(bridge.client.send(get_as("/projects/blog", READER)).await.status, 200);
     bridge.client.send(get_as("/projects/blog", HASHED)).await.assert_problem(403, "forbidden");
     assert_eq!(routers.texts("/blog/").await, ["1"]);
-    Record::of(&deploy_as(&bridge, "other", "1", HASHED).await);
+    let other = Record::of(&deploy_as(&bridge, "other", "1", HASHED).await);
+    // What is another one's has no name for it.
+    let path = format!("/deploys/{}", other.deploy);
+    let unknown = bridge.client.send(get_as(&path, CI)).await;
+    assert!(!unknown.text().contains("other"), "{}", unknown.text());
+    unknown.assert_problem(404, "unknown-deploy");
+    assert_eq!(bridge.client.send(get_as(&path, READER)).await.status, 200);
+    bridge.client.send(get_as("/metrics", CI)).await.assert_problem(403, "forbidden");
+    assert_eq!(bridge.client.send(get_as("/metrics", READER)).await.status, 200);
     Record::of(&bridge.client.send(with_token(delete(), CI)).await);
     for token in [CI, READER, HASHED] {
         assert!(!bridge.log.text().contains(token), "a token is in the log");

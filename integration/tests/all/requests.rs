@@ -152,6 +152,10 @@ async fn the_access_log_has_every_request_without_secrets_and_follows_a_rotation
     std::fs::rename(&path, &moved).unwrap();
     router.signal(Signal::HUP);
     eventually("the file is there again", || async { path.exists() }).await;
+    let says = router.log.wait_for(|record| {
+        record["message"].as_str().is_some_and(|text| text.contains("reloaded --access-log: "))
+    });
+    within("it is logged", says).await.expect("the log goes on");
     router.public.get("/a/201").await;
     assert_eq!(router.stop().await.status.code(), Some(0));
     assert!(read(&path).contains("/a/201") && read(&moved) == text, "{}", read(&path));

@@ -75,6 +75,21 @@ async fn the_service_manager_hears_of_the_start_of_reloads_and_of_the_stop() {
 }
 
 #[tokio::test]
+async fn router_and_bridge_in_one_process_reload_as_one() {
+    let (volume, manager) = (Volume::with("a", hello("one")), Manager::start());
+    let path = manager.path().display().to_string();
+    let server = Serve::builder(&volume).env("NOTIFY_SOCKET", &path).launch(Vec::new());
+    assert!(manager.next().await.starts_with("READY=1\nSTATUS="));
+    for _ in 0..2 {
+        server.signal(Signal::HUP);
+        assert!(manager.next().await.starts_with("RELOADING=1\n"));
+        assert_eq!(manager.next().await.trim_end(), "READY=1");
+    }
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.status.success());
+}
+
+#[tokio::test]
 async fn sockets_that_the_service_manager_has_opened_are_served_and_stay() {
     let (volume, folder) = (Volume::with("a", hello("one")), tempfile::tempdir().unwrap());
     let public = TcpListener::bind("127.0.0.1:0").unwrap();

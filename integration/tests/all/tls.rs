@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -93,6 +94,9 @@ async fn the_api_and_the_listeners_of_admins_and_of_webhooks_speak_tls_too() {
     assert!(answer.contains("problem"), "{answer}");
     let admin = TlsClient::new(address(&record, "admin"), &[&authority]);
     assert_eq!(admin.connect(false).await.unwrap().get("/healthz").await.unwrap(), "ok\n");
+    // The bridge does not need a listener without TLS that others can reach.
+    let own = builder.state().join("router/bridge.sock");
+    assert_eq!(fs::metadata(own).unwrap().permissions().mode() & 0o777, 0o600);
     let without =
         builder.flag("admin-tls-key", "/nonexistent").flag("listen", "unix:/run/x").flag("tls-cert", &pem);
     let ended = without.launch(Vec::new()).ended().await;

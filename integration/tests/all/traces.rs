@@ -56,6 +56,7 @@ async fn a_requests_span_is_the_parent_of_its_projects_spans_and_continues_the_c
     for (name, value) in [
         ("http.request.method", "GET"),
         ("url.path", "/a/x"),
+        ("url.scheme", "http"),
         ("http.response.status_code", "200"),
         ("switchyard.project", "a"),
         ("switchyard.version", version.as_str()),
@@ -70,12 +71,14 @@ async fn a_requests_span_is_the_parent_of_its_projects_spans_and_continues_the_c
         ("a", &*version)
     );
     assert!(own.began_ns <= child.began_ns, "{own:#?} {child:#?}");
+    assert!(child.attribute("url.full").ends_with("/x") && child.count("url.query") == 0, "{child:#?}");
 
     // Without a trace of the client's, each request begins one.
     router.public.get("/a/fail").await;
     let failed =
         |span: &Span| is_server(span) && span.parent.is_empty() && span.attribute("url.path") == "/a/fail";
-    assert!(collector.span("a span of its own trace", failed).await.is_error);
+    let failed = collector.span("a span of its own trace", failed).await;
+    assert_eq!((failed.is_error, failed.attribute("error.type")), (true, "500"));
     router.public.get("/nowhere/").await;
     let unknown = |span: &Span| span.attribute("http.response.status_code") == "404";
     assert_eq!(collector.span("a span without a project", unknown).await.attribute("switchyard.project"), "");
@@ -186,13 +189,18 @@ async fn a_collector_that_is_away_disturbs_nothing_and_is_counted() {
     let logged = router.log.wait_for(|record| {
         record["message"].as_str().is_some_and(|message| message.starts_with("spans are not exported"))
     });
-    within("it is logged", logged).await;
+    let record = within("it is logged", logged).await.expect("the log goes on");
+    let message = record["message"].as_str().unwrap_or_default();
+    assert!(message.contains(&format!("POST {endpoint}/v1/traces: ")), "{message}");
 }
 
 #[tokio::test]
 async fn variables_that_cannot_be_used_are_refused_at_the_start() {
     let (volume, collector) = (Volume::new(), Collector::start().await);
-    let exit = router(&volume, &collector).env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc").run_to_end().await;
+    let builder = router(&volume, &collector).env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let exit = builder.env("OTEL_BSP_MAX_QUEUE_SIZE", "0").run_to_end().await;
     assert_eq!(exit.status.code(), Some(64));
-    assert!(exit.log.text().contains("invalid OTEL_EXPORTER_OTLP_PROTOCOL \"grpc\""), "{}", exit.log.text());
+    for wrong in ["invalid OTEL_EXPORTER_OTLP_PROTOCOL \"grpc\"", "invalid OTEL_BSP_MAX_QUEUE_SIZE \"0\""] {
+        assert!(exit.log.text().contains(wrong), "{}", exit.log.text());
+    }
 }

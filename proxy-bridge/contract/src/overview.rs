@@ -122,7 +122,7 @@ pub struct ProjectChanges {
 }
 
 /// The data of a server-sent event `deploys` of `GET /stream`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployChanges {
     /// The deploys that have changed, whole.
     pub deploys: Vec<DeployRecord>,

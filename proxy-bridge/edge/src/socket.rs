@@ -6,7 +6,7 @@ mod file;
 mod listener;
 mod stream;
 
-pub use self::address::{ListenAddress, ListenSetting};
+pub use self::address::{ListenAddress, ListenSetting, check_distinct};
 pub(crate) use self::listener::AsyncListener;
 pub use self::listener::{BindError, Listener};
 pub(crate) use self::stream::DetachedStream;

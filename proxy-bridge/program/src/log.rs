@@ -23,6 +23,9 @@ use crate::color::ColorChoice;
 /// Begin of the names of our own crates.
 const OWN_CRATES: &str = "switchyard";
 
+/// The crate that exports spans. Its failures are logged by our own.
+const EXPORTER: &str = "opentelemetry_sdk";
+
 /// Options of the log on standard error.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct LogConfig {
@@ -107,6 +110,7 @@ fn dispatch(writer: LogWriter, config: LogConfig, has_color: bool) -> Dispatch {
     let level = LevelFilter::from(config.log_level);
     // Libraries log headers at the lower levels, with what is secret in them.
     let targets = Targets::new().with_target(OWN_CRATES, level).with_default(level.min(LevelFilter::INFO));
+    let targets = targets.with_target(EXPORTER, LevelFilter::OFF);
     let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(writer);
     match config.log_format {
         LogFormat::Text => builder.with_ansi(has_color).fmt_fields(TextFields).finish().with(targets).into(),

@@ -4,8 +4,12 @@
 //! Nothing is sent where no `NOTIFY_SOCKET` is set, or before [`start`].
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -44,25 +48,39 @@ pub struct Reload(());
 /// Begins to notify the service manager, if there is one, of the state of this process, which is
 /// ready when that many parts of it are.
 pub fn start(parts: usize) {
-    if std::env::var_os("NOTIFY_SOCKET").is_none() {
-        return;
-    }
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) else { return };
     let (queue, messages) = sync_channel(QUEUE);
+    let send = move || send(&socket, &messages);
     // The thread ends with the process.
-    if let Err(error) = thread::Builder::new().name("notify".to_owned()).spawn(move || send(&messages)) {
+    if let Err(error) = thread::Builder::new().name("notify".to_owned()).spawn(send) {
         return tracing::warn!("the service manager is not notified: {error}");
     }
     let state = Mutex::new(State { parts, ..State::default() });
     let _ = NOTIFIER.set(Notifier { state, queue });
 }
 
-/// Sends messages in order. Waits for a service manager that is slow.
-fn send(messages: &Receiver<String>) {
+/// Sends messages in order. Waits for a service manager that is slow. Logs the first of several failures.
+fn send(socket: &OsStr, messages: &Receiver<String>) {
+    let mut is_failing = false;
     for message in messages {
-        if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&message)]) {
-            tracing::warn!("the service manager cannot be notified (NOTIFY_SOCKET): {error}");
+        let sent = notify(socket, &message);
+        let has_failed = std::mem::replace(&mut is_failing, sent.is_err());
+        if let Err(error) = sent
+            && !has_failed
+        {
+            let socket = socket.display();
+            tracing::warn!("the service manager cannot be notified: NOTIFY_SOCKET={socket}: {error}");
         }
     }
+}
+
+/// Sends a message to the socket of a service manager: a path, or an abstract name behind `@`.
+fn notify(socket: &OsStr, message: &str) -> io::Result<()> {
+    let address = match socket.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(socket)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 
 /// Reports that a part of the process serves. `status` says what it does, for people.
@@ -153,6 +171,21 @@ pub fn sockets() -> io::Result<Vec<(String, OwnedFd)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_manager_is_at_a_path_or_has_an_abstract_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let name = format!("@switchyard-test-{}", std::process::id());
+        let abstract_name = SocketAddr::from_abstract_name(&name[1..]).unwrap();
+        let managers = [UnixDatagram::bind(&path), UnixDatagram::bind_addr(&abstract_name)];
+        for (manager, socket) in managers.into_iter().zip([path.as_os_str(), OsStr::new(&name)]) {
+            notify(socket, "READY=1").unwrap();
+            let mut message = [0; 16];
+            let length = manager.unwrap().recv(&mut message).unwrap();
+            assert_eq!(&message[..length], b"READY=1");
+        }
+    }
 
     #[test]
     fn a_process_is_ready_when_all_its_parts_are_and_reloads_as_one() {

@@ -35,17 +35,29 @@ pub(super) async fn record(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let Some(job) = api.deploys.job(&id) else {
-        let detail = format!("unknown deploy {id:?}: its record does not exist, or is no longer kept");
-        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-deploy", detail));
+    let record = api.deploys.job(&id).map(|job| job.record());
+    let record = record.filter(|record| record.names().all(|project| caller.knows(project.as_str())));
+    let unknown = || {
+        let detail = format!(
+            "unknown deploy {id:?}: its record does not exist, is no longer kept, or is not for this token"
+        );
+        Problem::new(StatusCode::NOT_FOUND, "unknown-deploy", detail)
     };
-    let record = job.record();
+    let record = record.ok_or_else(unknown)?;
     for project in record.names() {
         check_read(&caller, project)?;
+    }
+    if !may_read(&caller, &record) {
+        return Err(unknown());
     }
     Ok(json(StatusCode::OK, &record.without_key()))
 }
 
-fn may_read(caller: &Caller, record: &DeployRecord) -> bool {
+/// Returns true if the caller may read all projects of a deploy. While they are not known, the deploy is
+/// for its own caller, and for those that may read all projects.
+pub(super) fn may_read(caller: &Caller, record: &DeployRecord) -> bool {
+    if record.projects.is_empty() {
+        return caller.may_all(Action::Read) || record.by.as_deref() == caller.name();
+    }
     record.names().all(|project| caller.may(Action::Read, project.as_str()))
 }

@@ -1,5 +1,6 @@
 //! `GET /metrics`: all counters and gauges, as OpenMetrics.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -13,16 +14,24 @@ use prometheus_client::registry::Registry;
 use super::Shared;
 use crate::metrics::MetricSource as _;
 use crate::routers::Routers;
+use crate::tokens::Caller;
 use crate::traces::Traces;
+use switchyard_contract::deploy::Action;
 use switchyard_edge::api::answer::{OPEN_METRICS, whole};
 use switchyard_edge::api::process::ProcessMetrics;
 use switchyard_edge::problem::Problem;
 
 /// Metrics, for Prometheus
+///
+/// They are of all projects, so a token must allow `read` of `*`.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
     (status = 200, description = "OpenMetrics", body = str, content_type = "application/openmetrics-text"),
 ))]
-pub(super) async fn metrics(State(api): Shared) -> Result<Response, Problem> {
+pub(super) async fn metrics(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Problem> {
+    caller.check_all(Action::Read)?;
     let mut registry = Registry::default();
     let build = [("version", env!("CARGO_PKG_VERSION"))].to_vec();
     registry.register("switchyard_bridge_build", "The release of the bridge", Info::new(build));

@@ -10,7 +10,7 @@ use super::bodies::{RESUME, RETRY};
 use super::openapi_parts::{RunInPath, StartRefused};
 use super::run_queries::{MAX_TEXT, RunsQuery, WaitQuery};
 use super::{Api, Shared, check_read};
-use crate::runs::{ResumeOptions, RetryOptions};
+use crate::runs::{ResumeOptions, RetryOptions, unknown_run};
 use crate::tokens::Caller;
 use switchyard_contract::deploy::Action;
 use switchyard_contract::run::{
@@ -174,7 +174,7 @@ impl Api {
     /// Returns a run, if the caller may do `action` with its project.
     ///
     /// # Errors
-    /// 403 if it may not, 404 for an unknown run.
+    /// 403 if it may not, 404 for an unknown run, and for one whose project the caller does not know.
     pub(super) async fn checked_run(
         &self,
         caller: &Caller,
@@ -182,7 +182,11 @@ impl Api {
         id: RunId,
     ) -> Result<RunDetail, Problem> {
         let detail = self.runs.run(id).await?;
-        caller.check(action, &detail.run.task.project)?;
+        let project = &detail.run.task.project;
+        if !caller.knows(project.as_str()) {
+            return Err(unknown_run(id));
+        }
+        caller.check(action, project)?;
         Ok(detail)
     }
 }

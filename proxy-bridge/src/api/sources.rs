@@ -251,14 +251,24 @@ impl Api {
 }
 
 /// # Errors
-/// 403 if the caller may not do `action` with each project of the source, 404 for an unknown source.
+/// 403 if the caller may not do `action` with each project of the source, 404 for an unknown source, and
+/// for one whose projects are none of the caller's.
 fn check(sources: &Sources, caller: &Caller, action: Action, name: &str) -> Result<(), Problem> {
     let mut projects = sources.projects_of(name);
     if projects.is_empty() {
         // Before the first sync of a source whose projects are found by patterns: its own name counts.
         projects.extend(ProjectName::parse(name).ok());
     }
-    projects.iter().try_for_each(|project| caller.check(action, project))?;
+    // The message of 403 would name a project that is not the caller's.
+    if let Some(known) = projects.iter().find(|project| caller.knows(project.as_str())) {
+        if !projects.iter().all(|project| caller.knows(project.as_str())) {
+            let detail = format!("the source {name} has projects besides {known} that the token is not for");
+            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+        }
+        projects.iter().try_for_each(|project| caller.check(action, project))?;
+    } else if !projects.is_empty() {
+        return Err(unknown(name));
+    }
     if sources.status(name).is_some() { Ok(()) } else { Err(unknown(name)) }
 }
 

@@ -22,6 +22,7 @@ use tokio::time::sleep;
 use self::project::{Kind, follow};
 pub(super) use self::topics::StreamQuery;
 use self::topics::Topics;
+use super::deploys::may_read;
 use super::loads::visible_to;
 use super::projects::{infos, overview};
 use super::{Api, Shared, check_read};
@@ -69,7 +70,9 @@ pub(super) async fn stream(
         others.push(loads(api.loads.follow(), caller.clone()).boxed());
     }
     let mut stop = api.stopping.clone();
-    let follower = Follower { api, caller, topics, receiver };
+    let visible = api.deploys.records().into_iter().filter(|record| may_read(&caller, record));
+    let visible = visible.map(|record| record.deploy.into()).collect();
+    let follower = Follower { api, caller, topics, receiver, visible };
     let hello = stream::once(async { sse::event("hello", &json!({})) });
     let events = hello.chain(stream::select(follower.events(), stream::select_all(others)));
     let events = events.take_until(async move { stopped(&mut stop).await });
@@ -92,6 +95,8 @@ struct Follower {
     caller: Caller,
     topics: Topics,
     receiver: broadcast::Receiver<Change>,
+    /// The deploys that the caller may read, or has been shown.
+    visible: BTreeSet<Arc<str>>,
 }
 
 /// The changes that are sent together.
@@ -121,7 +126,8 @@ impl Follower {
     fn events(self) -> impl Stream<Item = Event> + Send {
         let batches = stream::unfold(self, |mut follower| async move {
             let batch = follower.next().await?;
-            Some((follower.shown(batch), follower))
+            let shown = follower.shown(batch);
+            Some((shown, follower))
         });
         batches.flat_map(stream::iter)
     }
@@ -146,8 +152,8 @@ impl Follower {
     }
 
     /// Returns the events for changes that the caller may see and has asked for.
-    fn shown(&self, batch: Batch) -> Vec<Event> {
-        let Self { api, caller, topics, .. } = self;
+    fn shown(&mut self, batch: Batch) -> Vec<Event> {
+        let Self { api, caller, topics, visible, .. } = self;
         if batch.missed {
             return vec![sse::event("reset", &json!({}))];
         }
@@ -162,17 +168,21 @@ impl Follower {
             shown.push(sse::event("routers", &RouterInfos { routers }));
         }
         if topics.deploys && !batch.deploys.is_empty() {
-            let mut changes = DeployChanges { deploys: Vec::new(), gone: Vec::new() };
+            let mut changes = DeployChanges::default();
             for id in &batch.deploys {
                 match api.deploys.job(id).map(|job| job.record()) {
-                    Some(record) if record.names().all(|name| may(name.as_str())) => {
+                    Some(record) if may_read(caller, &record) => {
+                        visible.insert(id.clone());
                         changes.deploys.push(DeployRecord::without_key(record));
                     }
-                    // It was shown while its projects were not known.
-                    Some(_) | None => changes.gone.push(id.to_string()),
+                    // Of others the caller learns nothing.
+                    Some(_) | None if visible.remove(id) => changes.gone.push(id.to_string()),
+                    Some(_) | None => {}
                 }
             }
-            shown.push(sse::event("deploys", &changes));
+            if changes != DeployChanges::default() {
+                shown.push(sse::event("deploys", &changes));
+            }
         }
         if topics.events {
             let events = batch.events.iter().filter(|event| may(&event.data.project));

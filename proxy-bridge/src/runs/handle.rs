@@ -117,10 +117,7 @@ impl Runs {
 
     pub(super) async fn stored(&self, id: RunId) -> Result<StoredRun, Problem> {
         let found = self.0.ledger.run(id).await.map_err(|error| history(&error))?;
-        found.ok_or_else(|| {
-            let detail = format!("unknown run {id}: GET /runs lists those in the history");
-            Problem::new(StatusCode::NOT_FOUND, "unknown-run", detail)
-        })
+        found.ok_or_else(|| unknown_run(id))
     }
 
     pub(super) async fn ended(&self, id: RunId) -> Result<StoredRun, Problem> {
@@ -135,6 +132,12 @@ impl Runs {
     pub(super) async fn send(&self, command: Command) -> Result<(), Problem> {
         self.0.commands.send(command).await.map_err(|_| stopping())
     }
+}
+
+/// The problem of a run that is not in the history.
+pub(crate) fn unknown_run(id: RunId) -> Problem {
+    let detail = format!("unknown run {id}: GET /runs lists those in the history that the token may read");
+    Problem::new(StatusCode::NOT_FOUND, "unknown-run", detail)
 }
 
 pub(super) fn history(error: &LedgerError) -> Problem {

@@ -170,8 +170,9 @@ pub(super) fn check(config: BridgeConfig) -> (Option<Checked>, Result<OpenVolume
     let git_user = problems.check("git-user", git_user);
     let hooks = problems.check("hooks", config.runs.hooks.as_ref().map(Listener::bind).transpose());
     let state = problems.check("state", check_state(&config));
-    let traces = Traces::from_environment()
-        .map_err(|error| problems.add(Problem::new("(environment)", error.to_string())));
+    let traces = Traces::from_environment().map_err(|faults| {
+        faults.iter().for_each(|fault| problems.add(Problem::new("(environment)", fault.to_string())));
+    });
     let volume = OpenVolume::open(&config.projects);
     let checked = || {
         state?;

@@ -9,7 +9,7 @@ use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttp
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::SpanData;
-use reqwest::{Certificate, Client, redirect};
+use reqwest::{Client, Url, redirect};
 use tokio::runtime::{self, Runtime};
 
 use switchyard_contract::https;
@@ -94,16 +94,6 @@ struct Collector {
 
 impl Collector {
     fn new(settings: &Settings) -> Result<Self, InvalidSetting> {
-        let mut authorities = Vec::new();
-        if let Some(path) = &settings.certificate {
-            let invalid = |why: String| InvalidSetting {
-                name: "OTEL_EXPORTER_OTLP_CERTIFICATE".to_owned(),
-                value: path.clone(),
-                why,
-            };
-            let pem = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
-            authorities = Certificate::from_pem_bundle(&pem).map_err(|error| invalid(error.to_string()))?;
-        }
         let unusable = |why: String| InvalidSetting {
             name: "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
             value: String::new(),
@@ -114,7 +104,7 @@ impl Collector {
                 .timeout(settings.timeout)
                 .redirect(redirect::Policy::none())
                 .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")))
-                .tls_certs_merge(authorities.iter().cloned())
+                .tls_certs_merge(settings.certificates.iter().cloned())
         });
         let client = client.map_err(|error| unusable(error.to_string()))?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
@@ -124,12 +114,17 @@ impl Collector {
 
     async fn post(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
         let (parts, body) = request.into_parts();
-        let request = self.client.request(parts.method, parts.uri.to_string()).headers(parts.headers);
-        let response = request.body(body).send().await.and_then(reqwest::Response::error_for_status);
-        let mut response = response.map_err(https::reason)?;
+        let url = Url::parse(&parts.uri.to_string()).map_err(|error| error.to_string())?;
+        let shown = shown(&url);
+        let failed = |error: reqwest::Error| format!("POST {shown}: {}", https::reason(error));
+        let request = self.client.request(parts.method, url).headers(parts.headers);
+        let mut response = request.body(body).send().await.map_err(failed)?;
         let status = response.status();
+        if !status.is_success() {
+            return Err(format!("POST {shown} was answered with {status}"));
+        }
         let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(https::reason)? {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if answer.len() + chunk.len() > MAX_ANSWER {
                 return Err("the collector's answer is too long".to_owned());
             }
@@ -147,6 +142,12 @@ impl HttpClient for Collector {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = sent.as_ref().err().cloned();
         Ok(sent?)
     }
+}
+
+/// Returns a URL without what may be secret in it.
+fn shown(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
 
 impl Drop for Collector {

@@ -20,12 +20,19 @@ pub struct SpanCounts {
     pub failed: u64,
     /// Spans beyond the share of their project.
     pub over_limit: u64,
+    /// Spans of projects that are malformed.
+    pub malformed: u64,
 }
 
 impl SpanCounts {
     /// The dropped spans, by reason.
-    pub fn dropped(&self) -> [(&'static str, u64); 3] {
-        [("queue-full", self.queue_full), ("failed", self.failed), ("project-limit", self.over_limit)]
+    pub fn dropped(&self) -> [(&'static str, u64); 4] {
+        [
+            ("queue-full", self.queue_full),
+            ("failed", self.failed),
+            ("project-limit", self.over_limit),
+            ("malformed", self.malformed),
+        ]
     }
 }
 
@@ -39,6 +46,7 @@ pub(crate) struct Tally {
     queue_full: AtomicU64,
     failed: AtomicU64,
     over_limit: AtomicU64,
+    malformed: AtomicU64,
 }
 
 /// The queue. A span that finds it full is dropped: nothing waits for a collector.
@@ -58,6 +66,7 @@ impl Tally {
             queue_full: zero(),
             failed: zero(),
             over_limit: zero(),
+            malformed: zero(),
         }
     }
 
@@ -67,6 +76,7 @@ impl Tally {
             queue_full: self.queue_full.load(Relaxed),
             failed: self.failed.load(Relaxed),
             over_limit: self.over_limit.load(Relaxed),
+            malformed: self.malformed.load(Relaxed),
         }
     }
 
@@ -79,6 +89,15 @@ impl Tally {
 
     pub(crate) fn over_limit(&self, spans: u64) {
         self.over_limit.fetch_add(spans, Relaxed);
+    }
+
+    pub(crate) fn malformed(&self, spans: u64) {
+        self.malformed.fetch_add(spans, Relaxed);
+    }
+
+    /// The spans that wait, or are being exported.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
     }
 
     fn enter(&self) -> bool {

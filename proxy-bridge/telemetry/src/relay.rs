@@ -25,6 +25,12 @@ const MAX_NAME: usize = 256;
 /// Bytes of a value. A stack trace is longer than most others.
 const MAX_VALUE: usize = 8 * 1024;
 
+/// The query of a request, which may contain secrets, as attributes have it.
+const QUERY: &str = "url.query";
+
+/// Attributes with a URL or a target, whose query is left out. The last two are those of older conventions.
+const URLS: [&str; 3] = ["url.full", "http.url", "http.target"];
+
 /// The attributes that only the router sets begin with it.
 const OWN: &str = "switchyard.";
 
@@ -137,13 +143,17 @@ fn link(link: proto::span::Link) -> Option<Link> {
 }
 
 /// Returns the attributes, and the number of those that were dropped.
-fn attributes(attributes: Vec<common::KeyValue>) -> (Vec<KeyValue>, u32) {
+fn attributes(mut attributes: Vec<common::KeyValue>) -> (Vec<KeyValue>, u32) {
+    attributes.retain(|attribute| attribute.key != QUERY);
     let count = attributes.len();
     let kept: Vec<_> = attributes
         .into_iter()
         .filter(|attribute| !attribute.key.starts_with(OWN))
         .filter_map(|attribute| {
-            let value = value(attribute.value?.value?)?;
+            let value = match attribute.value?.value? {
+                Any::StringValue(url) if URLS.contains(&attribute.key.as_str()) => without_query(url).into(),
+                other => value(other)?,
+            };
             Some(KeyValue::new(cut(attribute.key, MAX_NAME), value))
         })
         .take(MAX_ITEMS)
@@ -168,6 +178,12 @@ fn value(value: Any) -> Option<Value> {
         }
         _ => None,
     }
+}
+
+/// Returns a URL without its query and fragment.
+fn without_query(mut url: String) -> String {
+    url.truncate(url.find(['?', '#']).unwrap_or(url.len()));
+    cut(url, MAX_VALUE)
 }
 
 /// Cuts a text at a character, to at most `most` bytes.
@@ -209,7 +225,7 @@ mod tests {
     }
 
     fn read(span: SpanData) -> SpanData {
-        let frame = encode(vec![span]).unwrap();
+        let frame = encode(&[span]).unwrap();
         origin().read(&frame[Header::LENGTH..]).unwrap().remove(0)
     }
 
@@ -236,6 +252,19 @@ mod tests {
     }
 
     #[test]
+    fn queries_stay_behind_as_they_may_have_secrets() {
+        let mut sent = span();
+        sent.attributes = ["url.full", "http.url", "url.query", "own"]
+            .map(|name| KeyValue::new(name, "https://a.example/x?token=secret#part"))
+            .to_vec();
+        let read = read(sent);
+        let texts: Vec<_> = read.attributes.iter().map(|attribute| attribute.value.to_string()).collect();
+        let url = "https://a.example/x";
+        assert_eq!(texts[..3], [url, url, "https://a.example/x?token=secret#part"]);
+        assert_eq!((texts.len(), read.dropped_attributes_count), (5, 0));
+    }
+
+    #[test]
     fn what_is_too_long_is_cut_and_what_is_too_much_is_dropped() {
         let mut large = span();
         large.name = "é".repeat(MAX_NAME).into();
@@ -249,7 +278,7 @@ mod tests {
     #[test]
     fn malformed_spans_are_left_out_and_what_is_not_otlp_is_refused() {
         let mut request =
-            ExportTraceServiceRequest::decode(&encode(vec![span()]).unwrap()[Header::LENGTH..]).unwrap();
+            ExportTraceServiceRequest::decode(&encode(&[span()]).unwrap()[Header::LENGTH..]).unwrap();
         request.resource_spans[0].scope_spans[0].spans[0].trace_id = vec![1, 2, 3];
         assert_eq!(origin().read(&request.encode_to_vec()).unwrap(), []);
         assert!(origin().read(b"\xff\xff\xff").is_err());

@@ -17,9 +17,6 @@ use crate::queue::{SpanCounts, SpanQueue, Tally};
 use crate::relay::Origin;
 use crate::settings::{InvalidSetting, Settings};
 
-/// The specification's default of `OTEL_BSP_MAX_QUEUE_SIZE`.
-const QUEUE: usize = 2048;
-
 /// The time that the last spans have at the end of the program.
 const LAST_EXPORT: Duration = Duration::from_secs(2);
 
@@ -60,15 +57,12 @@ impl Tracing {
     /// nothing. `service`: the name of the service, unless the environment has one.
     ///
     /// # Errors
-    /// A variable has a value that cannot be used.
-    pub fn from_environment(service: &'static str) -> Result<Option<Self>, InvalidSetting> {
-        let variable = |name: &str| std::env::var(name).ok();
-        let Some(settings) = Settings::read(variable)? else { return Ok(None) };
-        let most = variable("OTEL_BSP_MAX_QUEUE_SIZE").and_then(|most| most.trim().parse().ok());
-        let most = most.filter(|most| *most > 0).unwrap_or(QUEUE);
-        let tally = Arc::new(Tally::new(most));
-        let exporter = Exporter::new(&settings, tally.clone())?;
-        let config = BatchConfigBuilder::default().with_max_queue_size(most).build();
+    /// All variables with a value that cannot be used.
+    pub fn from_environment(service: &'static str) -> Result<Option<Self>, Vec<InvalidSetting>> {
+        let Some(settings) = Settings::read(|name| std::env::var(name).ok())? else { return Ok(None) };
+        let tally = Arc::new(Tally::new(settings.queue));
+        let exporter = Exporter::new(&settings, tally.clone()).map_err(|error| vec![error])?;
+        let config = BatchConfigBuilder::default().with_max_queue_size(settings.queue).build();
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
         let resource = resource(service);
         let queue = SpanQueue::new(tally, processor, &resource);
@@ -92,11 +86,16 @@ impl Tracing {
         ActiveSpan(self.0.tracer.build_with_context(builder, &parent))
     }
 
-    /// Exports spans that a cell has sent, `most` of them. Returns false if the batch is malformed.
-    pub fn relay(&self, origin: &Origin, batch: &[u8], most: usize) -> bool {
-        let Ok(spans) = origin.read(batch) else { return false };
+    /// Exports spans that a cell has sent, `most` of `sent`. Those that are malformed are counted. Returns
+    /// false if the whole batch is.
+    pub fn relay(&self, origin: &Origin, batch: &[u8], [most, sent]: [usize; 2]) -> bool {
+        let read = origin.read(batch);
+        let is_valid = read.is_ok();
+        let spans = read.unwrap_or_default();
+        let missing = if is_valid { sent.saturating_sub(spans.len()) } else { most };
+        self.0.queue.tally.malformed(missing as u64);
         spans.into_iter().take(most).for_each(|span| self.0.queue.add(span));
-        true
+        is_valid
     }
 
     /// Counts spans of a project that were not relayed, as it has sent too many.
@@ -116,8 +115,12 @@ impl Tracing {
 
     /// Exports what is left, for a short time, and ends. Blocks.
     pub fn shut_down(&self) {
-        // Spans that could not be exported were counted and logged.
-        let _ = self.0.provider.shutdown_with_timeout(LAST_EXPORT);
+        // Spans that could not be exported were counted and logged, but for those of an export under way.
+        if self.0.provider.shutdown_with_timeout(LAST_EXPORT).is_err() {
+            let count = self.0.queue.tally.waiting();
+            let after = LAST_EXPORT.as_secs();
+            tracing::warn!(count, "the last {count} spans are lost: the collector took none within {after}s");
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub const SOCKET: &str = "spans";
 pub struct Header {
     /// The number of spans in it, as the cell says.
     pub spans: usize,
-    /// Its bytes.
+    /// Its bytes. None: the spans were dropped.
     pub bytes: usize,
 }
 
@@ -39,23 +39,29 @@ impl Header {
         Self { spans: number(numbers >> 32), bytes: number(numbers & u64::from(u32::MAX)) }
     }
 
-    fn write(self) -> Option<[u8; Self::LENGTH]> {
-        let (spans, bytes) = (u32::try_from(self.spans).ok()?, u32::try_from(self.bytes).ok()?);
-        Some((u64::from(spans) << 32 | u64::from(bytes)).to_be_bytes())
+    fn write(self) -> [u8; Self::LENGTH] {
+        let number = |number: usize| u64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        (number(self.spans) << 32 | number(self.bytes)).to_be_bytes()
     }
 }
 
 /// Encodes a batch with its header. `None`: it is too large.
-pub fn encode(spans: Vec<SpanData>) -> Option<Vec<u8>> {
+pub fn encode(spans: &[SpanData]) -> Option<Vec<u8>> {
     let count = spans.len();
-    let resource_spans = group_spans_by_resource_and_scope(spans, &ResourceAttributesWithSchema::default());
+    let resource = ResourceAttributesWithSchema::default();
+    let resource_spans = group_spans_by_resource_and_scope(spans.to_vec(), &resource);
     let request = ExportTraceServiceRequest { resource_spans };
     let header = Header { spans: count, bytes: request.encoded_len() };
     if header.spans > BATCH_SPANS || header.bytes > MAX_BATCH {
         return None;
     }
     let mut frame = Vec::with_capacity(Header::LENGTH + header.bytes);
-    frame.extend_from_slice(&header.write()?);
+    frame.extend_from_slice(&header.write());
     request.encode(&mut frame).ok()?;
     Some(frame)
+}
+
+/// Returns the header of spans that were dropped.
+pub fn lost(spans: usize) -> Vec<u8> {
+    Header { spans: spans.min(BATCH_SPANS), bytes: 0 }.write().to_vec()
 }

@@ -23,8 +23,9 @@ use self::exporter::{NoLogs, ToRouter};
 use crate::deno::DENO_VERSION;
 use crate::js;
 
-/// Spans that wait to be sent. Further ones are dropped.
-const QUEUE: usize = 1024;
+/// Spans that wait to be sent. Further ones are dropped and counted nowhere, as Deno's processor keeps
+/// its count to itself. So the queue is larger than what the router takes, which counts what it drops.
+const QUEUE: usize = 16_384;
 
 /// The time for which spans are collected: a trace should be whole soon.
 const DELAY: Duration = Duration::from_millis(200);

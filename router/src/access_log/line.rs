@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 
-use jiff::Timestamp;
 use serde::Serialize;
 use switchyard_contract::admin::RequestInfo;
 use switchyard_contract::bounds::RECORDED_HEADER;
@@ -11,8 +10,28 @@ use switchyard_contract::project::ProjectName;
 use crate::config::AccessLogFormat;
 
 /// Parts of names of parameters whose values are not logged.
-const SECRETS: [&str; 12] =
-    ["token", "secret", "passw", "pwd", "key", "auth", "sig", "cred", "session", "jwt", "code", "state"];
+const SECRETS: [&str; 17] = [
+    "token",
+    "secret",
+    "pass",
+    "pwd",
+    "key",
+    "auth",
+    "sig",
+    "cred",
+    "sess",
+    "jwt",
+    "code",
+    "state",
+    "otp",
+    "bearer",
+    "ticket",
+    "assertion",
+    "saml",
+];
+
+/// Words of names for the same. They are too short to be looked for in other words.
+const SECRET_WORDS: [&str; 2] = ["pin", "sid"];
 
 /// The status in the combined format for a client that left before the answer, as nginx has it.
 const CLIENT_LEFT: u16 = 499;
@@ -39,7 +58,7 @@ pub(crate) struct AccessEntry {
 /// A line of JSON.
 #[derive(Serialize)]
 struct JsonLine<'a> {
-    time: Timestamp,
+    time: String,
     id: &'a str,
     client: std::net::IpAddr,
     method: &'a str,
@@ -81,7 +100,7 @@ impl RequestDetails {
             query: query.map(|query| redact(query).into()),
             protocol,
             user_agent: header("user-agent").map(text),
-            referer: referer.map(|referer| without_secrets(&referer, has_queries).into()),
+            referer: referer.and_then(|referer| without_secrets(&referer, has_queries)).map(Into::into),
         }
     }
 }
@@ -91,25 +110,33 @@ fn text(bytes: &[u8]) -> Box<str> {
     String::from_utf8_lossy(&bytes[..bytes.len().min(RECORDED_HEADER)]).into()
 }
 
-/// Returns a URL without user, password and fragment, and without its query unless that is logged.
-fn without_secrets(url: &str, has_queries: bool) -> String {
+/// Returns a URL without user, password and fragment, and without its query unless that is logged. `None`:
+/// it is no URL.
+fn without_secrets(url: &str, has_queries: bool) -> Option<String> {
     let url = url.split('#').next().unwrap_or_default();
     let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let (scheme, rest) = url.split_once("://")?;
+    let is_scheme = scheme.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let host = authority.rsplit('@').next().unwrap_or_default();
-    let separator = if scheme.is_empty() { "" } else { "://" };
+    if scheme.is_empty() || host.is_empty() || !is_scheme {
+        return None;
+    }
     let query = query.filter(|_| has_queries).map(|query| format!("?{}", redact(query)));
-    format!("{scheme}{separator}{host}{path}{}", query.unwrap_or_default())
+    Some(format!("{scheme}://{host}{path}{}", query.unwrap_or_default()))
 }
 
 /// Returns a query without the values of parameters that may be secrets by their names.
 fn redact(query: &str) -> String {
-    let parts = query.split('&').map(|part| match part.split_once('=') {
-        Some((name, _)) if is_secret(name) => format!("{name}=[redacted]"),
+    let separators = ['&', ';'];
+    let parts = query.split_inclusive(separators).map(|part| match part.split_once('=') {
+        Some((name, value)) if is_secret(name) => {
+            let separator = &value[value.trim_end_matches(separators).len()..];
+            format!("{name}=[redacted]{separator}")
+        }
         _ => part.to_owned(),
     });
-    let mut query = parts.collect::<Vec<_>>().join("&");
+    let mut query: String = parts.collect();
     query.truncate(query.floor_char_boundary(RECORDED_HEADER));
     query
 }
@@ -117,7 +144,10 @@ fn redact(query: &str) -> String {
 fn is_secret(name: &str) -> bool {
     // An encoded name could hide what it is.
     let name = name.to_ascii_lowercase();
-    name.contains('%') || SECRETS.iter().any(|secret| name.contains(secret))
+    let mut words = name.split(|character: char| !character.is_ascii_alphanumeric());
+    name.contains('%')
+        || SECRETS.iter().any(|secret| name.contains(secret))
+        || words.any(|word| SECRET_WORDS.contains(&word))
 }
 
 impl AccessEntry {
@@ -133,7 +163,8 @@ impl AccessEntry {
     fn write_json(&self, out: &mut Vec<u8>) {
         let Self { project, request, details } = self;
         let line = JsonLine {
-            time: request.timestamp,
+            // As many digits as the router's clock has.
+            time: format!("{:.6}", request.timestamp),
             id: &request.id,
             client: request.client,
             method: &request.method,

@@ -3,8 +3,8 @@ use serde_json::Value;
 use super::*;
 use crate::requests::RequestRecord;
 
-fn config(path: &Path, format: AccessLogFormat) -> AccessLogConfig {
-    AccessLogConfig { access_log: Some(path.to_owned()), access_log_format: format, access_log_query: true }
+fn config(format: AccessLogFormat) -> AccessLogConfig {
+    AccessLogConfig { access_log: None, access_log_format: format, access_log_query: true }
 }
 
 fn entry(path: &str, query: Option<&str>, has_queries: bool) -> AccessEntry {
@@ -27,13 +27,30 @@ fn line(entry: &AccessEntry, format: AccessLogFormat) -> String {
 
 #[test]
 fn queries_and_credentials_are_left_out() {
-    let query = Some("page=2&access_token=abc&%74oken=abc");
+    let query = Some("page=2&access_token=abc&%74oken=abc;pin=abc;spin=3");
     for format in [AccessLogFormat::Json, AccessLogFormat::Combined] {
         let without = line(&entry("/blog/a", query, false), format);
         assert!(!without.contains("page=2") && !without.contains("pw"), "{without}");
         let with = line(&entry("/blog/a", query, true), format);
-        assert!(with.contains("page=2&access_token=[redacted]&%74oken=[redacted]"), "{with}");
+        assert!(
+            with.contains("page=2&access_token=[redacted]&%74oken=[redacted];pin=[redacted];spin=3"),
+            "{with}"
+        );
         assert!(!with.contains("abc") && !with.contains("pw"), "{with}");
+    }
+}
+
+#[test]
+fn secrets_are_known_by_their_names_and_a_referer_is_a_url() {
+    for name in ["pass", "otp", "bearer", "user_pin", "connect.sid", "ticket", "SAMLResponse", "assertion"] {
+        let text = line(&entry("/", Some(&format!("{name}=abc&x=1")), true), AccessLogFormat::Json);
+        assert!(text.contains(&format!("{name}=[redacted]&x=1")), "{text}");
+    }
+    for referer in ["token=abc", "/from?x=1", "://host/", "about:blank"] {
+        let header = |name: &str| (name == "referer").then_some(referer.as_bytes());
+        let details = RequestDetails::new(b"h", None, "HTTP/1.1", header, true);
+        let entry = AccessEntry { details, ..entry("/", None, true) };
+        assert!(!line(&entry, AccessLogFormat::Json).contains("referer"), "{referer}");
     }
 }
 
@@ -42,6 +59,7 @@ fn a_request_is_one_line_in_either_format() {
     let entry = entry("/blog/a\"b", None, false);
     let json: Value = serde_json::from_str(&line(&entry, AccessLogFormat::Json)).unwrap();
     assert_eq!((json["path"].as_str(), json["status"].as_u64()), (Some("/blog/a\"b"), Some(200)));
+    assert_eq!(json["time"], "1970-01-01T00:00:00.000000Z");
     assert_eq!(
         line(&entry, AccessLogFormat::Combined),
         "0.0.0.0 - - [01/Jan/1970:00:00:00 +0000] \"GET /blog/a\\\"b HTTP/1.1\" 200 3 \
@@ -53,7 +71,8 @@ fn a_request_is_one_line_in_either_format() {
 fn a_file_that_was_moved_is_begun_anew_when_it_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let (path, moved) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
-    let log = AccessLog::start(&config(&path, AccessLogFormat::Json), Metrics::default()).unwrap().unwrap();
+    let config = config(AccessLogFormat::Json);
+    let log = AccessLog::start(Output::open(&path).unwrap(), &config, Metrics::default()).unwrap();
     log.add(entry("/before", None, false));
     while std::fs::read_to_string(&path).unwrap().is_empty() {
         std::thread::yield_now();

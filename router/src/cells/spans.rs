@@ -74,11 +74,16 @@ impl SpanRelay {
         while let Some((spans, batch)) = read_batch(&mut socket).await {
             // Batches before the assignment are not the project's.
             let Some(assignment) = assigned.get() else { continue };
+            if batch.is_empty() {
+                // The cell has dropped them.
+                self.tracing.count_over_limit(spans as u64);
+                continue;
+            }
             let allowed = self.take(&assignment.version.project, spans, batch.len());
             if allowed < spans {
                 self.tracing.count_over_limit((spans - allowed) as u64);
             }
-            if allowed > 0 && !self.pass_on(&assignment.version, batch, allowed).await {
+            if allowed > 0 && !self.pass_on(&assignment.version, batch, [allowed, spans]).await {
                 tracing::warn!(project.name = %assignment.version.project, "a cell has sent malformed spans");
                 return;
             }
@@ -102,11 +107,11 @@ impl SpanRelay {
     }
 
     /// Returns false if the batch is malformed.
-    async fn pass_on(&self, version: &Version, batch: Vec<u8>, allowed: usize) -> bool {
+    async fn pass_on(&self, version: &Version, batch: Vec<u8>, counts: [usize; 2]) -> bool {
         let origin = Origin { project: version.project.to_string(), version: version.to_string() };
         let tracing = self.tracing.clone();
         // Not on the main thread: a batch may take milliseconds.
-        spawn_blocking(move || tracing.relay(&origin, &batch, allowed)).await.unwrap_or(false)
+        spawn_blocking(move || tracing.relay(&origin, &batch, counts)).await.unwrap_or(false)
     }
 }
 

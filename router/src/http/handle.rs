@@ -197,7 +197,7 @@ impl RequestHandler {
         let accept = request.headers().get(ACCEPT).cloned();
         let forwarded = async {
             let slot = self.slot(entry, recording).await?;
-            let forwarded = self.forward(request, caller, &destination, slot);
+            let forwarded = self.forward(request, caller, &destination, slot, recording);
             let answered = entry.debuggers.within(limits.time, left, forwarded).await;
             answered.unwrap_or(Err(RequestProblem::Timeout))
         };
@@ -272,6 +272,7 @@ impl RequestHandler {
         caller: &Caller,
         destination: &Destination,
         slot: Slot,
+        recording: &mut Recording,
     ) -> Result<Response<Body>, RequestProblem> {
         let Destination { entry, host, .. } = destination;
         let prefix = destination.strip_prefix(&mut request)?;
@@ -299,8 +300,8 @@ impl RequestHandler {
             entered => entered?,
         };
         match upgrade {
-            Some(client) => Box::pin(self.switch(request, caller, client, lease, slot)).await,
-            None => self.proxy(request, lease, slot).await,
+            Some(client) => Box::pin(self.switch(request, caller, client, lease, slot, recording)).await,
+            None => self.proxy(request, lease, slot, recording).await,
         }
     }
 
@@ -310,8 +311,9 @@ impl RequestHandler {
         request: Request<Upload>,
         lease: CellLease,
         slot: Slot,
+        recording: &mut Recording,
     ) -> Result<Response<Body>, RequestProblem> {
-        let (response, lease) = self.send(request, lease, false).await?;
+        let (response, lease) = self.send(request, lease, false, recording).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(lease.report_invalid(BadAnswer::Switch));
         }
@@ -327,9 +329,10 @@ impl RequestHandler {
         client: OnUpgrade,
         lease: CellLease,
         slot: Slot,
+        recording: &mut Recording,
     ) -> Result<Response<Body>, RequestProblem> {
         forwarded::set_upgrade(request.headers_mut());
-        let (response, lease) = self.send(request, lease, true).await?;
+        let (response, lease) = self.send(request, lease, true, recording).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(pass_back(response, lease, slot));
         }
@@ -354,8 +357,11 @@ impl RequestHandler {
         mut request: Request<Upload>,
         mut lease: CellLease,
         alone: bool,
+        recording: &mut Recording,
     ) -> Result<(Response<CellBody>, CellLease), RequestProblem> {
         for attempt in 1.. {
+            // Whether an answer comes or not.
+            recording.set_version_name(&lease.version);
             let cell = &lease.running.cell;
             target::set_form(&mut request, cell.takes_urls());
             let sent = if alone {

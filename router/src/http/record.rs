@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Frame, SizeHint};
 use switchyard_contract::admin::VERSION;
 use switchyard_contract::project::ProjectName;
@@ -91,7 +91,8 @@ impl Recorder {
         let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
         let host = authority.or_else(|| value("host")).unwrap_or_default();
         recording.set_details(host, uri.query(), protocol(request.version()), value);
-        recording.span = self.spans.as_ref().map(|spans| Box::new(spans.begin(request)));
+        let scheme = caller.client().scheme();
+        recording.span = self.spans.as_ref().map(|spans| Box::new(spans.begin(request, scheme)));
         (recording, id)
     }
 
@@ -139,9 +140,14 @@ impl Recording {
         self.record.queued_us = short(queued);
     }
 
-    /// Notes the version that the request was sent to.
+    /// Notes the version that the request is given to.
     pub(super) fn set_version(&mut self, digest: &[u8; 32]) {
         self.record.version = digest.first_chunk().copied();
+    }
+
+    /// The same, by the version's name.
+    pub(super) fn set_version_name(&mut self, name: &HeaderValue) {
+        self.record.version = digest_in(name);
     }
 
     /// Gives the request up, without a record: it is begun again.
@@ -166,7 +172,9 @@ impl Recording {
         id: HeaderValue,
         caller: &Caller,
     ) -> Response<RecordedBody> {
-        self.record.version = version_in(response.headers());
+        if let Some(name) = response.headers().get(VERSION) {
+            self.set_version_name(name);
+        }
         response.headers_mut().insert(REQUEST_ID, id);
         let mut response = self.answer(response);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -201,9 +209,9 @@ impl Drop for Recording {
     }
 }
 
-/// Returns the digest of the version that is named in the head of an answer.
-fn version_in(headers: &HeaderMap) -> Option<[u8; SHORT_DIGEST]> {
-    let (_, digits) = headers.get(VERSION)?.to_str().ok()?.rsplit_once('@')?;
+/// Returns the digest in the name of a version.
+fn digest_in(name: &HeaderValue) -> Option<[u8; SHORT_DIGEST]> {
+    let (_, digits) = name.to_str().ok()?.rsplit_once('@')?;
     let number = u64::from_str_radix(digits.get(..2 * SHORT_DIGEST)?, 16).ok()?;
     number.to_be_bytes().last_chunk().copied()
 }
@@ -266,6 +274,7 @@ impl hyper::body::Body for RecordedBody {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
     use switchyard_protocol::Mark;
 
     use super::*;
@@ -282,10 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_the_answer() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(version_in(&headers), None);
-        headers.insert(VERSION, HeaderValue::from_static("blog@0f9a1c2b7d4e"));
-        assert_eq!(version_in(&headers), Some([0x0f, 0x9a, 0x1c, 0x2b, 0x7d, 0x4e]));
+    fn the_name_of_a_version_has_its_digest() {
+        let digest = |name| digest_in(&HeaderValue::from_static(name));
+        assert_eq!(digest("blog@0f9a1c2b7d4e"), Some([0x0f, 0x9a, 0x1c, 0x2b, 0x7d, 0x4e]));
+        assert_eq!(digest("blog"), None);
     }
 }

@@ -12,7 +12,8 @@ use crate::requests::RequestRecord;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The methods that name a span. Any other one is called `HTTP`, as clients may invent them.
+/// The methods that spans have. Clients may invent others: their spans are called `HTTP`, and their method
+/// is `_OTHER`.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
 
 /// The maker of spans.
@@ -25,11 +26,15 @@ pub(crate) struct RequestSpans {
 
 /// The span of a request under way.
 #[derive(Debug)]
-pub(super) struct RequestSpan(ActiveSpan);
+pub(super) struct RequestSpan {
+    span: ActiveSpan,
+    method: Option<&'static str>,
+    scheme: &'static str,
+}
 
 impl RequestSpans {
     /// Begins the span of a request, and has it be the parent of what the project does.
-    pub(super) fn begin<B>(&self, request: &mut Request<B>) -> RequestSpan {
+    pub(super) fn begin<B>(&self, request: &mut Request<B>, scheme: &'static str) -> RequestSpan {
         let method = METHODS.into_iter().find(|method| *method == request.method().as_str());
         let name = Cow::Borrowed(method.unwrap_or("HTTP"));
         let parent = self.parent(request.headers());
@@ -42,7 +47,7 @@ impl RequestSpans {
                 _ => _ = headers.remove(name),
             }
         }
-        RequestSpan(span)
+        RequestSpan { span, method, scheme }
     }
 
     fn parent(&self, headers: &HeaderMap) -> Option<TraceContext> {
@@ -60,11 +65,15 @@ impl RequestSpans {
 impl RequestSpan {
     /// Ends the span with what is known of the request.
     pub(super) fn end(mut self, project: Option<&str>, record: &RequestRecord) {
-        let Self(span) = &mut self;
+        let Self { span, method, scheme } = &mut self;
         if !span.is_recording() {
             return;
         }
-        span.set("http.request.method", record.method().to_owned());
+        span.set("http.request.method", method.unwrap_or("_OTHER"));
+        if method.is_none() {
+            span.set("http.request.method_original", record.method().to_owned());
+        }
+        span.set("url.scheme", *scheme);
         span.set("url.path", record.path().to_owned());
         span.set("switchyard.request_id", record.id().to_owned());
         if record.status != 0 {
@@ -77,6 +86,7 @@ impl RequestSpan {
             }
         }
         if record.status >= 500 {
+            span.set("error.type", record.status.to_string());
             span.fail(Cow::Borrowed(""));
         }
     }

@@ -1,5 +1,6 @@
 //! The files that settings name, read at the start and again on SIGHUP.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +19,9 @@ use crate::live::{Command, Commands};
 use crate::packages::Authorities;
 use crate::policy::{Policy, PolicyError, RequestLimits};
 
+/// The variable that names a file with certificates of authorities.
+const AUTHORITIES: &str = "SSL_CERT_FILE";
+
 /// Settings that name files, and the parts that use the content.
 #[derive(Clone)]
 pub(super) struct SettingsFiles {
@@ -35,7 +39,10 @@ impl SettingsFiles {
     /// Reloads all files on each SIGHUP, until it is dropped.
     pub(super) async fn read_again(self, mut reloads: Reloads) {
         loop {
-            let _reload = reloads.next().await;
+            let reload = reloads.next().await;
+            if self.has_any() {
+                reload.note_files();
+            }
             let files = self.clone();
             // Fails only by a panic, which is logged.
             let policy = spawn_blocking(move || files.read()).await.ok().flatten();
@@ -48,52 +55,49 @@ impl SettingsFiles {
 
     /// Reads all files. Returns the policy, if there is a valid one.
     fn read(&self) -> Option<Policy> {
-        let read = [
-            self.read_tokens(),
-            self.read_event_secret(),
-            self.read_certificates(),
-            self.reopen_access_log(),
-        ];
-        self.certificates.iter().for_each(Tls::read_again);
-        if self.config.policy.is_none() && self.certificates.is_empty() && !read.contains(&true) {
-            tracing::info!("SIGHUP: no setting names a file to reload (--policy and others)");
+        self.read_tokens();
+        self.read_event_secret();
+        self.read_certificates();
+        if let Some(log) = &self.access_log {
+            log.reopen();
         }
+        self.certificates.iter().for_each(Tls::read_again);
         self.read_policy()
     }
 
-    /// Returns true if the settings name a file with tokens.
-    fn read_tokens(&self) -> bool {
-        let Some(tokens) = &self.tokens else { return false };
-        let count = tokens.read_again().map(|count| format!("{count} tokens"));
-        log_reload("admin-token-file", count.map_err(|error| vec![error]));
-        true
+    /// Returns true if a setting names a file.
+    fn has_any(&self) -> bool {
+        let settings = [
+            self.tokens.is_some(),
+            self.config.admin.event_secret_file.is_some(),
+            self.access_log.is_some(),
+            self.config.policy.is_some(),
+            !self.certificates.is_empty(),
+            authorities_file(self.config.cells.allow_install).is_some(),
+        ];
+        settings.contains(&true)
     }
 
-    /// Returns true if the settings name a file with a secret.
-    fn read_event_secret(&self) -> bool {
+    fn read_tokens(&self) {
+        let Some(tokens) = &self.tokens else { return };
+        let count = tokens.read_again().map(|count| format!("{count} tokens"));
+        log_reload("admin-token-file", count.map_err(|error| vec![error]));
+    }
+
+    fn read_event_secret(&self) {
         let (Some(file), Some(publisher)) = (&self.config.admin.event_secret_file, &self.publisher) else {
-            return false;
+            return;
         };
         let read = read_secret(file).map(|secret| {
             publisher.set_secret(secret);
             "new events are signed with it".to_owned()
         });
         log_reload("event-secret-file", read.map_err(|error| vec![error]));
-        true
     }
 
-    /// Returns true if the settings name an access log.
-    fn reopen_access_log(&self) -> bool {
-        if let Some(log) = &self.access_log {
-            log.reopen();
-        }
-        self.access_log.is_some()
-    }
-
-    /// Returns true if there is a file with certificates.
-    fn read_certificates(&self) -> bool {
+    fn read_certificates(&self) {
         let read = match read_authorities(self.config.cells.allow_install) {
-            Ok(None) => return false,
+            Ok(None) => return,
             Ok(certificates) => {
                 self.authorities.set(certificates);
                 Ok("the certificates in SSL_CERT_FILE are trusted".to_owned())
@@ -101,7 +105,6 @@ impl SettingsFiles {
             Err(error) => Err(vec![error]),
         };
         log_reload("allow-install", read);
-        true
     }
 
     fn read_policy(&self) -> Option<Policy> {
@@ -128,16 +131,18 @@ fn read_secret(file: &Path) -> Result<Secret, InvalidSetting> {
 /// # Errors
 /// The file cannot be read, or contains no certificate.
 pub(super) fn read_authorities(allow_install: bool) -> Result<Option<String>, InvalidSetting> {
-    const FILE: &str = "SSL_CERT_FILE";
-    let Some(file) = std::env::var_os(FILE).filter(|file| allow_install && !file.is_empty()) else {
-        return Ok(None);
-    };
-    let wrong = |error: String| InvalidSetting(format!("{FILE}={}: {error}", Path::new(&file).display()));
+    let Some(file) = authorities_file(allow_install) else { return Ok(None) };
+    let wrong =
+        |error: String| InvalidSetting(format!("{AUTHORITIES}={}: {error}", Path::new(&file).display()));
     let text = read_text(Path::new(&file)).map_err(|error| wrong(error.to_string()))?;
     if !text.contains("-----BEGIN CERTIFICATE-----") {
         return Err(wrong("contains no certificate: expected PEM".into()));
     }
     Ok(Some(text))
+}
+
+fn authorities_file(allow_install: bool) -> Option<OsString> {
+    std::env::var_os(AUTHORITIES).filter(|file| allow_install && !file.is_empty())
 }
 
 /// Returns the operator's policy, with the flags' limits for what it does not mention.

@@ -78,8 +78,11 @@ impl RouterParts {
         let authorities = Authorities::new(ready.authorities);
         let publisher = events.map(Publisher::start).transpose()?;
         let metrics = Metrics::default();
-        let access_log =
-            AccessLog::start(&config.access_log, metrics.clone()).context("open the access log")?;
+        let access_log = ready
+            .access_log
+            .map(|output| AccessLog::start(output, &config.access_log, metrics.clone()))
+            .transpose()
+            .context("start the thread of the access log")?;
         let live = Arc::new(LiveTable::new());
         let Sandbox { users, groups, layers, missing, gaps } = sandbox;
         missing.into_iter().for_each(|missing| gaps.add(missing));

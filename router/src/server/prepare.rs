@@ -18,13 +18,16 @@ use switchyard_telemetry::Tracing;
 use super::files::{read_authorities, read_policy};
 use super::sandbox::{self, Sandbox};
 use super::state::StateFolder;
-use crate::access_log::AccessLog;
+use crate::access_log::Output;
 use crate::admin::Tokens;
 use crate::cells::Groups;
 use crate::config::RouterConfig;
 use crate::gaps::Gaps;
 use crate::policy::Policy;
 use crate::root::{AllowedFolders, Root};
+
+/// File name of the admin listener for a bridge in the same process, in the state folder.
+const OWN_ADMIN: &str = "bridge.sock";
 
 /// File name of the program of cells.
 const CELL_BINARY: &str = "switchyard-cell";
@@ -53,6 +56,8 @@ pub struct Ready {
     pub(super) authorities: Option<String>,
     /// The export of spans. `None`: the environment asks for none.
     pub(super) tracing: Option<Tracing>,
+    /// The file of the access log, if there is one.
+    pub(super) access_log: Option<Output>,
     /// The lock of the state folder, held while the router runs.
     pub(super) lock: File,
 }
@@ -106,14 +111,17 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
     let allowed = problems.check("allow-override", AllowedFolders::open(&config.reload.allow_override));
     let listener = problems.check("listen", Listener::bind(&config.listen));
     let admin = problems.check("admin", Listener::bind(&config.admin.admin));
-    let own_admin = problems.check("admin", config.own_admin.as_ref().map(Listener::bind).transpose());
+    let own_admin = state.as_ref().filter(|_| config.has_own_admin);
+    let own_admin = own_admin.map(|state| Listener::bind_private(&state.path.join(OWN_ADMIN))).transpose();
+    let own_admin = problems.check("state", own_admin);
     // Their combinations are checked before.
     let [tls, admin_tls] = config.certificates(&mut Problems::default());
     let open = |files: Option<_>, protocols| files.map(|files| Tls::open(files, protocols)).transpose();
     let tls = problems.check("tls-cert", open(tls, Protocols::Http2));
     let admin_tls = problems.check("admin-tls-cert", open(admin_tls, Protocols::Http1));
     let events = problems.check("event-secret-file", events(&config));
-    problems.check("access-log", config.access_log.access_log.as_deref().map_or(Ok(()), access_log));
+    let log = config.access_log.access_log.as_deref().map(access_log).transpose();
+    let access_log = problems.check("access-log", log);
     let tokens = config.admin.admin_token_file.as_deref().map(Tokens::read).transpose();
     let tokens = problems.check("admin-token-file", tokens);
     let cell = cell_binary().map_err(|error| problems.add(Problem::new(INSTALLATION, error.0))).ok();
@@ -127,8 +135,9 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
         _ => None,
     };
     let authorities = problems.check("allow-install", read_authorities(config.cells.allow_install));
-    let tracing = Tracing::from_environment("switchyard-router")
-        .map_err(|error| problems.add(Problem::new(ENVIRONMENT, error.to_string())));
+    let tracing = Tracing::from_environment("switchyard-router").map_err(|faults| {
+        faults.iter().for_each(|fault| problems.add(Problem::new(ENVIRONMENT, fault.to_string())));
+    });
     let ready = || {
         let state = state?;
         config.state = state.path;
@@ -147,6 +156,7 @@ pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
             events: events?,
             authorities: authorities?,
             tracing: tracing.ok()?,
+            access_log: access_log?,
             lock: state.lock,
         })
     };
@@ -205,10 +215,10 @@ fn projects(path: &Path) -> Result<Root, InvalidSetting> {
     Ok(root)
 }
 
-fn access_log(path: &Path) -> Result<(), InvalidSetting> {
-    AccessLog::check(path).map_err(|error| {
+fn access_log(path: &Path) -> Result<Output, InvalidSetting> {
+    Output::open(path).map_err(|error| {
         InvalidSetting(format!(
-            "cannot open {}: {error}; name a file in a folder that is there",
+            "cannot open {}: {error}; name a file in a folder that is there, or a pipe that is read",
             path.display()
         ))
     })

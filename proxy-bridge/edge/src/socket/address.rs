@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rustix::net::{SocketAddrUnix, SocketType, getsockname, sockopt};
 
+use switchyard_program::settings::Problems;
 use switchyard_program::settings::values::{InvalidValue, address};
 
 /// The prefix of a path.
@@ -150,6 +151,27 @@ impl FromStr for ListenSetting {
 impl fmt::Display for ListenSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
+    }
+}
+
+/// Adds a problem for each listener with the address of an earlier one. Ports that the kernel chooses
+/// differ.
+pub fn check_distinct<'a>(
+    listeners: impl IntoIterator<Item = (&'static str, &'a ListenSetting)>,
+    problems: &mut Problems,
+) {
+    let mut earlier: Vec<(&str, &ListenAddress)> = Vec::new();
+    for (flag, listener) in listeners {
+        let address = listener.address();
+        if address.ip().is_some_and(|address| address.port() == 0) {
+            continue;
+        }
+        match earlier.iter().find(|(_, other)| *other == address) {
+            Some((other, _)) => {
+                problems.flag(flag, format!("{address} is the address of --{other} too: name another one"));
+            }
+            None => earlier.push((flag, address)),
+        }
     }
 }
 

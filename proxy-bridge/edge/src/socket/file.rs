@@ -14,8 +14,11 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 
-/// The mode: its user and its group may connect.
-const MODE: u32 = 0o660;
+/// The mode of a listener's file: its user and its group may connect.
+pub(super) const SHARED: u32 = 0o660;
+
+/// The mode of a file for this process alone.
+pub(super) const PRIVATE: u32 = 0o600;
 
 /// Attempts to lock the folder, a second in all: others lock it for as long as one call takes.
 const LOCK_ATTEMPTS: u32 = 20;
@@ -30,7 +33,7 @@ pub(super) struct SocketFile {
 }
 
 /// Listens at `path`. A socket that is there is replaced if nobody listens at it.
-pub(super) fn bind_at(path: &Path, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
+pub(super) fn bind_at(path: &Path, backlog: i32, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     // Two processes that start at once would both find the same stale file, and one would remove
     // the other's.
@@ -43,7 +46,7 @@ pub(super) fn bind_at(path: &Path, backlog: i32) -> io::Result<(UnixListener, So
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     let file = SocketFile::at(path)?;
-    fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
     listen(&socket, backlog)?;
     Ok((UnixListener::from(socket), file))
 }
@@ -109,20 +112,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
         drop(UnixListener::bind(&path).unwrap());
-        let (first, file) = bind_at(&path, 1).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        assert_eq!(bind_at(&path, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let (first, file) = bind_at(&path, 1, SHARED).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SHARED);
+        assert_eq!(bind_at(&path, 1, SHARED).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop((first, file));
         assert!(!path.exists());
         fs::write(&path, "text").unwrap();
-        assert!(bind_at(&path, 1).unwrap_err().to_string().contains("no socket"));
+        assert!(bind_at(&path, 1, SHARED).unwrap_err().to_string().contains("no socket"));
     }
 
     #[test]
     fn a_file_that_another_process_has_replaced_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
-        let (_first, file) = bind_at(&path, 1).unwrap();
+        let (_first, file) = bind_at(&path, 1, SHARED).unwrap();
         fs::remove_file(&path).unwrap();
         let _other = UnixListener::bind(&path).unwrap();
         drop(file);

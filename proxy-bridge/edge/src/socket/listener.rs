@@ -4,11 +4,12 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use rustix::net::{Shutdown, listen, shutdown};
 
 use super::address::{ListenAddress, ListenSetting};
-use super::file::{SocketFile, bind_at};
+use super::file::{PRIVATE, SHARED, SocketFile, bind_at};
 use super::stream::{LOCAL, Stream};
 use crate::tls::Tls;
 
@@ -62,6 +63,19 @@ impl Listener {
         })
     }
 
+    /// Binds a Unix socket that only processes of this one's user can connect to.
+    ///
+    /// # Errors
+    /// The path is in use, or too long, or the process may not listen there.
+    pub fn bind_private(path: &Path) -> Result<Self, BindError> {
+        let address = ListenAddress::Path(path.to_owned());
+        let (listener, file) = bind_at(path, BACKLOG, PRIVATE).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => BindError::PathInUse(address),
+            _ => BindError::Other { address, error },
+        })?;
+        Ok(Self { socket: Socket::Unix(listener), file: Some(file), tls: None })
+    }
+
     fn open(setting: &ListenSetting) -> io::Result<Self> {
         let inherited = setting.inherited.as_ref().map(|socket| socket.try_clone()).transpose()?;
         let (socket, file) = match (&setting.address, inherited) {
@@ -73,7 +87,7 @@ impl Listener {
                 (Socket::Tcp(listener), None)
             }
             (ListenAddress::Path(path), None) => {
-                let (listener, file) = bind_at(path, BACKLOG)?;
+                let (listener, file) = bind_at(path, BACKLOG, SHARED)?;
                 (Socket::Unix(listener), Some(file))
             }
         };

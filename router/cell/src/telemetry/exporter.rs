@@ -26,9 +26,17 @@ impl ToRouter {
         Self { socket: Mutex::new(Some(socket)) }
     }
 
-    fn send(&self, spans: Vec<SpanData>) {
-        // Batches that are too large are dropped.
-        let Some(frame) = wire::encode(spans) else { return };
+    fn send(&self, mut spans: Vec<SpanData>) {
+        let frame = match wire::encode(&spans) {
+            Some(frame) => frame,
+            None if spans.len() > 1 => {
+                let rest = spans.split_off(spans.len() / 2);
+                self.send(spans);
+                return self.send(rest);
+            }
+            // A span that is too large is only counted.
+            None => wire::lost(spans.len()),
+        };
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         if socket.as_mut().is_some_and(|socket| socket.write_all(&frame).is_err()) {
             *socket = None;

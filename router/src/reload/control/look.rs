@@ -90,7 +90,7 @@ impl Control {
         tracing::info!(
             live,
             failed,
-            misnamed = self.misnamed.len(),
+            invalid = self.misnamed.len(),
             scan_ms = millis(took),
             "ready: all projects were read"
         );
