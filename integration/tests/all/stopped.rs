@@ -68,7 +68,7 @@ async fn a_crash_loop_ends_automatically_and_a_new_version_starts_fresh() {
     assert!(status.crashes.iter().all(|died| died.death.code == Some(3)), "{:?}", status.crashes);
     let error = status.error.expect("operators see the reason").message;
     assert!(
-        error.contains("8 times") && error.contains("exit code 3") && error.contains("/_reload/a"),
+        error.contains("8 times") && error.contains("exit code 3") && error.contains("`switchyard reload a`"),
         "{error}"
     );
     assert_eq!(router.admin.metric("switchyard_cells_died_total", "reason=\"exit\"").await, Some(8.0));
