@@ -11,10 +11,6 @@ use switchyard_integration::within;
 const MAIN: &str = "import { total } from './cart/total.ts';\n\
     export default { fetch: () => Response.json({ total: total([{ price: 9 }]) }) };\n";
 
-/// Shortens the timers of the page, so that its charts have lines soon.
-const HASTE: &str = "const wait = setTimeout; \
-    window.setTimeout = (call, ms, ...rest) => wait(call, ms / 40, ...rest);";
-
 /// The file with the cart's total, whose last lines are these.
 fn total(end: &str) -> String {
     format!(
@@ -49,8 +45,7 @@ async fn the_pictures_of_the_documentation_are_drawn() {
     let failed = bridge.client.send(shop("Round totals", broken).to("/deploy/shop?keep=1")).await;
     failed.assert_problem(422, "build-failed");
     let browser = Browser::start().await;
-    let url = format!("http://{}/ui/", bridge.client.address);
-    let mut overview = browser.open_after(HASTE, &url).await;
+    let mut overview = browser.open_ui(&bridge, "").await;
     let points = "document.querySelector('.spark polyline')?.getAttribute('points').split(' ').length";
     let there = format!("document.querySelectorAll('.spark').length === 4 && {points} > 24");
     within("each project has a line", async {
@@ -59,6 +54,11 @@ async fn the_pictures_of_the_documentation_are_drawn() {
                 for _ in 0..count {
                     routers[count % 2].public.get(path).await;
                 }
+            }
+            // The figures come every few seconds, and when the screen is opened.
+            for (hash, shown) in [("#/routers", "!document.querySelector('tbody .spark')"), ("#/", "true")] {
+                overview.evaluate(&format!("location.hash = '{hash}'")).await;
+                overview.until(shown).await;
             }
         }
     })
