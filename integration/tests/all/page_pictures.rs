@@ -56,9 +56,9 @@ async fn the_pictures_of_the_documentation_are_drawn() {
                 }
             }
             // The figures come every few seconds, and when the screen is opened.
-            for (hash, shown) in [("#/routers", "!document.querySelector('tbody .spark')"), ("#/", "true")] {
+            for (hash, title) in [("#/routers", "Routers"), ("#/", "Projects")] {
                 overview.evaluate(&format!("location.hash = '{hash}'")).await;
-                overview.until(shown).await;
+                overview.until(&format!("document.title.startsWith('{title} ')")).await;
             }
         }
     })
