@@ -45,7 +45,8 @@ async fn the_pictures_of_the_documentation_are_drawn() {
     let failed = bridge.client.send(shop("Round totals", broken).to("/deploy/shop?keep=1")).await;
     failed.assert_problem(422, "build-failed");
     let browser = Browser::start().await;
-    let mut overview = browser.open_ui(&bridge, "").await;
+    let url = format!("http://{}/ui/", bridge.client.address);
+    let mut overview = browser.open(&url).await;
     let points = "document.querySelector('.spark polyline')?.getAttribute('points').split(' ').length";
     let there = format!("document.querySelectorAll('.spark').length === 4 && {points} > 24");
     within("each project has a line", async {
