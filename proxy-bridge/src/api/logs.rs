@@ -80,9 +80,15 @@ pub(super) async fn follow_all(
     // A router that hangs does not hold up the events of the others.
     let opened = followed.map(|mut followed| async move {
         let opened = followed.open().await;
-        followed.events(opened)
+        (followed, opened)
     });
-    let events = stream::select_all(join_all(opened).await);
+    let opened = join_all(opened).await;
+    // The routers may have removed it just now.
+    let is_unknown = |opened: &Result<_, NotOpen>| opened.as_ref().is_err_and(|not| not.is_unknown);
+    if opened.iter().all(|(_, opened)| is_unknown(opened)) {
+        return Err(api.unknown_project(project));
+    }
+    let events = stream::select_all(opened.into_iter().map(|(followed, opened)| followed.events(opened)));
     let mut stop = api.stopping.clone();
     let events = events.take_until(async move { stopped(&mut stop).await });
     Ok(sse::answer(events.map(Ok::<_, Infallible>)))
