@@ -137,6 +137,10 @@ struct Seen {
     newest: BTreeMap<Option<String>, Timestamp>,
     /// The same when the stream was opened again: what is older was printed.
     printed: BTreeMap<Option<String>, Timestamp>,
+    /// When the stream was first open. Of a router without a line since then, what is older was
+    /// printed or left out.
+    began: Option<Timestamp>,
+    is_again: bool,
 }
 
 impl Seen {
@@ -144,7 +148,8 @@ impl Seen {
         let at = line.line.timestamp;
         let newest = self.newest.entry(line.router.clone()).or_insert(at);
         *newest = at.max(*newest);
-        self.printed.get(&line.router).is_none_or(|printed| at > *printed)
+        let printed = self.printed.get(&line.router).copied();
+        !self.is_again || printed.or(self.began).is_none_or(|printed| at > printed)
     }
 }
 
@@ -178,7 +183,7 @@ async fn stream(
     to: &mpsc::Sender<Message>,
 ) -> Result<u8, CallError> {
     // What is left out must not take the place of what is printed.
-    let is_whole = Filter::new(args).is_on() && args.lines.is_none() || !seen.newest.is_empty();
+    let is_whole = Filter::new(args).is_on() && args.lines.is_none() || seen.began.is_some();
     let lines = if is_whole { Some(ALL) } else { args.lines }.map(|lines| lines.to_string());
     let query = [lines.as_deref().map(|lines| ("lines", lines)), args.follow.then_some(("follow", "1"))];
     let query: Vec<_> = query.into_iter().flatten().collect();
@@ -203,6 +208,8 @@ async fn stream(
     if let Some(note) = attempts.found() {
         let _ = to.send(Message::Note(note.to_owned())).await;
     }
+    seen.is_again = seen.began.is_some();
+    seen.began.get_or_insert_with(Timestamp::now);
     seen.printed.clone_from(&seen.newest);
     while let Some(event) = events.next().await? {
         let message = match event.kind.as_str() {

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 
+use http::Method;
 use serde_json::json;
 use switchyard_integration::client::{Client, Reply, request, with_header};
 use switchyard_integration::router::Router;
@@ -129,6 +130,10 @@ async fn compresses(client: &Client, project: &str) {
         (Some("W/\"1\""), Some("origin, accept-encoding"))
     );
     assert_eq!(bytes.header("content-length"), Some(bytes.body.len().to_string().as_str()), "{project}");
+    let mut head = with_header(request(&format!("/{project}/text")), "accept-encoding", "gzip");
+    *head.method_mut() = Method::HEAD;
+    let head = client.send(head).await;
+    assert_eq!((head.header("content-encoding"), head.header("content-length")), (Some("gzip"), None));
     for path in ["short", "image", "own", "kept"] {
         let reply = get(client, &format!("/{project}/{path}"), "gzip").await;
         assert_ne!(reply.header("content-encoding"), Some("gzip"), "{project}/{path}");

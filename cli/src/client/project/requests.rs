@@ -17,6 +17,7 @@ use super::super::report;
 use super::super::table::cut;
 use super::parse;
 use switchyard_contract::admin::RequestInfo;
+use switchyard_contract::bounds::KEPT_REQUESTS;
 use switchyard_contract::overview::{LogError, RouterRequest, RouterRequests};
 use switchyard_contract::visible;
 
@@ -33,7 +34,8 @@ pub(super) async fn requests(
     if args.follow {
         return follow(bridge, args, json, console).await;
     }
-    let answer = bridge.call(request(bridge, args, args.since)).await?;
+    let answer =
+        bridge.call(request(bridge, args, args.lines.map(|lines| lines.to_string()), args.since)).await?;
     if json || !answer.status.is_success() {
         return report::print_answer(console, json, &answer);
     }
@@ -52,9 +54,14 @@ pub(super) async fn requests(
     Ok(if answer.errors.is_empty() { DONE } else { NO_ANSWER })
 }
 
-fn request(bridge: &Bridge, args: &RequestsArgs, since: Option<Timestamp>) -> reqwest::RequestBuilder {
+fn request(
+    bridge: &Bridge,
+    args: &RequestsArgs,
+    lines: Option<String>,
+    since: Option<Timestamp>,
+) -> reqwest::RequestBuilder {
     let query = [
-        ("limit", args.lines.map(|lines| lines.to_string())),
+        ("limit", lines),
         ("status", args.status.map(|status| status.to_string())),
         ("method", args.method.clone()),
         ("since", since.map(|since| since.to_string())),
@@ -80,8 +87,10 @@ async fn follow(
         // Those that ended since the last one that was printed.
         let printed = newest;
         let since = printed.max(args.since);
+        let lines = printed.map(|_| KEPT_REQUESTS.to_string());
+        let lines = lines.or_else(|| args.lines.map(|lines| lines.to_string()));
         let (_, no_body) = watch::channel(Flow::default());
-        let request = request(bridge, args, since).header(ACCEPT, "text/event-stream");
+        let request = request(bridge, args, lines, since).header(ACCEPT, "text/event-stream");
         let response = match bridge.send(request, no_body, |_| {}).await {
             Ok(response) => response,
             Err(error) => {
@@ -98,6 +107,8 @@ async fn follow(
             Err(response) => return report::print_answer(console, json, &bridge.whole(*response).await?),
         };
         console.complain(attempts.found().unwrap_or_default())?;
+        // If there is none until the bridge is lost, those from here on are missing.
+        newest.get_or_insert_with(Timestamp::now);
         let end = loop {
             let event = match events.next().await {
                 Ok(Some(event)) => event,

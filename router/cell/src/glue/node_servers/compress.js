@@ -140,14 +140,15 @@ function chooseCoding(request, response, status, length) {
   if (!StringPrototypeIncludes(others, "accept-encoding") && others !== "*") {
     response.setHeader("vary", vary === "" ? "accept-encoding" : `${vary}, accept-encoding`);
   }
-  if (isHead || coding === "") return undefined;
+  if (coding === "") return undefined;
   response.removeHeader("content-length");
   response.setHeader("content-encoding", coding);
   const etag = text("etag");
   if (etag !== "" && !StringPrototypeStartsWith(etag, "W/")) {
     response.setHeader("etag", `W/${etag}`);
   }
-  return coding;
+  // A head alone says what a whole response would.
+  return isHead ? undefined : coding;
 }
 
 // Sets the headers that `writeHead` takes: an object, or names and values in an array.
