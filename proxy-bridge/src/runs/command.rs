@@ -95,6 +95,8 @@ pub(super) enum Done {
     RouterFound(RunId, String, Option<Arc<Router>>),
     /// The runs that a router knows.
     Known(Arc<Router>, Result<KnownRuns, CallError>),
+    /// The same, some time later.
+    StillKnown(Arc<Router>, KnownRuns),
     /// Nothing follows.
     Nothing,
 }

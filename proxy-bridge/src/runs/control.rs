@@ -29,6 +29,9 @@ const MESSAGES: usize = 1024;
 /// The interval between two prunings of the history.
 const PRUNE: Duration = Duration::from_secs(60);
 
+/// Time between two looks for ended runs that a router still keeps.
+const LEFTOVERS: Duration = Duration::from_secs(15);
+
 /// The control of runs.
 pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
@@ -85,6 +88,8 @@ impl Control {
         let mut routers = self.shared.routers.changed();
         let mut prune = tokio::time::interval(PRUNE);
         prune.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut leftovers = tokio::time::interval_at(tokio::time::Instant::now() + LEFTOVERS, LEFTOVERS);
+        leftovers.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.catalog_changed();
         loop {
             self.dispatch();
@@ -99,6 +104,7 @@ impl Control {
                 Ok(()) = routers.changed() => self.routers_changed(),
                 () = timer => self.tick(),
                 _ = prune.tick() => self.prune(),
+                _ = leftovers.tick() => self.look_for_ended(),
             }
         }
     }
@@ -165,6 +171,7 @@ impl Control {
             Done::Known(router, Err(error)) => {
                 tracing::warn!(router = router.name(), "the runs of a router are not known: {error}");
             }
+            Done::StillKnown(router, known) => self.forget_ended(&router, &known),
             Done::Nothing => {}
         }
     }

@@ -14,7 +14,7 @@ use super::follow::LOST_AFTER;
 use super::launch::Launch;
 use crate::ledger::{LedgerError, StoredRun};
 use crate::routers::{Router, Routers};
-use switchyard_contract::admin::CancelRequest;
+use switchyard_contract::admin::{CancelRequest, KnownRuns};
 use switchyard_contract::run::{RunError, RunId, RunLine, RunState};
 
 /// Lines of a log that are read at once.
@@ -119,6 +119,32 @@ impl Control {
                 if !ended {
                     let _ = router.cancel_run(id, &cancel).await;
                 }
+                let _ = router.forget_run(id, attempt).await;
+                Done::Nothing
+            });
+        }
+    }
+
+    /// Asks the routers for the runs that they keep.
+    pub(super) fn look_for_ended(&mut self) {
+        for router in self.shared.routers.list().iter().filter(|router| router.is_ready()).cloned() {
+            self.work.spawn(async move {
+                // A router that does not answer is asked again next time.
+                router.known_runs().await.map_or(Done::Nothing, |known| Done::StillKnown(router, known))
+            });
+        }
+    }
+
+    /// Has a router forget the ended runs that are not under way: their end is recorded, and a bridge
+    /// that was killed has not said so.
+    pub(super) fn forget_ended(&mut self, router: &Arc<Router>, known: &KnownRuns) {
+        for known in known.runs.iter().filter(|known| known.ended) {
+            let (id, attempt) = (known.run, known.attempt);
+            if self.active.get(id).is_some() || self.reads.has(id) {
+                continue;
+            }
+            let router = router.clone();
+            self.work.spawn(async move {
                 let _ = router.forget_run(id, attempt).await;
                 Done::Nothing
             });
