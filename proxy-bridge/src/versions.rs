@@ -51,7 +51,7 @@ pub async fn all(
             continue;
         }
         version.digest = deployed.digest.map(|digest| digest.to_string());
-        // Of a project that a deploy has kept, they are not known.
+        // They are not known for a project that a deploy has kept.
         let is_counted = deployed.files > 0;
         version.files = is_counted.then_some(deployed.files);
         version.bytes = is_counted.then_some(deployed.bytes);

@@ -46,7 +46,7 @@ impl Attempts {
     /// when it is the first one.
     ///
     /// # Errors
-    /// It was the last one, or the bridge never answered.
+    /// The attempt was the last one, or the bridge never answered.
     pub(super) async fn lost(&mut self, why: &str) -> Result<Option<String>, Failure> {
         let is_first = self.lost.is_none();
         let since = *self.lost.get_or_insert_with(Instant::now);
@@ -60,7 +60,7 @@ impl Attempts {
     /// The same for an error, with what is said on standard error.
     ///
     /// # Errors
-    /// It was the last one, the bridge never answered, or it did and was not understood.
+    /// The attempt was the last one, or the bridge never answered, or its answer is not understood.
     pub(super) async fn after(&mut self, error: CallError, console: &mut Console<'_>) -> Result<(), Failure> {
         if matches!(error, CallError::Strange(_)) {
             return Err(error.into());

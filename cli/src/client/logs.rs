@@ -103,7 +103,7 @@ enum Message {
     Line(Line),
     /// A router whose lines are missing.
     Problem(String),
-    /// What is missing for the moment, or is back.
+    /// A notice that lines are missing for the moment, or that they go on.
     Note(String),
 }
 

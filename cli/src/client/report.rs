@@ -128,7 +128,7 @@ pub(super) fn describe(problem: &ProblemDocument, otherwise: &str) -> String {
         }
     }
     sentence.push_str(hint(problem));
-    // What the sentence says is not said again.
+    // Errors that the sentence has are not repeated.
     let is_said =
         |router: &&RouterReport| router.error.as_ref().is_some_and(|error| sentence.contains(error));
     let routers: Vec<_> = problem.routers.iter().filter(|router| !is_said(router)).cloned().collect();

@@ -114,7 +114,7 @@ async fn a_token_is_good_for_its_projects_and_actions_only() {
     bridge.client.send(get_as("/projects/blog", HASHED)).await.assert_problem(403, "forbidden");
     assert_eq!(routers.texts("/blog/").await, ["1"]);
     let other = Record::of(&deploy_as(&bridge, "other", "1", HASHED).await);
-    // What is another one's has no name for it.
+    // Answers about projects of others have no name for it.
     let path = format!("/deploys/{}", other.deploy);
     let unknown = bridge.client.send(get_as(&path, CI)).await;
     assert!(!unknown.text().contains("other"), "{}", unknown.text());

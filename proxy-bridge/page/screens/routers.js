@@ -87,7 +87,7 @@ export function Routers() {
 
 const LAYERS = { on: "ready", partial: "behind", off: "failed" };
 
-// What keeps projects apart, at each router.
+// The layers that keep projects apart, at each router.
 function Sandbox() {
   const known = routers.value.map((router) => `${router.router} ${router.reachable}`).join();
   const { data, error } = usePolled("routers/sandbox", 0, [known]);

@@ -175,7 +175,7 @@ impl Follower {
                         visible.insert(id.clone());
                         changes.deploys.push(DeployRecord::without_key(record));
                     }
-                    // Of others the caller learns nothing.
+                    // The caller learns nothing of others.
                     Some(_) | None if visible.remove(id) => changes.gone.push(id.to_string()),
                     Some(_) | None => {}
                 }

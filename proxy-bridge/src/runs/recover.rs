@@ -113,16 +113,21 @@ impl Control {
                 continue;
             }
             tracing::info!(run = %id, router = router.name(), "a run at a router is not under way any more: it is ended");
-            let router = router.clone();
-            self.work.spawn(async move {
-                let cancel = CancelRequest { reason: "lost".to_owned(), grace_ms: 0 };
-                if !ended {
-                    let _ = router.cancel_run(id, &cancel).await;
-                }
-                let _ = router.forget_run(id, attempt).await;
-                Done::Nothing
-            });
+            self.release(&router, id, attempt, ended);
         }
+    }
+
+    /// Has a router end a run, unless it has ended, and forget it.
+    fn release(&mut self, router: &Arc<Router>, id: RunId, attempt: u32, ended: bool) {
+        let router = router.clone();
+        self.work.spawn(async move {
+            let cancel = CancelRequest { reason: "lost".to_owned(), grace_ms: 0 };
+            if !ended {
+                let _ = router.cancel_run(id, &cancel).await;
+            }
+            let _ = router.forget_run(id, attempt).await;
+            Done::Nothing
+        });
     }
 
     /// Asks the routers for the runs that they keep.
@@ -139,15 +144,9 @@ impl Control {
     /// that was killed has not said so.
     pub(super) fn forget_ended(&mut self, router: &Arc<Router>, known: &KnownRuns) {
         for known in known.runs.iter().filter(|known| known.ended) {
-            let (id, attempt) = (known.run, known.attempt);
-            if self.active.get(id).is_some() || self.reads.has(id) {
-                continue;
+            if self.active.get(known.run).is_none() && !self.reads.has(known.run) {
+                self.release(router, known.run, known.attempt, known.ended);
             }
-            let router = router.clone();
-            self.work.spawn(async move {
-                let _ = router.forget_run(id, attempt).await;
-                Done::Nothing
-            });
         }
     }
 }

@@ -360,7 +360,7 @@ impl RequestHandler {
         recording: &mut Recording,
     ) -> Result<(Response<CellBody>, CellLease), RequestProblem> {
         for attempt in 1.. {
-            // Whether an answer comes or not.
+            // With an answer and without one.
             recording.set_version_name(&lease.version);
             let cell = &lease.running.cell;
             target::set_form(&mut request, cell.takes_urls());

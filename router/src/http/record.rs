@@ -29,7 +29,7 @@ pub(super) struct Recorder {
     log: Option<Arc<AccessLog>>,
     /// `None`: no spans are exported.
     spans: Option<RequestSpans>,
-    /// A moment, and the wall clock's time at it, in microseconds since 1970.
+    /// A monotonic time, and the wall clock's at the same instant, in microseconds since 1970.
     clock: Cell<(Instant, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! What a stream tells of one project, from each router: its lines, and its requests.
+//! The lines and the requests of one project in a stream, from each router.
 //!
 //! Nothing is queued here. A reader who is slow makes the router's stream wait, whose own memory of
 //! lines and requests is bounded: what it drops meanwhile, it reports by an event `gap`.

@@ -30,7 +30,7 @@ const loadProcess = core.createLazyLoader("node:process");
 const LEAST = 1024;
 const KEPT = [204, 205, 206, 304];
 
-// What a compressor does with a piece of a body, as in `pieces.rs`.
+// The operations of a compressor on a piece of a body, as in `pieces.rs`.
 const WRITE = 0;
 const FLUSH = 1;
 const END = 2;

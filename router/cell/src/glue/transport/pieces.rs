@@ -10,7 +10,7 @@ use super::values::{bytes, index};
 
 type Arguments<'a> = v8::FunctionCallbackArguments<'a>;
 
-/// What a compressor does behind a piece, as in `node_servers/compress.js`.
+/// The operation of a compressor after a piece, as in `node_servers/compress.js`.
 const FLUSH: u32 = 1;
 const END: u32 = 2;
 
